@@ -1,0 +1,63 @@
+"""Nouns, protocols, errors and units: no torch, no input or output."""
+
+from automl_compress.core.budget import METRICS, Budget, Cost, Effort, Metric
+from automl_compress.core.graph import (
+    ChannelGroup,
+    Layer,
+    LayerGraph,
+    Obstacle,
+    StoredTensor,
+    Width,
+)
+from automl_compress.core.policy import Choice, Policy, kept_channels
+from automl_compress.core.protocols import (
+    Asked,
+    CostModel,
+    Evaluator,
+    Executor,
+    Outcome,
+    Searcher,
+    Snapshot,
+    Told,
+    TrialStore,
+)
+from automl_compress.core.recipe import Recipe
+from automl_compress.core.space import CompressionSpace, SpaceOptions
+from automl_compress.core.study import Confirmation, SearchProblem, StudySpec
+from automl_compress.core.trial import Measurement, Suggestion, Trial, TrialState
+
+__all__ = [
+    "METRICS",
+    "Asked",
+    "Budget",
+    "ChannelGroup",
+    "Choice",
+    "CompressionSpace",
+    "Confirmation",
+    "Cost",
+    "CostModel",
+    "Effort",
+    "Evaluator",
+    "Executor",
+    "Layer",
+    "LayerGraph",
+    "Measurement",
+    "Metric",
+    "Obstacle",
+    "Outcome",
+    "Policy",
+    "Recipe",
+    "SearchProblem",
+    "Searcher",
+    "Snapshot",
+    "SpaceOptions",
+    "StoredTensor",
+    "StudySpec",
+    "Suggestion",
+    "Told",
+    "Trial",
+    "TrialState",
+    "TrialStore",
+    "Width",
+    "kept_channels",
+]

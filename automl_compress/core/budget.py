@@ -1,0 +1,81 @@
+"""What a compressed network costs, what it may cost, and what the search may cost."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, get_args
+
+from automl_compress.core.errors import InvalidInput
+
+Metric = Literal["macs", "parameters", "size_bytes"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one network costs.
+
+    macs: multiply-accumulates of one forward pass at batch 1.
+    parameters: trainable numbers.
+    size_bytes: payload of the state dict, buffers included.
+    """
+
+    macs: int
+    parameters: int
+    size_bytes: int
+
+    def of(self, metric: Metric) -> int:
+        """Return the cost in one metric."""
+        return getattr(self, metric)
+
+    def to_json(self) -> dict[str, int]:
+        """Return the costs as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the compressed network may cost at most, as the ratio that is kept.
+
+    ratio 0.5 keeps at most half of the uncut network's `metric`; in (0, 1].
+    """
+
+    metric: Metric
+    ratio: float
+
+    def __post_init__(self) -> None:
+        """Refuse unknown metrics and ratios outside (0, 1]."""
+        if self.metric not in METRICS:
+            raise InvalidInput(
+                f"a budget cannot limit {self.metric!r}; choose one of: {', '.join(METRICS)}"
+            )
+        if not 0.0 < self.ratio <= 1.0:
+            raise InvalidInput(
+                f"a budget of {self.ratio!r} is not a ratio of what is kept; "
+                "give a number above 0 and at most 1 (0.5 keeps half)"
+            )
+
+    def limit(self, full: Cost) -> int:
+        """Return the largest allowed cost, given the uncut network's."""
+        return int(self.ratio * full.of(self.metric) + 1e-9)
+
+    def allows(self, cost: Cost, full: Cost) -> bool:
+        """Say whether a network of this cost is within the budget."""
+        return cost.of(self.metric) <= self.limit(full)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What the search may cost: it ends at whichever comes first.
+
+    evaluations: in units of a full proxy evaluation, everything counted.
+    wall_seconds: since the study began; None for no limit.
+    """
+
+    evaluations: float
+    wall_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse efforts that would end before they begin."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and not value > 0:
+                raise InvalidInput(f"effort.{each.name} is {value!r}; give a number above 0")

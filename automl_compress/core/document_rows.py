@@ -1,0 +1,239 @@
+"""The parts of a policy document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from automl_compress.core.budget import METRICS, Cost
+from automl_compress.core.errors import PolicyInvalid
+from automl_compress.core.graph import LayerGraph
+from automl_compress.core.json_field import JsonField
+from automl_compress.core.policy import Policy, kept_channels
+from automl_compress.core.trial import Fidelity
+
+RepairMethod = Literal["none", "reconstruction", "recalibration", "fine-tuned"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """The network that a policy was made for.
+
+    input_shape: of one example, without the batch axis.
+    architecture, config: how to build it by name; None where it is not of a registered one.
+    """
+
+    name: str
+    graph_fingerprint: str
+    weights_fingerprint: str
+    input_shape: tuple[int, ...]
+    architecture: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    id: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reference as a JSON object."""
+        named = {"name": self.architecture, "config": dict(self.config)}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "architecture": None if self.architecture is None else named,
+            "fingerprint": {"graph": self.graph_fingerprint, "weights": self.weights_fingerprint},
+            "input_shape": list(self.input_shape),
+        }
+
+    @classmethod
+    def read(cls, content: JsonField) -> "ModelReference":
+        """Read what `to_json` wrote."""
+        fingerprint, named = content.get("fingerprint"), content.find("architecture")
+        identity = content.find("id")
+        return cls(
+            name=content.get("name").text(),
+            graph_fingerprint=fingerprint.get("graph").sha256(),
+            weights_fingerprint=fingerprint.get("weights").sha256(),
+            input_shape=tuple(each.integer(1) for each in content.get("input_shape").items()),
+            architecture=None if named is None else named.get("name").text(),
+            config={} if named is None else dict(named.get("config").object()),
+            id=None if identity is None else identity.text(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """What becomes of one group: `kept` makes applying it exact and free of data."""
+
+    name: str
+    channels: int
+    kept: tuple[int, ...]
+    criterion: str
+    scheme: Literal["channel"] = "channel"
+    weight_bits: int = 32
+    activation_bits: int = 32
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the channels that is removed."""
+        return 1.0 - len(self.kept) / self.channels
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as a JSON object."""
+        kept = list(self.kept)
+        return {
+            "name": self.name,
+            "scheme": self.scheme,
+            "sparsity": self.sparsity,
+            "criterion": self.criterion,
+            "channels": {"before": self.channels, "after": len(kept), "kept": kept},
+            "weight_bits": self.weight_bits,
+            "activation_bits": self.activation_bits,
+        }
+
+    @classmethod
+    def read(cls, content: JsonField) -> "GroupRow":
+        """Read what `to_json` wrote."""
+        content.get("scheme").choice("channel")
+        channels = content.get("channels")
+        before, after = channels.get("before").integer(1), channels.get("after")
+        kept = _read_kept(channels.get("kept"), before)
+        if after.integer(1) != len(kept):
+            after.refuse(f"is {after.value}, but {len(kept)} channels are kept; make them agree")
+        sparsity = content.get("sparsity")
+        if not 0 <= sparsity.number() < 1 or kept_channels(before, sparsity.number()) != len(kept):
+            sparsity.refuse(f"is {sparsity.value}, but {len(kept)} of {before} channels are kept")
+        return cls(
+            name=content.get("name").text(),
+            channels=before,
+            kept=kept,
+            criterion=content.get("criterion").text(),
+            weight_bits=_read_bits(content.get("weight_bits")),
+            activation_bits=_read_bits(content.get("activation_bits")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """What one layer costs before and after."""
+
+    name: str
+    operator: str
+    group: str | None  # that cuts its output
+    before: Cost
+    after: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as a JSON object."""
+        cost = {"before": self.before.to_json(), "after": self.after.to_json()}
+        return {"name": self.name, "operator": self.operator, "group": self.group, "cost": cost}
+
+    @classmethod
+    def read(cls, content: JsonField) -> "LayerRow":
+        """Read what `to_json` wrote."""
+        cost, group = content.get("cost"), content.find("group")
+        return cls(
+            name=content.get("name").text(),
+            operator=content.get("operator").text(),
+            group=None if group is None else group.text(),
+            before=read_cost(cost.get("before")),
+            after=read_cost(cost.get("after")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One measured figure: on which images, at which fidelity. Accuracy is a fraction."""
+
+    name: str
+    value: float
+    split: str
+    fidelity: Fidelity
+    total: int | None = None  # images
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as a JSON object."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "split": self.split,
+            "fidelity": self.fidelity,
+            "total": self.total,
+        }
+
+    @classmethod
+    def read(cls, content: JsonField) -> "MetricRow":
+        """Read what `to_json` wrote."""
+        total = content.find("total")
+        fidelity = content.get("fidelity").choice("proxy", "confirmed")
+        return cls(
+            name=content.get("name").text(),
+            value=content.get("value").number(),
+            split=content.get("split").text(),
+            fidelity=cast("Fidelity", fidelity),
+            total=None if total is None else total.integer(1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RepairNote:
+    """What happened to the weights after the cut.
+
+    With `none`, cutting the uncut network gives the compressed one. With anything else the
+    weights file of this SHA-256 holds the compressed network's weights.
+    """
+
+    method: RepairMethod = "none"
+    weights_sha256: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the note as a JSON object."""
+        return {"method": self.method, "weights_sha256": self.weights_sha256}
+
+    @classmethod
+    def read(cls, content: JsonField) -> "RepairNote":
+        """Read what `to_json` wrote."""
+        method = content.get("method").choice(
+            "none", "reconstruction", "recalibration", "fine-tuned"
+        )
+        weights = content.find("weights_sha256")
+        return cls(cast("RepairMethod", method), None if weights is None else weights.sha256())
+
+
+def group_rows(graph: LayerGraph, policy: Policy) -> tuple[GroupRow, ...]:
+    """Describe a policy whose choices all name their kept channels.
+
+    Raises:
+        PolicyMismatch: the policy was made for another graph.
+        PolicyInvalid: a choice does not say which channels it keeps.
+    """
+    policy.widths(graph)
+    rows: list[GroupRow] = []
+    for group, choice in zip(graph.groups, policy.choices, strict=True):
+        if choice.kept is None:
+            raise PolicyInvalid(
+                f"group {group.name!r} does not say which channels it keeps; select them with "
+                "its criterion first"
+            )
+        rows.append(GroupRow(group.name, group.channels, choice.kept, choice.criterion))
+    return tuple(rows)
+
+
+def read_cost(cost: JsonField) -> Cost:
+    """Read what `Cost.to_json` wrote."""
+    return Cost(*(cost.get(metric).integer() for metric in METRICS))
+
+
+def _read_bits(bits: JsonField) -> int:
+    if bits.integer() != 32:
+        bits.refuse(f"is {bits.value}; this version applies 32 bits only")
+    return 32
+
+
+def _read_kept(kept: JsonField, channels: int) -> tuple[int, ...]:
+    previous = -1
+    for index in kept.items():
+        if index.integer() >= channels:
+            index.refuse(f"is {index.value}; the group has channels 0 to {channels - 1}")
+        if index.value <= previous:
+            index.refuse(f"is {index.value} after {previous}; give each channel once, ascending")
+        previous = index.value
+    if previous < 0:
+        kept.refuse("is empty; a group keeps at least one channel")
+    return tuple(kept.value)

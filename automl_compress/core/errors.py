@@ -1,0 +1,91 @@
+"""Every error that this project raises on purpose.
+
+AutomlCompressError
+├── InvalidInput (ValueError)          a value, file or document that is not what it should be
+│   ├── UnknownName (LookupError)      no searcher, criterion, architecture ... of this name
+│   ├── DataInvalid                    empty, corrupt or unfit data
+│   ├── ModelInvalid                   a network that cannot be used as it is
+│   │   └── WeightsMismatch            weights of another architecture, or not finite
+│   ├── PolicyInvalid                  a policy document that cannot be read
+│   │   └── PolicyMismatch             a policy made for another graph
+│   └── BudgetUnreachable              no policy of this space is that small
+├── WrongState (RuntimeError)          the call is legal, but not now
+│   └── TrialMismatch                  a trial told twice, or never asked
+├── NotFound (LookupError)             no job, model, file ... of this id
+└── StorageFailed (OSError)            the disk or the database did not take it
+
+Each message has three parts: what came, what is allowed, what to do.
+"""
+
+
+class AutomlCompressError(Exception):
+    """Root of the tree: catch it to catch everything raised on purpose."""
+
+
+class InvalidInput(AutomlCompressError, ValueError):
+    """A value, file or document is not what it should be."""
+
+
+class UnknownName(InvalidInput, LookupError):
+    """No searcher, criterion, architecture, data set ... goes by this name."""
+
+    def __init__(self, kind: str, name: str, known: object) -> None:
+        """Say what `kind` of thing was looked for, under which `name`, and which are `known`."""
+        self.kind, self.name = kind, name
+        names = sorted(str(each) for each in known)  # type: ignore[attr-defined]
+        super().__init__(f"no {kind} is called {name!r}; choose one of: {', '.join(names)}")
+
+
+class DataInvalid(InvalidInput):
+    """Data are empty, corrupt, or do not fit the network."""
+
+
+class ModelInvalid(InvalidInput):
+    """A network cannot be used as it is."""
+
+
+class WeightsMismatch(ModelInvalid):
+    """Weights belong to another architecture, or hold NaN or infinity."""
+
+
+class PolicyInvalid(InvalidInput):
+    """A policy document cannot be read."""
+
+
+class PolicyMismatch(PolicyInvalid):
+    """A policy was made for another graph."""
+
+
+class BudgetUnreachable(InvalidInput):
+    """No policy of the space costs as little as the budget asks.
+
+    Attributes:
+        metric: the cost that is limited, `macs` for instance.
+        limit: what the budget allows, in the metric's unit.
+        smallest: what the cheapest policy of the space costs, in the same unit.
+    """
+
+    def __init__(self, metric: str, limit: float, smallest: float, full: float) -> None:
+        """Say how far the `limit` lies below the `smallest` reachable cost."""
+        self.metric, self.limit, self.smallest = metric, limit, smallest
+        super().__init__(
+            f"the budget is {limit:,.0f} {metric} ({limit / full:.1%} of the uncut network), but the "
+            f"smallest policy of this space needs {smallest:,.0f} ({smallest / full:.1%}); raise the "
+            "budget, allow a higher maximum sparsity, or skip fewer layers"
+        )
+
+
+class WrongState(AutomlCompressError, RuntimeError):
+    """The call is legal, but not in this state."""
+
+
+class TrialMismatch(WrongState):
+    """A trial was told twice, or was never asked for."""
+
+
+class NotFound(AutomlCompressError, LookupError):
+    """No job, model, data set, file, policy or artifact has this id."""
+
+
+class StorageFailed(AutomlCompressError, OSError):
+    """The disk or the database did not take what was written; nothing was half stored."""

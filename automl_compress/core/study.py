@@ -1,0 +1,89 @@
+"""What a search is asked to do."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from automl_compress.core.budget import Budget, Effort
+from automl_compress.core.errors import InvalidInput
+from automl_compress.core.recipe import Recipe
+from automl_compress.core.space import CompressionSpace, SpaceOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What happens to the best trials once the search has ended.
+
+    top_k: how many of the best trials are cut, fine-tuned and scored on the test split.
+    finetune_epochs: passes over the train split; 0 scores the repaired network as it is.
+    """
+
+    top_k: int = 1
+    finetune_epochs: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse counts that make no sense."""
+        if self.top_k < 1 or self.finetune_epochs < 0:
+            raise InvalidInput(
+                f"confirmation of top_k={self.top_k}, finetune_epochs={self.finetune_epochs}; "
+                "top_k is at least 1, finetune_epochs at least 0"
+            )
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """One search: everything but the network and the data.
+
+    parallelism: evaluations in flight at once, each in its own process.
+    searcher_options: the searcher's own knobs, by field name of its configuration.
+    """
+
+    searcher: str
+    budget: Budget
+    effort: Effort
+    space: SpaceOptions = SpaceOptions()
+    recipe: Recipe = Recipe()
+    confirmation: Confirmation = Confirmation()
+    seed: int = 0
+    parallelism: int = 1
+    searcher_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a parallelism below one."""
+        if self.parallelism < 1:
+            raise InvalidInput(f"parallelism is {self.parallelism!r}; give at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the specification as a JSON object."""
+        content = asdict(self)
+        content["space"]["fix"] = dict(self.space.fix)
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "StudySpec":
+        """Read what `to_json` wrote; raises InvalidInput."""
+        rest = dict(content)
+        try:
+            space = dict(rest.pop("space", {}))
+            space["skip"] = tuple(space.get("skip", ()))
+            space["fix"] = tuple(sorted(dict(space.get("fix", {})).items()))
+            return cls(
+                budget=Budget(**rest.pop("budget")),
+                effort=Effort(**rest.pop("effort")),
+                space=SpaceOptions(**space),
+                recipe=Recipe(**rest.pop("recipe", {})),
+                confirmation=Confirmation(**rest.pop("confirmation", {})),
+                **rest,
+            )
+        except (TypeError, KeyError, AttributeError) as error:
+            raise InvalidInput(f"the study specification cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """What a searcher is built from: where it searches, under which limits, with which seed."""
+
+    space: CompressionSpace
+    budget: Budget
+    effort: Effort
+    seed: int

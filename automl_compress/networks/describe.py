@@ -1,0 +1,170 @@
+"""Writing down a traced network as a `LayerGraph`: layers, groups, stored tensors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from automl_compress.core import ChannelGroup, Layer, LayerGraph, Obstacle, StoredTensor, Width
+from automl_compress.core.errors import ModelInvalid
+from automl_compress.networks.coupling import CONVOLUTIONS, CoupledChannels
+from automl_compress.networks.plan import ChannelPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one forward pass showed of a module."""
+
+    output_size: tuple[int, ...]
+    calls: int
+    positions: int  # output positions, over all calls
+
+
+def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Use]:
+    """Run once and note each module's output size and number of calls, in order of first use."""
+    uses: dict[str, Use] = {}
+    names = {each: name for name, each in module.named_modules()}
+
+    def record(member: nn.Module, inputs: object, output: object) -> None:
+        if not isinstance(output, Tensor):
+            return
+        # Linear layers act on the last axis, convolutions on the second.
+        size = tuple(output.shape[1:-1] if isinstance(member, nn.Linear) else output.shape[2:])
+        before = uses.get(names[member], Use(size, 0, 0))
+        uses[names[member]] = Use(
+            before.output_size, before.calls + 1, before.positions + int(np.prod(size, dtype=int))
+        )
+
+    hooks = [each.register_forward_hook(record) for each in names if not list(each.children())]
+    try:
+        with torch.no_grad():
+            module(torch.zeros(1, *input_shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return uses
+
+
+def describe(
+    module: nn.Module,
+    plan: ChannelPlan,
+    groups: Sequence[CoupledChannels],
+    data_flow: Sequence[tuple[str, str]],
+    uses: Mapping[str, Use],
+    obstacles: tuple[Obstacle, ...],
+    input_shape: tuple[int, ...],
+    fingerprint: str,
+) -> LayerGraph:
+    """Describe a traced network.
+
+    Args:
+        module: the network.
+        plan: how its channels are cut; one entry for each of `groups`.
+        groups: the coupled channels that can be cut.
+        data_flow: (source, target) module paths.
+        uses: what a forward pass showed of each module, in the order of first use.
+        obstacles: what cannot be cut.
+        input_shape: of one example.
+        fingerprint: of the structure.
+
+    Raises:
+        ModelInvalid: no layer has weights.
+    """
+    order = {name: place for place, name in enumerate(uses)}
+    decisions = tuple(
+        _group(channels, group, order)
+        for channels, group in zip(plan.channels, groups, strict=True)
+    )
+    layers = tuple(
+        _layer(name, module.get_submodule(name), use, decisions)
+        for name, use in uses.items()
+        if isinstance(getattr(module.get_submodule(name), "weight", None), Tensor)
+    )
+    if not layers:
+        raise ModelInvalid("the network has no layer with weights; there is nothing to compress")
+    place = {layer.name: index for index, layer in enumerate(layers)}
+    edges = {
+        (place[source], place[target])
+        for source, target in data_flow
+        if source in place and target in place
+    }
+    return LayerGraph(
+        input_shape=tuple(input_shape),
+        layers=layers,
+        edges=tuple(sorted(edges)),
+        groups=decisions,
+        tensors=tuple(_stored_tensors(module, plan, uses)),
+        obstacles=obstacles,
+        fingerprint=fingerprint,
+    )
+
+
+def _group(channels: int, group: CoupledChannels, order: Mapping[str, int]) -> ChannelGroup:
+    producers = tuple(sorted(group.producers, key=lambda name: order.get(name, len(order))))
+    consumers = tuple(sorted(group.consumers, key=lambda name: order.get(name, len(order))))
+    return ChannelGroup(producers[0], channels, producers, consumers)
+
+
+def _layer(name: str, member: nn.Module, use: Use, groups: tuple[ChannelGroup, ...]) -> Layer:
+    is_convolution, is_linear = isinstance(member, CONVOLUTIONS), isinstance(member, nn.Linear)
+    if is_convolution:
+        inputs, outputs = member.in_channels, member.out_channels
+    else:
+        inputs, outputs = member.weight.shape[-1], member.weight.shape[0]
+    consuming = [i for i, group in enumerate(groups) if name in group.consumers]
+    producing = [i for i, group in enumerate(groups) if name in group.producers]
+    return Layer(
+        name=name,
+        kind="convolution" if is_convolution else "linear" if is_linear else "other",
+        operator=type(member).__name__,
+        weight=f"{name}.weight" if name else "weight",
+        kernel_size=tuple(member.kernel_size) if is_convolution else (),
+        stride=tuple(member.stride) if is_convolution else (),
+        convolution_groups=member.groups if is_convolution else 1,
+        in_channels=inputs,
+        out_channels=outputs,
+        output_size=use.output_size,
+        calls=use.calls,
+        input_group=consuming[0] if len(consuming) == 1 else None,
+        output_group=producing[0] if len(producing) == 1 else None,
+    )
+
+
+def _stored_tensors(
+    module: nn.Module, plan: ChannelPlan, uses: Mapping[str, Use]
+) -> list[StoredTensor]:
+    """List the state dict's tensors with the widths of their axes."""
+    parameters = {name for name, _ in module.named_parameters()}
+    stored: list[StoredTensor] = []
+    for name, tensor in module.state_dict().items():
+        path = name.rpartition(".")[0]
+        multiplies = name.endswith("weight") and isinstance(
+            module.get_submodule(path), (*CONVOLUTIONS, nn.Linear)
+        )
+        stored.append(
+            StoredTensor(
+                name=name,
+                axes=tuple(
+                    _width(plan, name, axis, size) for axis, size in enumerate(tensor.shape)
+                ),
+                item_bytes=tensor.element_size(),
+                is_parameter=name in parameters,
+                positions=uses[path].positions if multiplies and path in uses else 0,
+            )
+        )
+    return stored
+
+
+def _width(plan: ChannelPlan, name: str, axis: int, size: int) -> Width:
+    numbers = plan.axes.get((name, axis))
+    if numbers is None:
+        return Width(size)
+    counts = torch.bincount(numbers, minlength=plan.total + 1)
+    terms: list[tuple[int, int]] = []
+    for group, (offset, channels) in enumerate(zip(plan.offsets, plan.channels, strict=True)):
+        entries = counts[offset : offset + channels]
+        if int(entries.max()):
+            terms.append((group, int(entries.max())))
+    return Width(int(counts[-1]), tuple(terms))

@@ -1,0 +1,107 @@
+"""The channel plan: which entries of which tensors go when a channel is cut.
+
+All cuttable channels of a network are numbered through. A cut is one boolean mask over that
+numbering; every tensor axis holds, entry by entry, the number of the channel it follows. So
+`mask[axis]` selects what stays, whatever the coupling: residual sums, concatenations,
+flattened maps and depthwise pairs need no code of their own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from automl_compress.networks.coupling import SOURCE_VALUES, TensorAxis
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """Index arrays for cutting; made by `trace`, used by every cut.
+
+    channels: of each group, in the graph's order; group g's channels are numbered from
+        `offsets[g]`.
+    axes: for each tensor axis that follows channels, the channel number of each of its
+        entries; `total` for entries that follow none. Axis SOURCE_VALUES of a shortcut's map
+        lists the channel numbers of the shortcut's input.
+    """
+
+    channels: tuple[int, ...]
+    axes: Mapping[TensorAxis, Tensor]
+    norm_after: Mapping[str, str]
+
+    @cached_property
+    def total(self) -> int:
+        """How many channels can be cut, over all groups."""
+        return sum(self.channels)
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """The number of each group's first channel."""
+        starts = [0]
+        for channels in self.channels[:-1]:
+            starts.append(starts[-1] + channels)
+        return tuple(starts)
+
+    @cached_property
+    def _distinct(self) -> tuple[tuple[Tensor, ...], Mapping[TensorAxis, int]]:
+        """Index arrays without repetition: the layers of a residual stage share theirs."""
+        arrays: list[Tensor] = []
+        places: dict[bytes, int] = {}
+        which: dict[TensorAxis, int] = {}
+        for axis, numbers in self.axes.items():
+            key = numbers.numpy().tobytes()
+            if key not in places:
+                places[key] = len(arrays)
+                arrays.append(numbers)
+            which[axis] = places[key]
+        return tuple(arrays), which
+
+    def mask(self, kept: Sequence[Tensor]) -> Tensor:
+        """Return the (total + 1,) boolean mask that keeps these channels of each group."""
+        mask = torch.zeros(self.total + 1, dtype=torch.bool)
+        mask[-1] = True
+        for offset, indices in zip(self.offsets, kept, strict=True):
+            mask[indices + offset] = True
+        return mask
+
+    def selections(self, mask: Tensor) -> dict[TensorAxis, Tensor]:
+        """Return the kept entries of each tensor axis that loses any, ascending."""
+        arrays, which = self._distinct
+        chosen: list[Tensor | None] = []
+        for numbers in arrays:
+            keeps = mask[numbers]
+            chosen.append(None if bool(keeps.all()) else keeps.nonzero().squeeze(1))
+        return {
+            axis: entries for axis, place in which.items() if (entries := chosen[place]) is not None
+        }
+
+    def cut(self, tensors: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """Return the tensors without what the mask removes; untouched ones are the same objects."""
+        cut = dict(tensors)
+        selections = self.selections(mask)
+        for (name, axis), entries in selections.items():
+            if axis != SOURCE_VALUES and name in cut:
+                cut[name] = cut[name].index_select(axis, entries)
+        for (name, axis), numbers in self.axes.items():
+            if axis == SOURCE_VALUES and name in cut:
+                cut[name] = renumber_sources(cut[name], mask[numbers])
+        return cut
+
+
+def renumber_sources(source: Tensor, keeps: Tensor) -> Tensor:
+    """Point a shortcut's map at the kept input channels.
+
+    Args:
+        source: input channel shown by each output channel; the number of input channels for
+            zero.
+        keeps: (input channels,) boolean.
+
+    Returns:
+        The map of the cut shortcut; what showed a removed channel shows zero.
+    """
+    remaining = int(keeps.sum())
+    new_places = torch.full((len(keeps) + 1,), remaining, dtype=source.dtype)
+    new_places[:-1][keeps] = torch.arange(remaining, dtype=source.dtype)
+    return new_places[source]
