@@ -1,0 +1,1 @@
+"""Criteria, surgery, reconstruction, quantisers, and applying a policy."""

@@ -1,0 +1,37 @@
+"""Batch-norm recalibration: statistics of the cut network's own activations."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from automl_compress.core.errors import InvalidInput
+from automl_compress.networks.coupling import NORMS
+
+
+def recalibrate(module: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Replace running means and variances by the average over these batches, in place.
+
+    Every batch counts alike (cumulative average, `momentum=None`): with a running average the
+    first statistics would keep a weight of (1 - momentum)^batches. (EagleEye, Li et al., ECCV
+    2020, section 3.3, where it is called adaptive batch normalisation.)
+
+    Raises:
+        InvalidInput: there was no batch.
+    """
+    norms = [member for member in module.modules() if isinstance(member, NORMS)]
+    momenta = [member.momentum for member in norms]
+    for member in norms:
+        member.reset_running_stats()
+        member.momentum = None
+        member.train()
+    seen = 0
+    with torch.no_grad():
+        for images, _ in batches:
+            module(images)
+            seen += 1
+    for member, momentum in zip(norms, momenta, strict=True):
+        member.momentum = momentum
+        member.eval()
+    if not seen:
+        raise InvalidInput("recalibration got no calibration images; give at least one batch")

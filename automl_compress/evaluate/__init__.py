@@ -1,0 +1,1 @@
+"""Policy -> Measurement: recipes, fast evaluation, child processes, confirmation."""

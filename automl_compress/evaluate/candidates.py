@@ -1,0 +1,97 @@
+"""Two ways to run a candidate: the shared program, or the cut module itself."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.reconstruction import Reconstruction
+from automl_compress.evaluate.bank import ParameterBank
+from automl_compress.evaluate.program import Program, compile_program
+from automl_compress.networks.surgery import tensors_of
+from automl_compress.networks.trace import Network
+
+logger = logging.getLogger(__name__)
+Forward = Callable[[Tensor], Tensor]  # images (B, ...) -> logits (B, classes)
+AGREEMENT = 1e-3  # of the largest logit, between program and module
+
+
+class Candidates(Protocol):
+    """Makes the forward pass of a cut network."""
+
+    def cut(self, kept: Sequence[Tensor]) -> Forward:
+        """Return the forward pass with these channels of each group, repaired if so built."""
+        ...
+
+    def of_module(self, module: nn.Module) -> Forward:
+        """Return the forward pass of a cut module with its own weights."""
+        ...
+
+
+class ProgramCandidates:
+    """Runs every candidate through one program, with tensors from the parameter bank."""
+
+    def __init__(
+        self, network: Network, program: Program, reconstruction: Reconstruction | None
+    ) -> None:
+        self._program = program
+        self._bank = ParameterBank(network, program, reconstruction)
+
+    def cut(self, kept: Sequence[Tensor]) -> Forward:
+        """Return the program with the tensors of these channels."""
+        return self._with(self._bank.bind(kept))
+
+    def of_module(self, module: nn.Module) -> Forward:
+        """Return the program with the module's tensors."""
+        return self._with(self._bank.bind_tensors(tensors_of(module)))
+
+    def _with(self, tensors: Sequence[Tensor]) -> Forward:
+        return lambda images: self._program(images, tensors)
+
+
+class ModuleCandidates:
+    """Builds the cut module; for networks that `torch.export` cannot follow."""
+
+    def __init__(self, network: Network, reconstruction: Reconstruction | None) -> None:
+        self._network, self._reconstruction = network, reconstruction
+
+    def cut(self, kept: Sequence[Tensor]) -> Forward:
+        """Return the cut module."""
+        return cut_network(self._network, kept, self._reconstruction)
+
+    def of_module(self, module: nn.Module) -> Forward:
+        """Return the module itself."""
+        return module
+
+
+def candidates_of(network: Network, reconstruction: Reconstruction | None) -> Candidates:
+    """Return the fastest way that computes what the cut module computes.
+
+    The program is tried on a network with half of every group cut and compared with the
+    module; where it fails or differs, candidates are scored module by module, and the log
+    says why.
+    """
+    modules = ModuleCandidates(network, reconstruction)
+    try:
+        programs = ProgramCandidates(network, compile_program(network), reconstruction)
+        difference = _difference(programs, modules, network)
+    except Exception as error:  # torch.export raises many kinds, and no common one
+        logger.info("candidates are scored module by module: %s", error)
+        return modules
+    if difference > AGREEMENT:
+        logger.info("candidates are scored module by module: the program is off by %g", difference)
+        return modules
+    return programs
+
+
+def _difference(programs: Candidates, modules: Candidates, network: Network) -> float:
+    kept = [torch.arange(0, channels, 2) for channels in network.plan.channels]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(3, *network.graph.input_shape, generator=generator)
+    with torch.inference_mode():
+        expected = modules.cut(kept)(images)
+        found = programs.cut(kept)(images)
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))

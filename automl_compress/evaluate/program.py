@@ -1,0 +1,180 @@
+"""The network as a flat program: norms folded, activations in place, weights as arguments.
+
+A candidate is scored without building a module: the same program runs with other weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._export.utils import is_buffer, is_lifted_tensor_constant, is_param
+
+from automl_compress.networks.trace import Network
+
+aten = torch.ops.aten
+_DENSE = {
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv3d.default,
+    aten.linear.default,
+}
+# Operators whose result nobody else holds: an operator that follows may overwrite it.
+_FRESH = _DENSE | {
+    aten.batch_norm.default,
+    aten.add.Tensor,
+    aten.mul.Tensor,
+    aten.cat.default,
+    aten.index_select.default,
+    aten.avg_pool2d.default,
+    aten.max_pool2d.default,
+}
+_IN_PLACE = {
+    aten.relu.default: aten.relu_.default,
+    aten.hardtanh.default: aten.hardtanh_.default,
+    aten.hardswish.default: aten.hardswish_.default,
+    aten.silu.default: aten.silu_.default,
+    aten.add.Tensor: aten.add_.Tensor,
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled forward pass.
+
+    module: called as `module(images, *tensors)`, with one tensor for each entry of `inputs`.
+    inputs: names of the tensors: state-dict names, and `<layer>.folded_bias` for layers whose
+        batch norm was folded.
+    folded: layer name to the name of the norm that was folded into it.
+    """
+
+    module: fx.GraphModule
+    inputs: tuple[str, ...]
+    folded: dict[str, str]
+
+    def __call__(self, images: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Return the logits (B, classes) of images (B, ...)."""
+        return self.module.forward(images, *tensors)
+
+
+def compile_program(network: Network) -> Program:
+    """Export a traced network and rewrite it for repeated scoring.
+
+    Raises:
+        Exception: whatever `torch.export` raises on a forward pass that it cannot follow; the
+            caller scores such networks module by module.
+    """
+    example = torch.zeros(2, *network.graph.input_shape)
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    exported = torch.export.export(network.module, (example,), dynamic_shapes=({0: batch},))
+    graph = exported.graph
+    names = _placeholder_names(exported)
+    folded = _fold_norms(graph, names, network)
+    _free_depthwise(graph, names, network)
+    _write_in_place(graph)
+    graph.eliminate_dead_code()
+    for node in list(graph.nodes):
+        if node.op == "placeholder" and node in names and not node.users:
+            graph.erase_node(node)
+    _unwrap_output(graph)
+    inputs = _images_first(graph, names)
+    graph.lint()
+    return Program(fx.GraphModule(torch.nn.Module(), graph), inputs, folded)
+
+
+def _placeholder_names(exported: torch.export.ExportedProgram) -> dict[fx.Node, str]:
+    """Map placeholders of tensors (not of the images) to their names in the module."""
+    names: dict[fx.Node, str] = {}
+    signature = exported.graph_signature
+    for node in exported.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        if is_param(exported, node):
+            names[node] = signature.inputs_to_parameters[node.name]
+        elif is_buffer(exported, node):
+            names[node] = signature.inputs_to_buffers[node.name]
+        elif is_lifted_tensor_constant(exported, node):
+            names[node] = signature.inputs_to_lifted_tensor_constants[node.name]
+    return names
+
+
+def _fold_norms(
+    graph: fx.Graph, names: dict[fx.Node, str], network: Network
+) -> dict[str, str]:
+    """Drop each batch norm that directly follows a dense layer; give the layer a bias for it."""
+    folded: dict[str, str] = {}
+    first = next(iter(graph.nodes))
+    for node in list(graph.nodes):
+        if node.target is not aten.batch_norm.default or node.args[5]:
+            continue
+        layer_call = node.args[0]
+        if layer_call.target not in _DENSE or len(layer_call.users) != 1:
+            continue
+        layer = names[layer_call.args[1]].rpartition(".")[0]
+        norm = names[node.args[3]].rpartition(".")[0]
+        if network.plan.norm_after.get(layer) != norm:
+            continue
+        with graph.inserting_before(first):
+            bias = graph.placeholder(f"folded_bias_{len(folded)}")
+        names[bias] = f"{layer}.folded_bias"
+        arguments: list[Any] = [*layer_call.args, None][:3] + list(layer_call.args[3:])
+        arguments[2] = bias
+        layer_call.args = tuple(arguments)
+        node.replace_all_uses_with(layer_call)
+        graph.erase_node(node)
+        folded[layer] = norm
+    return folded
+
+
+def _free_depthwise(graph: fx.Graph, names: dict[fx.Node, str], network: Network) -> None:
+    """Let depthwise convolutions read their group count from their weight."""
+    depthwise = {layer.weight for layer in network.graph.layers if layer.is_depthwise}
+    for node in list(graph.nodes):
+        if node.target in _DENSE and names.get(node.args[1]) in depthwise:
+            with graph.inserting_before(node):
+                channels = graph.call_function(aten.sym_size.int, (node.args[1], 0))
+            node.args = (*node.args[:6], channels)
+
+
+def _write_in_place(graph: fx.Graph) -> None:
+    """Let activations and sums overwrite their operand where nobody reads it again."""
+    fresh: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        replacement = _IN_PLACE.get(node.target)
+        operand = node.args[0] if node.args else None
+        if replacement is aten.add_.Tensor and operand not in fresh and node.args[1] in fresh:
+            operand = node.args[1]
+            if not node.kwargs and len(operand.users) == 1:
+                node.args = (operand, node.args[0])
+        is_free = isinstance(operand, fx.Node) and operand in fresh and len(operand.users) == 1
+        if replacement is not None and is_free and _same_shape(node, operand):
+            node.target = replacement
+            fresh.add(node)
+        elif node.target in _FRESH or (node.target in _IN_PLACE.values() and operand in fresh):
+            fresh.add(node)
+
+
+def _same_shape(node: fx.Node, operand: fx.Node) -> bool:
+    """Say whether the result has the operand's shape (sums may broadcast)."""
+    result, before = node.meta.get("val"), operand.meta.get("val")
+    return result is None or before is None or result.shape == before.shape
+
+
+def _unwrap_output(graph: fx.Graph) -> None:
+    output = next(node for node in graph.nodes if node.op == "output")
+    results = output.args[0]
+    output.args = (results[0] if isinstance(results, (tuple, list)) else results,)
+
+
+def _images_first(graph: fx.Graph, names: dict[fx.Node, str]) -> tuple[str, ...]:
+    """Put the images' placeholder first; return the names of the others in their order."""
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    images = [node for node in placeholders if node not in names]
+    if len(images) != 1:
+        raise ValueError(f"the network takes {len(images)} inputs; one is allowed")
+    if placeholders[0] is not images[0]:
+        placeholders[0].prepend(images[0])
+    return tuple(names[node] for node in placeholders if node is not images[0])
