@@ -1,0 +1,1 @@
+"""Training from scratch, fine-tuning of what was cut, distillation, and accuracy."""

@@ -1,0 +1,94 @@
+"""Files that survive a kill: written whole or not at all, and never pickled."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from automl_compress.core.errors import InvalidInput, StorageFailed
+
+_DOCUMENT_KEY = "document"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file such that `path` always holds the old file or the whole new one.
+
+    Args:
+        path: its folder must exist.
+        tensors: copied to contiguous memory first, as the format asks.
+        metadata: kept in the header of the file.
+
+    Raises:
+        StorageFailed: the disk did not take it; the old file is still there.
+    """
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    content = save(plain, dict(metadata))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise StorageFailed(
+            f"{path} could not be written ({error.strerror or error}); it needs {len(content):,} "
+            "bytes in a folder that exists and may be written to"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a power cut may forget the rename, though not the content.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], document: object) -> None:
+    """Write tensors with a JSON `document` in the metadata, under the key `document`.
+
+    One key, since the format keeps several in no fixed order: equal content, equal bytes.
+
+    Raises:
+        StorageFailed: the disk did not take it; the checkpoint before is still there.
+    """
+    write_tensors(path, tensors, {_DOCUMENT_KEY: json.dumps(document)})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_checkpoint` wrote.
+
+    Raises:
+        InvalidInput: the file is something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            document = json.loads((file.metadata() or {})[_DOCUMENT_KEY])
+            return {key: file.get_tensor(key) for key in file.keys()}, document  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InvalidInput(
+            f"{path} is not a training checkpoint ({type(error).__name__}: {error}); delete it to "
+            "begin anew, or give another path"
+        ) from error
+
+
+def nested(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put `prefix.` before every key."""
+    return {f"{prefix}.{key}": value for key, value in tensors.items()}
+
+
+def extract(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take the keys that begin with `prefix.`, without it."""
+    start = f"{prefix}."
+    return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}

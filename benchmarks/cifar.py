@@ -1,0 +1,39 @@
+"""CIFAR-10 (JPEG q75) and the checkpoints to compress, read in place."""
+
+import os
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from automl_compress.data.datasets import IMAGENET_NORMALISATION, ImageData
+from automl_compress.data.loading import load_data
+from automl_compress.data.rows import DataOptions
+from automl_compress.networks.architectures import build_network, load_weights
+
+SHARED = Path(
+    os.environ.get("AUTOML_COMPRESS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")
+)
+
+
+def cifar(max_train_images: int | None = None) -> ImageData:
+    """Load the images; end the program with a reason where they are absent."""
+    folder = SHARED / "cifar10-jpeg"
+    if not folder.is_dir():
+        sys.exit(
+            f"skipped: {folder} is absent; set AUTOML_COMPRESS_SHARED_DATA to the folder that "
+            "holds cifar10-jpeg/ and cifar10-resnet/"
+        )
+    options = DataOptions(
+        name="cifar-10-jpeg-q75",
+        normalisation=IMAGENET_NORMALISATION,
+        max_train_images=max_train_images,
+    )
+    return load_data(folder, options)
+
+
+def resnet(depth: int) -> nn.Module:
+    """Load the ResNet of this depth that was fine-tuned on the JPEG images."""
+    module = build_network(f"resnet-{depth}")
+    load_weights(module, SHARED / "cifar10-resnet" / f"resnet{depth}-jpeg.safetensors")
+    return module.eval()
