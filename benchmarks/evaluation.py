@@ -77,7 +77,10 @@ class PublishedWay:
         mask = self.network.plan.mask(kept)
         with torch.no_grad():
             for (name, axis), numbers in self.network.plan.axes.items():
-                if axis != SOURCE_VALUES and not name.endswith(".source"):
+                if axis == SOURCE_VALUES:  # a shortcut shows zero where its input is masked
+                    shown = tensors[name]
+                    shown[torch.isin(shown, (~mask[numbers]).nonzero())] = len(numbers)
+                elif not name.endswith(".source"):
                     shape = [1] * tensors[name].dim()
                     shape[axis] = -1
                     tensors[name].mul_(mask[numbers].view(shape))
@@ -112,10 +115,15 @@ class PublishedWay:
         full = torch.zeros(outputs, positions * inputs, dtype=torch.float64)
         full[:, columns] = solution.T
         new = from_kernel_major(full.view(outputs, positions, inputs).float(), member.weight.shape)
-        rows_out = mask[self.network.plan.axes[f"{layer}.weight", 0]] if (
-            f"{layer}.weight",
-            0,
-        ) in self.network.plan.axes else torch.ones(outputs, dtype=torch.bool)
+        rows_out = (
+            mask[self.network.plan.axes[f"{layer}.weight", 0]]
+            if (
+                f"{layer}.weight",
+                0,
+            )
+            in self.network.plan.axes
+            else torch.ones(outputs, dtype=torch.bool)
+        )
         member.weight.copy_(new * rows_out.view(-1, *[1] * (new.dim() - 1)))
         norm_name = self.network.plan.norm_after.get(layer)
         fitted = centred[:, columns] @ solution
@@ -129,9 +137,7 @@ class PublishedWay:
             member.bias.copy_((original.bias + shift) * rows_out)
 
 
-def _rows(
-    network: Network, calibration: Sequence[tuple[Tensor, Tensor]]
-) -> dict[str, Tensor]:
+def _rows(network: Network, calibration: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Store the sampled input rows of every layer, at the positions our statistics use."""
     generator = torch.Generator().manual_seed(SEED)
     rows: dict[str, list[Tensor]] = {}

@@ -176,8 +176,7 @@ def _random(network: Network, batches: Batches | None, seed: int) -> RowScores:
     """Uniform random scores: the control that any criterion must beat."""
     generator = torch.Generator().manual_seed(seed)
     return {
-        name: torch.rand(len(rows), generator=generator)
-        for name, rows in _filters(network).items()
+        name: torch.rand(len(rows), generator=generator) for name, rows in _filters(network).items()
     }
 
 

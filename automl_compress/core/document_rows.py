@@ -139,13 +139,17 @@ class LayerRow:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One measured figure: on which images, at which fidelity. Accuracy is a fraction."""
+    """One measured figure: on which images, at which fidelity. Accuracy is a fraction.
+
+    total: images; interval: lower and upper end at 95 % confidence.
+    """
 
     name: str
     value: float
     split: str
     fidelity: Fidelity
-    total: int | None = None  # images
+    total: int | None = None
+    interval: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
@@ -155,6 +159,7 @@ class MetricRow:
             "split": self.split,
             "fidelity": self.fidelity,
             "total": self.total,
+            "interval": None if self.interval is None else list(self.interval),
         }
 
     @classmethod
@@ -168,6 +173,7 @@ class MetricRow:
             split=content.get("split").text(),
             fidelity=cast("Fidelity", fidelity),
             total=None if total is None else total.integer(1),
+            interval=_read_interval(content.find("interval")),
         )
 
 
@@ -218,6 +224,15 @@ def group_rows(graph: LayerGraph, policy: Policy) -> tuple[GroupRow, ...]:
 def read_cost(cost: JsonField) -> Cost:
     """Read what `Cost.to_json` wrote."""
     return Cost(*(cost.get(metric).integer() for metric in METRICS))
+
+
+def _read_interval(interval: JsonField | None) -> tuple[float, float] | None:
+    if interval is None:
+        return None
+    ends = [end.number() for end in interval.items()]
+    if len(ends) != 2 or ends[0] > ends[1]:
+        interval.refuse(f"is {interval.value}; give a lower and an upper end")
+    return ends[0], ends[1]
 
 
 def _read_bits(bits: JsonField) -> int:

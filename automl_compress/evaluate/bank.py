@@ -5,6 +5,7 @@ channels last, so that a sliced weight is in the channels-last layout without an
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,11 +18,40 @@ from automl_compress.compress.reconstruction import (
 )
 from automl_compress.evaluate.program import Program
 from automl_compress.networks.coupling import SOURCE_VALUES
-from automl_compress.networks.plan import renumber_sources
+from automl_compress.networks.plan import renumber_sources, take
 from automl_compress.networks.surgery import tensors_of
 from automl_compress.networks.trace import Network
 
-FOLDED_BIAS = ".folded_bias"
+NOTHING = torch.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerSlot:
+    """Where a dense layer's tensors stand in the program, and which axes cut them.
+
+    weight, bias: positions among the program's inputs; -1 for no bias.
+    outputs, inputs: places in the plan's `chosen`; -1, the None behind the last, for none.
+    full: the uncut kernel-major weight and bias, with the norm folded in.
+    """
+
+    layer: str
+    weight: int
+    bias: int
+    outputs: int
+    inputs: int
+    shape: torch.Size
+    full: tuple[Tensor, Tensor | None]
+    is_solved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherSlot:
+    """A tensor that is neither weight nor bias of a dense layer: norms, shortcut maps ..."""
+
+    place: int
+    tensor: Tensor
+    axes: tuple[tuple[int, int], ...]  # (axis, place in the plan's `chosen`)
+    sources: Tensor | None  # channel numbers of a shortcut's input
 
 
 class ParameterBank:
@@ -39,34 +69,70 @@ class ParameterBank:
         """
         self._network, self._program, self._reconstruction = network, program, reconstruction
         self._tensors = tensors_of(network.module)
-        self._layers = {
-            name.rpartition(".")[0]: self._tensors[name].shape
+        dense = {layer.weight for layer in network.graph.layers if layer.kind != "other"}
+        position = {name: index for index, name in enumerate(program.inputs)}
+        self._layer_slots = [
+            self._layer_slot(name.rpartition(".")[0], position)
             for name in program.inputs
-            if name in {layer.weight for layer in network.graph.layers if layer.kind != "other"}
+            if name in dense
+        ]
+        bound = {slot.weight for slot in self._layer_slots} | {
+            slot.bias for slot in self._layer_slots
         }
-        self._full = {layer: self._fold(layer, self._tensors) for layer in self._layers}
+        self._other_slots = [
+            self._other_slot(name, index) for name, index in position.items() if index not in bound
+        ]
         self._solved: dict[tuple[str, bytes], tuple[Tensor, Tensor | None]] = {}
 
     def bind(self, kept: Sequence[Tensor]) -> list[Tensor]:
         """Return the program's tensors for these kept channels of each group."""
-        plan = self._network.plan
-        mask = plan.mask(kept)
-        selections = plan.selections(mask)
-        bound: dict[str, Tensor] = {}
-        for layer in self._layers:
-            self._bind_layer(layer, selections, bound)
-        for name in self._program.inputs:
-            if name not in bound:
-                bound[name] = self._bind_other(name, selections, mask)
-        return [bound[name] for name in self._program.inputs]
+        mask = self._network.plan.mask(kept)
+        chosen: list[Tensor | None] = [*self._network.plan.chosen(mask), None]
+        bound: list[Tensor] = [NOTHING] * len(self._program.inputs)
+        for slot in self._layer_slots:
+            weight, bias = self._cut(slot, chosen)
+            bound[slot.weight] = from_kernel_major(weight, slot.shape)
+            if bias is not None:
+                bound[slot.bias] = bias
+        for slot in self._other_slots:
+            bound[slot.place] = self._cut_other(slot, chosen, mask)
+        return bound
 
     def bind_tensors(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the program's tensors for a cut network's own tensors, by name."""
-        bound: dict[str, Tensor] = {}
-        for layer, shape in self._layers.items():
-            weight, bias = self._fold(layer, tensors)
-            self._place(layer, from_kernel_major(weight, shape), bias, bound)
-        return [bound.get(name, tensors.get(name)) for name in self._program.inputs]  # type: ignore[misc]
+        bound = [tensors.get(name, NOTHING) for name in self._program.inputs]
+        for slot in self._layer_slots:
+            weight, bias = self._fold(slot.layer, tensors)
+            bound[slot.weight] = from_kernel_major(weight, slot.shape)
+            if bias is not None:
+                bound[slot.bias] = bias
+        return bound
+
+    def _layer_slot(self, layer: str, position: Mapping[str, int]) -> _LayerSlot:
+        name = f"{layer}.weight"
+        place = self._network.plan.place
+        weight, bias = self._fold(layer, self._tensors)
+        bias_name = f"{layer}.folded_bias" if layer in self._program.folded else f"{layer}.bias"
+        is_solved = self._reconstruction is not None and layer in self._reconstruction.layers
+        return _LayerSlot(
+            layer=layer,
+            weight=position[name],
+            bias=position.get(bias_name, -1),
+            outputs=place.get((name, 0), -1),
+            inputs=place.get((name, 1), -1),
+            shape=self._tensors[name].shape,
+            full=(weight, bias),
+            is_solved=is_solved,
+        )
+
+    def _other_slot(self, name: str, index: int) -> _OtherSlot:
+        plan = self._network.plan
+        axes = tuple(
+            (axis, plan.place[name, axis])
+            for axis in range(self._tensors[name].dim())
+            if (name, axis) in plan.place
+        )
+        return _OtherSlot(index, self._tensors[name], axes, plan.axes.get((name, SOURCE_VALUES)))
 
     def _fold(
         self, layer: str, tensors: Mapping[str, Tensor], solved: SolvedLayer | None = None
@@ -90,30 +156,21 @@ class ParameterBank:
             shift = shift + tensors[f"{norm}.bias"]
         return (weight * scale[:, None, None]).contiguous(), shift
 
-    def _bind_layer(
-        self, layer: str, selections: Mapping[tuple[str, int], Tensor], bound: dict[str, Tensor]
-    ) -> None:
-        inputs = selections.get((f"{layer}.weight", 1))
-        outputs = selections.get((f"{layer}.weight", 0))
-        weight, bias = self._full[layer]
-        is_solved = self._reconstruction is not None and layer in self._reconstruction.layers
-        if inputs is not None and is_solved:
-            weight, bias = self._solution(layer, inputs)
+    def _cut(
+        self, slot: _LayerSlot, chosen: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the kernel-major weight and the bias of a layer that keeps these entries."""
+        inputs, outputs = chosen[slot.inputs], chosen[slot.outputs]
+        weight, bias = slot.full
+        if inputs is not None and slot.is_solved:
+            weight, bias = self._solution(slot.layer, inputs)
             inputs = None
         if outputs is not None:
-            weight = weight.index_select(0, outputs)
-            bias = None if bias is None else bias.index_select(0, outputs)
+            weight = take(weight, 0, outputs)
+            bias = None if bias is None else take(bias, 0, outputs)
         if inputs is not None:
-            weight = weight.index_select(2, inputs)
-        self._place(layer, from_kernel_major(weight, self._layers[layer]), bias, bound)
-
-    def _place(
-        self, layer: str, weight: Tensor, bias: Tensor | None, bound: dict[str, Tensor]
-    ) -> None:
-        bound[f"{layer}.weight"] = weight
-        if bias is not None:
-            name = FOLDED_BIAS if layer in self._program.folded else ".bias"
-            bound[layer + name] = bias
+            weight = take(weight, 2, inputs)
+        return weight, bias
 
     def _solution(self, layer: str, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the solved and folded layer for these inputs, from the table."""
@@ -124,13 +181,10 @@ class ParameterBank:
             self._solved[key] = self._fold(layer, self._tensors, solved)
         return self._solved[key]
 
-    def _bind_other(
-        self, name: str, selections: Mapping[tuple[str, int], Tensor], mask: Tensor
-    ) -> Tensor:
-        tensor = self._tensors[name]
-        for axis in range(tensor.dim()):
-            entries = selections.get((name, axis))
+    def _cut_other(self, slot: _OtherSlot, chosen: Sequence[Tensor | None], mask: Tensor) -> Tensor:
+        tensor = slot.tensor
+        for axis, place in slot.axes:
+            entries = chosen[place]
             if entries is not None:
-                tensor = tensor.index_select(axis, entries)
-        numbers = self._network.plan.axes.get((name, SOURCE_VALUES))
-        return tensor if numbers is None else renumber_sources(tensor, mask[numbers])
+                tensor = take(tensor, axis, entries)
+        return tensor if slot.sources is None else renumber_sources(tensor, mask[slot.sources])

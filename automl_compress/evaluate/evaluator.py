@@ -57,8 +57,7 @@ class PolicyEvaluator:
         calibration = _first(train, min(recipe.calibration_images, len(train)), "images")
         self.split = f"{scored.name}: {scored.provenance}"
         self._batches = [
-            (_channels_last(images), labels)
-            for images, labels in scored.batches(recipe.batch_size)
+            (_channels_last(images), labels) for images, labels in scored.batches(recipe.batch_size)
         ]
         self._calibration = list(calibration.batches(recipe.batch_size))
         reconstruction = None
@@ -163,9 +162,7 @@ class EvaluatorRecord:
     recipe: Recipe
 
     @classmethod
-    def of(
-        cls, network: Network, search: Split, train: Split, recipe: Recipe
-    ) -> "EvaluatorRecord":
+    def of(cls, network: Network, search: Split, train: Split, recipe: Recipe) -> "EvaluatorRecord":
         """Keep only the images that the recipe uses."""
         scored = _first(search, recipe.images, "images")
         calibration = _first(train, min(recipe.calibration_images, len(train)), "images")

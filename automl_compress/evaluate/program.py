@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 from torch._export.utils import is_buffer, is_lifted_tensor_constant, is_param
 
+from automl_compress.evaluate.fusion import fuse_convolutions
 from automl_compress.networks.trace import Network
 
 aten = torch.ops.aten
@@ -73,6 +74,7 @@ def compile_program(network: Network) -> Program:
     folded = _fold_norms(graph, names, network)
     _free_depthwise(graph, names, network)
     _write_in_place(graph)
+    fuse_convolutions(graph)
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
         if node.op == "placeholder" and node in names and not node.users:
@@ -99,9 +101,7 @@ def _placeholder_names(exported: torch.export.ExportedProgram) -> dict[fx.Node, 
     return names
 
 
-def _fold_norms(
-    graph: fx.Graph, names: dict[fx.Node, str], network: Network
-) -> dict[str, str]:
+def _fold_norms(graph: fx.Graph, names: dict[fx.Node, str], network: Network) -> dict[str, str]:
     """Drop each batch norm that directly follows a dense layer; give the layer a bias for it."""
     folded: dict[str, str] = {}
     first = next(iter(graph.nodes))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,36 +46,49 @@ class ChannelPlan:
         return tuple(starts)
 
     @cached_property
-    def _distinct(self) -> tuple[tuple[Tensor, ...], Mapping[TensorAxis, int]]:
+    def _distinct(self) -> tuple[tuple[np.ndarray, ...], Mapping[TensorAxis, int]]:
         """Index arrays without repetition: the layers of a residual stage share theirs."""
-        arrays: list[Tensor] = []
+        arrays: list[np.ndarray] = []
         places: dict[bytes, int] = {}
         which: dict[TensorAxis, int] = {}
         for axis, numbers in self.axes.items():
             key = numbers.numpy().tobytes()
             if key not in places:
                 places[key] = len(arrays)
-                arrays.append(numbers)
+                arrays.append(numbers.numpy())
             which[axis] = places[key]
         return tuple(arrays), which
 
+    @property
+    def place(self) -> Mapping[TensorAxis, int]:
+        """Which entry of `chosen` belongs to each tensor axis."""
+        return self._distinct[1]
+
     def mask(self, kept: Sequence[Tensor]) -> Tensor:
         """Return the (total + 1,) boolean mask that keeps these channels of each group."""
-        mask = torch.zeros(self.total + 1, dtype=torch.bool)
+        mask = np.zeros(self.total + 1, dtype=np.bool_)
         mask[-1] = True
         for offset, indices in zip(self.offsets, kept, strict=True):
-            mask[indices + offset] = True
-        return mask
+            mask[indices.numpy() + offset] = True
+        return torch.from_numpy(mask)
+
+    def chosen(self, mask: Tensor) -> list[Tensor | None]:
+        """Return the kept entries of each distinct axis, ascending; None where all are kept."""
+        keeps = mask.numpy()  # on arrays this small NumPy takes a third of torch's time
+        chosen: list[Tensor | None] = []
+        for numbers in self._distinct[0]:
+            entries = keeps[numbers].nonzero()[0]
+            is_whole = len(entries) == len(numbers)
+            chosen.append(None if is_whole else torch.from_numpy(entries))
+        return chosen
 
     def selections(self, mask: Tensor) -> dict[TensorAxis, Tensor]:
         """Return the kept entries of each tensor axis that loses any, ascending."""
-        arrays, which = self._distinct
-        chosen: list[Tensor | None] = []
-        for numbers in arrays:
-            keeps = mask[numbers]
-            chosen.append(None if bool(keeps.all()) else keeps.nonzero().squeeze(1))
+        chosen = self.chosen(mask)
         return {
-            axis: entries for axis, place in which.items() if (entries := chosen[place]) is not None
+            axis: entries
+            for axis, place in self.place.items()
+            if (entries := chosen[place]) is not None
         }
 
     def cut(self, tensors: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
@@ -83,11 +97,22 @@ class ChannelPlan:
         selections = self.selections(mask)
         for (name, axis), entries in selections.items():
             if axis != SOURCE_VALUES and name in cut:
-                cut[name] = cut[name].index_select(axis, entries)
+                cut[name] = take(cut[name], axis, entries)
         for (name, axis), numbers in self.axes.items():
             if axis == SOURCE_VALUES and name in cut:
                 cut[name] = renumber_sources(cut[name], mask[numbers])
         return cut
+
+
+def take(tensor: Tensor, axis: int, entries: Tensor) -> Tensor:
+    """Return the tensor with only these entries (ascending) of one axis, contiguous.
+
+    The same as `index_select`; on the processor NumPy's gather takes half of its time, and
+    cutting is nothing but gathers.
+    """
+    if tensor.device.type != "cpu" or tensor.requires_grad:
+        return tensor.index_select(axis, entries.to(tensor.device))
+    return torch.from_numpy(tensor.numpy().take(entries.numpy(), axis=axis, mode="clip"))
 
 
 def renumber_sources(source: Tensor, keeps: Tensor) -> Tensor:

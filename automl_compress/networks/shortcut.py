@@ -21,7 +21,9 @@ class ZeroPadShortcut(nn.Module):
         """Centre `in_channels` among `out_channels`, (out - in) / 2 zero channels each side."""
         super().__init__()
         if out_channels < in_channels:
-            raise ValueError(f"out_channels {out_channels} must be at least in_channels {in_channels}")
+            raise ValueError(
+                f"out_channels {out_channels} must be at least in_channels {in_channels}"
+            )
         self.in_channels, self.out_channels, self.stride = in_channels, out_channels, stride
         source = torch.full((out_channels,), in_channels, dtype=torch.int64)
         first = (out_channels - in_channels) // 2

@@ -1,0 +1,81 @@
+"""Fusing what follows a convolution into it, where the processor's library can.
+
+oneDNN applies an activation, or adds a residual branch, while the convolution's results are
+still in cache; on small channel counts that saves a tenth to a fifth of the forward pass.
+"""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+aten = torch.ops.aten
+_RECTIFIERS = {aten.relu_.default: "relu", aten.hardtanh_.default: "hardtanh"}
+
+
+def fuse_convolutions(graph: fx.Graph) -> None:
+    """Rewrite convolution, sum and rectifier into one call, in place; a no-op without oneDNN."""
+    if not torch.backends.mkldnn.is_available():
+        return
+    for node in list(graph.nodes):
+        if node.target is not aten.conv2d.default or len(node.users) != 1:
+            continue
+        follower = next(iter(node.users))
+        if follower.target in _RECTIFIERS:
+            _fuse_rectifier(graph, node, follower)
+        elif follower.target is aten.add_.Tensor and follower.args[0] is node:
+            _fuse_sum(graph, node, follower)
+
+
+def _settings(node: fx.Node) -> tuple[Any, ...]:
+    """Return a convolution's weight, bias, padding, stride, dilation and group count."""
+    filled = [*node.args, None, None, None, None, None][:7]
+    _, weight, bias, stride, padding, dilation, groups = filled
+    stride, padding, dilation = stride or [1, 1], padding or [0, 0], dilation or [1, 1]
+    return weight, bias, padding, stride, dilation, 1 if groups is None else groups
+
+
+def _rectifier(node: fx.Node) -> tuple[str, list[float]]:
+    """Return oneDNN's name of an activation and its two limits, if it has them."""
+    name = _RECTIFIERS[node.target]
+    if name == "relu":
+        return name, []
+    low, high = [*node.args[1:], *(-1.0, 1.0)[len(node.args) - 1 :]]
+    return name, [float(low), float(high)]
+
+
+def _fuse_rectifier(graph: fx.Graph, node: fx.Node, follower: fx.Node) -> None:
+    name, limits = _rectifier(follower)
+    with graph.inserting_before(follower):
+        fused = graph.call_function(
+            torch.ops.mkldnn._convolution_pointwise.default,
+            (node.args[0], *_settings(node), name, limits, ""),
+        )
+    follower.replace_all_uses_with(fused)
+    graph.erase_node(follower)
+    graph.erase_node(node)
+
+
+def _fuse_sum(graph: fx.Graph, node: fx.Node, total: fx.Node) -> None:
+    users = list(total.users)
+    rectifier = users[0] if len(users) == 1 and users[0].target is aten.relu_.default else None
+    last = total if rectifier is None else rectifier
+    with graph.inserting_before(last):
+        fused = graph.call_function(
+            torch.ops.mkldnn._convolution_pointwise.binary,
+            (
+                node.args[0],
+                total.args[1],
+                *_settings(node),
+                "add",
+                1.0,
+                None if rectifier is None else "relu",
+                [],
+                "",
+            ),
+        )
+    last.replace_all_uses_with(fused)
+    if rectifier is not None:
+        graph.erase_node(rectifier)
+    graph.erase_node(total)
+    graph.erase_node(node)
