@@ -20,7 +20,8 @@ class Measurement:
     score: the recipe's signal; higher is better.
     split: the images that were used, for instance `search: test.parquet rows 0-999`.
     evaluations: effort spent, in full proxy evaluations.
-    wall_seconds, cpu_seconds: of this evaluation alone.
+    wall_seconds, cpu_seconds: of this evaluation alone; forward_cpu_seconds is the part that
+        the network's own forward passes took.
     """
 
     cost: Cost
@@ -36,6 +37,7 @@ class Measurement:
     evaluations: float
     wall_seconds: float
     cpu_seconds: float
+    forward_cpu_seconds: float = 0.0
 
     @property
     def accuracy(self) -> float:
@@ -59,6 +61,7 @@ class Measurement:
             "evaluations": self.evaluations,
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
+            "forward_cpu_seconds": self.forward_cpu_seconds,
         }
 
     @classmethod

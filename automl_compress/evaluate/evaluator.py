@@ -77,7 +77,10 @@ class PolicyEvaluator:
         """
         wall, cpu = time.perf_counter(), time.process_time()
         forward = self._forward_of(self._selector.kept(policy))
-        score = self._score(self._logits(forward))
+        before_forward = time.process_time()
+        logits = self._logits(forward)
+        forward_cpu = time.process_time() - before_forward
+        score = self._score(logits)
         return Measurement(
             cost=self._costs.cost(policy.widths(self.network.graph)),
             score=self._signal(score),
@@ -92,6 +95,7 @@ class PolicyEvaluator:
             evaluations=self._evaluations(),
             wall_seconds=time.perf_counter() - wall,
             cpu_seconds=time.process_time() - cpu,
+            forward_cpu_seconds=forward_cpu,
         )
 
     def score_uncut(self) -> Score:

@@ -1,0 +1,62 @@
+"""Long benchmarks in cells: each is computed once, stored when it is done, and kept.
+
+A benchmark that is stopped goes on with the next missing cell; two processes started side by
+side share the cells between them.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import RESULTS
+
+
+class Cells:
+    """The cells of one benchmark, one JSON file each."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = RESULTS / f"{name}.cells"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, key: str) -> dict[str, Any] | None:
+        """Return a finished cell; None where it is missing."""
+        path = self.folder / f"{key}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def compute(self, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the cell, computing it if it is missing; None while another process does."""
+        found = self.read(key)
+        if found is not None:
+            return found
+        claim = self.folder / f"{key}.claim"
+        if not _take(claim):
+            return None
+        try:
+            content = work()
+            if not content:  # an input of the cell is still missing
+                return None
+            partial = self.folder / f"{key}.partial"
+            partial.write_text(json.dumps(content, indent=1) + "\n")
+            partial.replace(self.folder / f"{key}.json")
+            return content
+        finally:
+            claim.unlink(missing_ok=True)
+
+
+def _take(claim: Path) -> bool:
+    """Claim a cell for this process; a claim whose process is gone does not count."""
+    try:
+        owner = int(claim.read_text())
+        os.kill(owner, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        claim.unlink(missing_ok=True)
+    else:
+        return False
+    try:
+        with claim.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return False
+    return True
