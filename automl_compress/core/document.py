@@ -16,7 +16,10 @@ from automl_compress.core.document_rows import (
     MetricRow,
     ModelReference,
     RepairNote,
+    TensorCut,
+    cuts_to_json,
     group_rows,
+    read_cuts,
 )
 from automl_compress.core.errors import PolicyInvalid, StorageFailed
 from automl_compress.core.json_field import JsonField
@@ -29,6 +32,7 @@ __all__ = [
     "ModelReference",
     "PolicyDocument",
     "RepairNote",
+    "TensorCut",
     "group_rows",
 ]
 
@@ -40,6 +44,8 @@ VERSION = "1.0"
 class PolicyDocument:
     """A policy with the network it is for, what it costs, and what was measured of it.
 
+    cuts: which entries of which tensors stay; follows from `groups` and the network's coupling,
+        and spares whoever applies the policy from analysing that again.
     before, after: costs of the uncut and of the cut network.
     metrics: of the compressed network; baseline: of the uncut one.
     provenance: searcher, seed, job, data, versions; plain JSON values.
@@ -50,6 +56,7 @@ class PolicyDocument:
     groups: tuple[GroupRow, ...]
     before: Cost
     after: Cost
+    cuts: tuple[TensorCut, ...] = ()
     metrics: tuple[MetricRow, ...] = ()
     baseline: tuple[MetricRow, ...] = ()
     layers: tuple[LayerRow, ...] = ()
@@ -97,6 +104,7 @@ class PolicyDocument:
         document = cls(
             model=ModelReference.read(root.get("model")),
             groups=tuple(GroupRow.read(each) for each in root.get("groups").items()),
+            cuts=read_cuts(root.get("cuts")),
             before=_read_totals(totals, "before"),
             after=_read_totals(totals, "after"),
             metrics=tuple(MetricRow.read(each) for each in root.get("metrics").items()),
@@ -140,6 +148,7 @@ class PolicyDocument:
             "created": self.created,
             "model": self.model.to_json(),
             "groups": [row.to_json() for row in self.groups],
+            "cuts": cuts_to_json(self.cuts),
             "layers": [row.to_json() for row in self.layers],
             "totals": _totals(self.before, self.after),
             "repair": self.repair.to_json(),

@@ -1,7 +1,8 @@
 """The parts of a policy document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, cast
 
 from automl_compress.core.budget import METRICS, Cost
@@ -200,6 +201,47 @@ class RepairNote:
         )
         weights = content.find("weights_sha256")
         return cls(cast("RepairMethod", method), None if weights is None else weights.sha256())
+
+
+@dataclass(frozen=True, slots=True)
+class TensorCut:
+    """Which entries of one tensor stay: what makes applying a policy need no analysis.
+
+    axis: along which `kept` are the remaining entries, ascending; None where `kept` are the
+        tensor's new values (the channel map of a zero-pad shortcut).
+    """
+
+    tensor: str
+    axis: int | None
+    kept: tuple[int, ...]
+
+
+def cuts_to_json(cuts: Sequence[TensorCut]) -> list[dict[str, Any]]:
+    """Write cuts down, those that keep the same entries together."""
+    together: dict[tuple[int, ...], list[list[Any]]] = {}
+    for cut in cuts:
+        together.setdefault(cut.kept, []).append([cut.tensor, cut.axis])
+    return [{"kept": list(kept), "axes": axes} for kept, axes in together.items()]
+
+
+def read_cuts(content: JsonField) -> tuple[TensorCut, ...]:
+    """Read what `cuts_to_json` wrote."""
+    cuts: list[TensorCut] = []
+    for row in content.items():
+        kept = tuple(index.integer() for index in row.get("kept").items())
+        for pair in row.get("axes").items():
+            name, axis = _pair(pair)
+            if axis is not None and any(b <= a for a, b in pairwise(kept)):
+                row.get("kept").refuse("does not ascend; give each entry once, ascending")
+            cuts.append(TensorCut(name, axis, kept))
+    return tuple(cuts)
+
+
+def _pair(pair: JsonField) -> tuple[str, int | None]:
+    parts = list(pair.items())
+    if len(parts) != 2:
+        pair.refuse(f"has {len(parts)} members; give a tensor's name and an axis, or null")
+    return parts[0].text(), None if parts[1].value is None else parts[1].integer()
 
 
 def group_rows(graph: LayerGraph, policy: Policy) -> tuple[GroupRow, ...]:

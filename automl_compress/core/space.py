@@ -184,16 +184,16 @@ class CompressionSpace:
         def shortfall(index: int) -> float:
             return (widths[index] - wanted[index]) / self.graph.full_widths[index]
 
-        for index in sorted(range(len(widths)), key=shortfall):
-            allowed = self.allowed[index]
-            while widths[index] < allowed[-1]:
-                before = widths[index]
-                widths[index] = allowed[bisect_right(allowed, before)]
-                if not self.within(widths, budget):
+        has_grown = True
+        while has_grown:
+            has_grown = False
+            for index in sorted(range(len(widths)), key=shortfall):
+                before, allowed = widths[index], self.allowed[index]
+                widths[index] = allowed[min(bisect_right(allowed, before), len(allowed) - 1)]
+                if self.within(widths, budget):
+                    has_grown |= widths[index] > before
+                else:
                     widths[index] = before
-                    break
-                if widths[index] >= wanted[index] + 1:
-                    break
         return tuple(widths)
 
 

@@ -18,6 +18,7 @@ class Measurement:
 
     accuracy: top-1 fraction, `correct / total`.
     score: the recipe's signal; higher is better.
+    cross_entropy, kl: means over images, in nats; None where they were not measured.
     split: the images that were used, for instance `search: test.parquet rows 0-999`.
     evaluations: effort spent, in full proxy evaluations.
     wall_seconds, cpu_seconds: of this evaluation alone; forward_cpu_seconds is the part that
@@ -28,7 +29,7 @@ class Measurement:
     score: float
     correct: int
     total: int
-    cross_entropy: float
+    cross_entropy: float | None
     kl: float | None
     split: str
     fidelity: Fidelity

@@ -60,10 +60,10 @@ class PolicyEvaluator:
             (_channels_last(images), labels) for images, labels in scored.batches(recipe.batch_size)
         ]
         self._calibration = list(calibration.batches(recipe.batch_size))
-        reconstruction = None
+        self._reconstruction = None
         if recipe.repair == "reconstruction":
-            reconstruction = Reconstruction(network, self._calibration, recipe.seed)
-        self._candidates = candidates_of(network, reconstruction)
+            self._reconstruction = Reconstruction(network, self._calibration, recipe.seed)
+        self._candidates = candidates_of(network, self._reconstruction)
         self._selector = ChannelSelector(network, self._calibration, recipe.seed)
         self._costs = AnalyticCosts(network.graph)
         self._total = len(scored)
@@ -109,10 +109,7 @@ class PolicyEvaluator:
     def repaired_network(self, policy: Policy) -> nn.Module:
         """Build the cut network with the recipe's repair in its weights."""
         kept = self._selector.kept(policy)
-        reconstruction = None
-        if self.recipe.repair == "reconstruction":
-            reconstruction = Reconstruction(self.network, self._calibration, self.recipe.seed)
-        module = cut_network(self.network, kept, reconstruction)
+        module = cut_network(self.network, kept, self._reconstruction)
         if self.recipe.repair == "recalibration":
             recalibrate(module, self._calibration)
         return module

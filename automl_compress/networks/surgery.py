@@ -31,10 +31,10 @@ def with_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     for path, member in twin.named_modules():
         prefix = f"{path}." if path else ""
         for name, parameter in member.named_parameters(recurse=False):
-            value = tensors.get(prefix + name, parameter).detach().clone()
+            value = tensors.get(prefix + name, parameter).detach().clone(memory_format=torch.contiguous_format)
             setattr(member, name, nn.Parameter(value, requires_grad=parameter.requires_grad))
         for name, buffer in member.named_buffers(recurse=False):
-            setattr(member, name, tensors.get(prefix + name, buffer).detach().clone())
+            setattr(member, name, tensors.get(prefix + name, buffer).detach().clone(memory_format=torch.contiguous_format))
         _match_channel_counts(member)
     return twin
 

@@ -1,0 +1,37 @@
+"""The library: from a trained network and a budget to a policy and a smaller network."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Name -> module; loaded on first use, so that importing the package stays cheap.
+_DOOR = {
+    "apply_policy": "automl_compress.compress.apply",
+    "compress_network": "automl_compress.search.compression",
+    "CompressionResult": "automl_compress.search.compression",
+    "load_data": "automl_compress.data.loading",
+    "build_network": "automl_compress.networks.architectures",
+    "load_weights": "automl_compress.networks.architectures",
+    "trace": "automl_compress.networks.trace",
+    "PolicyDocument": "automl_compress.core.document",
+    "Budget": "automl_compress.core",
+    "Effort": "automl_compress.core",
+    "Recipe": "automl_compress.core",
+    "SpaceOptions": "automl_compress.core",
+    "StudySpec": "automl_compress.core",
+}
+
+__all__ = ["__version__", *_DOOR]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what the door offers."""
+    if name not in _DOOR:
+        raise AttributeError(f"module 'automl_compress' has no attribute {name!r}")
+    return getattr(import_module(_DOOR[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List what the door offers."""
+    return list(__all__)

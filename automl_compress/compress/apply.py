@@ -1,0 +1,147 @@
+"""Applying a policy document: no search, no data, no server, and no analysis of the network."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from automl_compress.core.document import PolicyDocument
+from automl_compress.core.document_rows import TensorCut
+from automl_compress.core.errors import ModelInvalid, PolicyMismatch, WeightsMismatch
+from automl_compress.networks.coupling import SOURCE_VALUES
+from automl_compress.networks.fingerprint import graph_fingerprint, weights_fingerprint
+from automl_compress.networks.plan import take
+from automl_compress.networks.surgery import tensors_of, with_tensors
+from automl_compress.networks.trace import Network
+
+logger = logging.getLogger(__name__)
+
+
+def apply_policy(
+    module: nn.Module,
+    policy: PolicyDocument | str | Path,
+    weights: str | Path | None = None,
+) -> nn.Module:
+    """Return the compressed network that a policy document describes, in evaluation mode.
+
+    Bit for bit the same on every machine: the document says which entries of which tensors
+    stay, and the weights file, where the network was tuned after the cut, holds the rest.
+
+    Args:
+        module: the uncut network; stays as it is.
+        policy: a document, or the path of a policy.json.
+        weights: the compressed network's safetensors file; None keeps the uncut network's
+            weights, without the repair that the document names.
+
+    Raises:
+        PolicyMismatch: the document was made for another network.
+        PolicyInvalid: the document cannot be read.
+        WeightsMismatch: the weights file is not the one that the document names.
+        ModelInvalid: the weights file cannot be read.
+    """
+    document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
+    _check_graph(module, document)
+    tensors = {
+        name: tensor.detach().to("cpu") for name, tensor in tensors_of(module).items()
+    }
+    for cut in document.cuts:
+        tensors[cut.tensor] = _cut(tensors, cut)
+    if weights is not None:
+        tensors = _with_weights(tensors, Path(weights), document)
+    elif document.repair.method != "none":
+        logger.warning(
+            "the policy's network was repaired (%s) after the cut; without its weights file the "
+            "cut network keeps the uncut network's weights",
+            document.repair.method,
+        )
+    elif document.model.weights_fingerprint != weights_fingerprint(module):
+        logger.warning("the network's weights are not those that the policy was found for")
+    return with_tensors(module, tensors).eval()
+
+
+def tensor_cuts(network: Network, kept: list[Tensor]) -> tuple[TensorCut, ...]:
+    """Write down which entries of which tensors stay, as a policy document carries it.
+
+    Args:
+        network: a traced network.
+        kept: channels of each group, ascending.
+    """
+    plan = network.plan
+    mask = plan.mask(kept)
+    cuts = [
+        TensorCut(name, axis, tuple(entries.tolist()))
+        for (name, axis), entries in plan.selections(mask).items()
+        if axis != SOURCE_VALUES and (name, SOURCE_VALUES) not in plan.axes
+    ]
+    sources = {name for name, axis in plan.axes if axis == SOURCE_VALUES}
+    whole = tensors_of(network.module)
+    cut = plan.cut({name: whole[name] for name in sources}, mask)
+    cuts += [
+        TensorCut(name, None, tuple(cut[name].tolist()))
+        for name in sorted(sources)
+        if not torch.equal(cut[name], whole[name])
+    ]
+    return tuple(cuts)
+
+
+def _check_graph(module: nn.Module, document: PolicyDocument) -> None:
+    model = document.model
+    try:
+        found = graph_fingerprint(module, model.input_shape)
+    except ModelInvalid as error:
+        raise PolicyMismatch(
+            f"the policy was made for {model.name!r}, which takes inputs of shape "
+            f"{model.input_shape}; {error}; give the uncut network that the policy names"
+        ) from error
+    if found != model.graph_fingerprint:
+        raise PolicyMismatch(
+            f"the policy was made for {model.name!r} with graph {model.graph_fingerprint[:23]}..., "
+            f"this network has {found[:23]}...; give the uncut network that the policy names"
+        )
+
+
+def _cut(tensors: dict[str, Tensor], cut: TensorCut) -> Tensor:
+    tensor = tensors.get(cut.tensor)
+    axis = 0 if cut.axis is None else cut.axis
+    if tensor is None or axis >= tensor.dim():
+        raise PolicyMismatch(
+            f"the policy cuts axis {axis} of {cut.tensor!r}, which the network does not have; "
+            "use a policy that was made for this network"
+        )
+    entries = torch.tensor(cut.kept, dtype=torch.int64)
+    if cut.axis is None:
+        return entries.to(tensor.dtype)
+    if not len(entries) or int(entries[-1]) >= tensor.shape[axis]:
+        raise PolicyMismatch(
+            f"the policy keeps entries up to {cut.kept[-1:]} of axis {axis} of {cut.tensor!r}, "
+            f"which has {tensor.shape[axis]}; use a policy that was made for this network"
+        )
+    return take(tensor, axis, entries)
+
+
+def _with_weights(
+    tensors: dict[str, Tensor], path: Path, document: PolicyDocument
+) -> dict[str, Tensor]:
+    """Replace the tensors by those of the file, which must be the document's."""
+    try:
+        content = path.read_bytes()
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelInvalid(f"the weights file {path} cannot be read: {error}") from error
+    expected, found = document.repair.weights_sha256, hashlib.sha256(content).hexdigest()
+    if expected is not None and expected.removeprefix("sha256:") != found:
+        raise WeightsMismatch(
+            f"{path} has SHA-256 {found[:16]}..., the policy names "
+            f"{expected.removeprefix('sha256:')[:16]}...; fetch the file that belongs to it"
+        )
+    for name, tensor in weights.items():
+        if name not in tensors or tensors[name].shape != tensor.shape:
+            raise WeightsMismatch(
+                f"{path} holds {name!r} of shape {tuple(tensor.shape)}, the cut network has "
+                f"{tuple(tensors[name].shape) if name in tensors else 'no such tensor'}"
+            )
+    return tensors | weights

@@ -1,0 +1,143 @@
+"""Confirming the best trials: cut, repair, fine-tune, and score once on the test split."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from automl_compress.core import Cost, Measurement, Policy, StudySpec, Trial
+from automl_compress.core.errors import ModelInvalid
+from automl_compress.data.datasets import ImageData
+from automl_compress.evaluate.evaluator import PolicyEvaluator
+from automl_compress.networks.trace import Network
+from automl_compress.train.accuracy import evaluate_accuracy
+from automl_compress.train.config import TrainingConfig
+from automl_compress.train.training import train
+
+FINETUNE_LEARNING_RATE = 0.01  # a tenth of training from scratch: the weights are nearly right
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A trial that was confirmed.
+
+    policy: with explicit channels. module: the network as it is handed out. measurement: on
+    the test split, with the costs counted on the cut network; it chooses nothing. search: on
+    the search split, after tuning; it chooses among the confirmed.
+    """
+
+    trial: Trial
+    policy: Policy
+    module: nn.Module
+    measurement: Measurement
+    search: Measurement
+
+
+class Confirmer:
+    """Confirms trials of one study; the uncut network is tuned alike, so that drops are fair."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: ImageData,
+        study: StudySpec,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            network: traced.
+            data: the train split tunes, the test split scores.
+            study: says what is confirmed, and how the trials were scored.
+            go_on: called often; what it raises ends the confirmation.
+        """
+        self._network, self._data, self._study, self._go_on = network, data, study, go_on
+        splits = data.split("search"), data.split("train")
+        self._evaluator = PolicyEvaluator(network, *splits, study.recipe)
+
+    def baseline(self) -> Measurement:
+        """Tune the uncut network like the compressed ones and score it on the test split."""
+        return self._measured(self._tuned(copy.deepcopy(self._network.module)), "test")
+
+    def confirm(self, trial: Trial) -> Confirmed:
+        """Cut, repair, tune and score one trial's policy.
+
+        Raises:
+            ModelInvalid: the cut network costs more than the budget allows.
+        """
+        policy = self._evaluator.explicit(trial.policy)
+        module = self._tuned(self._evaluator.repaired_network(policy))
+        measurement = self._measured(module, "test")
+        full = count_cost(self._network.module, self._network.graph.input_shape)
+        if not self._study.budget.allows(measurement.cost, full):
+            metric = self._study.budget.metric
+            raise ModelInvalid(
+                f"the cut network of trial {trial.number} has {measurement.cost.of(metric):,} "
+                f"{metric} when counted, the budget allows {self._study.budget.limit(full):,}; "
+                "it is not returned: report this network, its costs are counted wrongly"
+            )
+        return Confirmed(trial, policy, module, measurement, self._measured(module, "search"))
+
+    def _tuned(self, module: nn.Module) -> nn.Module:
+        epochs = self._study.confirmation.finetune_epochs
+        self._go_on()
+        if epochs:
+            config = TrainingConfig(
+                epochs=epochs, learning_rate=FINETUNE_LEARNING_RATE, seed=self._study.seed
+            )
+            train(module, self._data, config, progress=lambda _: self._go_on())
+        # One memory layout, so that the stored network gives the same bits as this one.
+        return module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def _measured(self, module: nn.Module, name: str) -> Measurement:
+        wall, cpu = time.perf_counter(), time.process_time()
+        split = self._data.split(name)
+        correct, total = evaluate_accuracy(module, split)
+        return Measurement(
+            cost=count_cost(module, self._network.graph.input_shape),
+            score=correct / total,
+            correct=correct,
+            total=total,
+            cross_entropy=None,
+            kl=None,
+            split=f"{name}: {split.provenance}",
+            fidelity="confirmed",
+            recipe=self._study.recipe,
+            seed=self._study.seed,
+            evaluations=0.0,
+            wall_seconds=time.perf_counter() - wall,
+            cpu_seconds=time.process_time() - cpu,
+        )
+
+
+def best_trials(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Return the trials of highest score, each policy once; the earliest among equals."""
+    measured = [trial for trial in trials if trial.measurement is not None]
+    measured.sort(key=lambda trial: (-_score(trial), trial.number))
+    distinct: dict[Policy, Trial] = {}
+    for trial in measured:
+        distinct.setdefault(trial.policy, trial)
+    return list(distinct.values())[:count]
+
+
+def count_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
+    """Count a network's cost on the network itself, independently of the analytic model."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(torch.zeros(1, *input_shape))
+    return Cost(
+        macs=counter.get_total_flops() // 2,  # the counter counts multiplies and adds
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        size_bytes=sum(
+            tensor.numel() * tensor.element_size() for tensor in module.state_dict().values()
+        ),
+    )
+
+
+def _score(trial: Trial) -> float:
+    assert trial.measurement is not None
+    return trial.measurement.score

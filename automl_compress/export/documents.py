@@ -1,0 +1,131 @@
+"""The files of a compressed network: its policy document and its weights."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from automl_compress.compress.apply import tensor_cuts
+from automl_compress.core import Cost, LayerGraph, Measurement, Policy
+from automl_compress.core.document import (
+    LayerRow,
+    MetricRow,
+    ModelReference,
+    PolicyDocument,
+    RepairNote,
+    group_rows,
+)
+from automl_compress.core.document_rows import RepairMethod
+from automl_compress.costs import AnalyticCosts
+from automl_compress.networks.fingerprint import weights_fingerprint
+from automl_compress.networks.trace import Network
+from automl_compress.train.accuracy import wilson_interval
+
+
+def network_bytes(module: torch.nn.Module) -> bytes:
+    """Return a network's state dict as a safetensors file."""
+    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    return save(state)
+
+
+def model_reference(
+    network: Network,
+    name: str,
+    architecture: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    identity: str | None = None,
+) -> ModelReference:
+    """Describe the uncut network as policy documents name it."""
+    return ModelReference(
+        name=name,
+        graph_fingerprint=network.graph.fingerprint,
+        weights_fingerprint=weights_fingerprint(network.module),
+        input_shape=network.graph.input_shape,
+        architecture=architecture,
+        config=dict(config or {}),
+        id=identity,
+    )
+
+
+def policy_document(
+    network: Network,
+    model: ModelReference,
+    policy: Policy,
+    measurements: tuple[Measurement, ...],
+    baseline: tuple[Measurement, ...],
+    repair: tuple[RepairMethod, str | None],
+    provenance: Mapping[str, Any],
+    **identity: str,
+) -> PolicyDocument:
+    """Write a policy down with everything that is known of it.
+
+    Args:
+        network: the uncut network, traced.
+        model: its description.
+        policy: with explicit channels.
+        measurements: of the compressed network, the most trustworthy first; its costs count.
+        baseline: of the uncut network.
+        repair: what happened to the weights after the cut, and the SHA-256 of their file.
+        provenance: searcher, seed, job ...; the versions are added here.
+        identity: `id` and `created` of the document.
+
+    Raises:
+        PolicyMismatch: the policy was made for another graph.
+        PolicyInvalid: a choice does not say which channels it keeps.
+    """
+    groups = group_rows(network.graph, policy)
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    return PolicyDocument(
+        model=model,
+        groups=groups,
+        cuts=tensor_cuts(network, [torch.tensor(row.kept) for row in groups]),
+        before=AnalyticCosts(network.graph).cost(network.graph.full_widths),
+        after=measurements[0].cost,
+        metrics=tuple(_accuracy(each) for each in measurements),
+        baseline=tuple(_accuracy(each) for each in baseline),
+        layers=_layer_rows(network.graph, policy),
+        repair=RepairNote(*repair),
+        provenance={**provenance, "versions": {**provenance.get("versions", {}), **versions}},
+        **identity,
+    )
+
+
+def _accuracy(measurement: Measurement) -> MetricRow:
+    return MetricRow(
+        name="accuracy",
+        value=measurement.accuracy,
+        split=measurement.split,
+        fidelity=measurement.fidelity,
+        total=measurement.total,
+        interval=wilson_interval(measurement.correct, measurement.total),
+    )
+
+
+def _layer_rows(graph: LayerGraph, policy: Policy) -> tuple[LayerRow, ...]:
+    """Say of each layer what it costs before and after."""
+    widths = policy.widths(graph)
+    return tuple(
+        LayerRow(
+            name=layer.name,
+            operator=layer.operator,
+            group=None if layer.output_group is None else graph.groups[layer.output_group].name,
+            before=_layer_cost(graph, layer.name, graph.full_widths),
+            after=_layer_cost(graph, layer.name, widths),
+        )
+        for layer in graph.layers
+    )
+
+
+def _layer_cost(graph: LayerGraph, layer: str, widths: tuple[int, ...]) -> Cost:
+    macs = parameters = size_bytes = 0
+    for tensor in graph.tensors:
+        if tensor.name.rpartition(".")[0] == layer:
+            entries = 1
+            for axis in tensor.axes:
+                entries *= axis.size(widths)
+            macs += entries * tensor.positions
+            parameters += entries * tensor.is_parameter
+            size_bytes += entries * tensor.item_bytes
+    return Cost(macs, parameters, size_bytes)

@@ -1,0 +1,169 @@
+"""The whole job in one call, for notebooks and scripts: no server, no queue, no files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from torch import nn
+
+from automl_compress.core import (
+    CompressionSpace,
+    Executor,
+    Searcher,
+    SearchProblem,
+    StudySpec,
+    Trial,
+)
+from automl_compress.core.document import PolicyDocument
+from automl_compress.core.errors import InvalidInput, ModelInvalid
+from automl_compress.costs import AnalyticCosts
+from automl_compress.data.datasets import ImageData, check_fits
+from automl_compress.data.loading import load_data
+from automl_compress.evaluate.confirm import Confirmer, best_trials
+from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.pool import EvaluationPool
+from automl_compress.export.documents import model_reference, policy_document
+from automl_compress.networks.trace import Network, trace
+from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
+from automl_compress.search.progress import StudyEvent, StudySummary
+from automl_compress.search.study import run_study
+
+CATALOGUE = "automl_compress.searchers"  # the entry point by which searchers are found
+
+
+@dataclass(frozen=True)
+class CompressionResult:
+    """What a search found.
+
+    network: the compressed network, confirmed; a copy, the given one stays as it was.
+    policy: the document of the best policy. summary, trials: of the study.
+    """
+
+    network: nn.Module
+    policy: PolicyDocument
+    summary: StudySummary
+    trials: Sequence[Trial]
+
+
+def compress_network(
+    module: nn.Module,
+    data: ImageData | str | Path,
+    study: StudySpec,
+    *,
+    name: str = "network",
+    processes: int = 0,
+    has_progress_bar: bool = True,
+) -> CompressionResult:
+    """Search the policy that keeps the most accuracy within a budget, and confirm it.
+
+    Args:
+        module: a trained network; put into evaluation mode, otherwise left alone.
+        data: images with their three splits, or what `load_data` takes.
+        study: searcher, budget, effort, and how candidates are scored.
+        name: for the policy document.
+        processes: child processes that evaluate; 0 evaluates in this one, which a network
+            defined in a notebook needs.
+        has_progress_bar: whether to draw one.
+
+    Raises:
+        InvalidInput: network, data or study cannot be used, or not together.
+        BudgetUnreachable: no policy of the space is within the budget.
+        ModelInvalid: not one policy could be evaluated.
+    """
+    images = data if isinstance(data, ImageData) else load_data(data)
+    network = trace(module, images.input_shape)
+    check_fits(images, network.graph.input_shape)
+    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
+    problem = SearchProblem(space, study.budget, study.effort, study.seed)
+    searcher = _create_searcher(study, problem)
+    store = MemoryTrialStore()
+    executor = _executor(network, images, study, processes)
+    try:
+        with _ProgressBar(study.effort.evaluations, has_progress_bar) as publish:
+            summary = run_study(
+                searcher,
+                executor,
+                store,
+                space,
+                study.budget,
+                study.effort,
+                publish=publish,
+                parallelism=study.parallelism,
+            )
+    finally:
+        executor.close()
+    return _confirm(network, images, study, summary, store.trials(), name)
+
+
+
+
+def _create_searcher(study: StudySpec, problem: SearchProblem) -> Searcher:
+    found = list(entry_points(group=CATALOGUE))
+    if not found:
+        raise InvalidInput(
+            f"no searchers are installed (entry point {CATALOGUE!r}); "
+            "pip install 'automl-compress[search]'"
+        )
+    create: Callable[..., Searcher] = found[0].load()
+    return create(study.searcher, problem, study.searcher_options)
+
+
+def _executor(network: Network, data: ImageData, study: StudySpec, processes: int) -> Executor:
+    splits = data.split("search"), data.split("train")
+    if processes:
+        return EvaluationPool(EvaluatorRecord.of(network, *splits, study.recipe), processes)
+    return InProcessExecutor(PolicyEvaluator(network, *splits, study.recipe))
+
+
+def _confirm(
+    network: Network,
+    data: ImageData,
+    study: StudySpec,
+    summary: StudySummary,
+    trials: Sequence[Trial],
+    name: str,
+) -> CompressionResult:
+    best = best_trials(trials, study.confirmation.top_k)
+    if not best:
+        raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
+    confirmer = Confirmer(network, data, study)
+    # The search split chooses; the test split, scored once, says how good the choice is.
+    confirmed = max(
+        (confirmer.confirm(trial) for trial in best), key=lambda each: each.search.score
+    )
+    proxy = confirmed.trial.measurement
+    assert proxy is not None
+    is_tuned = study.confirmation.finetune_epochs > 0
+    document = policy_document(
+        network,
+        model_reference(network, name),
+        confirmed.policy,
+        (confirmed.measurement, confirmed.search, proxy),
+        (confirmer.baseline(),),
+        ("fine-tuned" if is_tuned else study.recipe.repair, None),
+        {"searcher": study.searcher, "seed": study.seed, "data": data.name},
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    return CompressionResult(confirmed.module, document, summary, trials)
+
+
+class _ProgressBar:
+    """A bar over the effort, with the best score so far."""
+
+    def __init__(self, evaluations: float, is_shown: bool) -> None:
+        from tqdm.auto import tqdm
+
+        self._bar = tqdm(total=evaluations, disable=not is_shown, unit="evaluation")
+
+    def __enter__(self) -> Callable[[StudyEvent], None]:
+        return self._show
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def _show(self, event: StudyEvent) -> None:
+        self._bar.update(event.evaluations - self._bar.n)
+        if event.best_score is not None:
+            self._bar.set_postfix(best=f"{event.best_score:.4f}")

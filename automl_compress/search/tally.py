@@ -1,0 +1,57 @@
+"""What the trials of a study add up to."""
+
+from collections.abc import Callable, Iterable
+
+from automl_compress.core import Measurement, Policy, Trial, TrialState
+
+FAILED_EVALUATIONS = 1.0  # what a failed trial costs; free ones would let a study never end
+
+
+class Tally:
+    """Effort spent, failures, the best trial, and what was measured of which policy."""
+
+    def __init__(
+        self, objective: Callable[[Measurement], float], trials: Iterable[Trial] = ()
+    ) -> None:
+        """Count the trials of an earlier run; the objective says what the best is best at."""
+        self.evaluations = 0.0
+        self.complete = 0
+        self.failures = 0
+        self.last_failure = ""
+        self.best: Trial | None = None
+        self._objective = objective
+        self._best_value = float("-inf")
+        self._measurements: dict[Policy, tuple[int, Measurement]] = {}
+        for trial in trials:
+            self.add(trial)
+
+    def add(self, trial: Trial) -> None:
+        """Count one trial; running ones count for nothing."""
+        if trial.state is TrialState.FAILED:
+            self.failures += 1
+            self.evaluations += FAILED_EVALUATIONS
+            self.last_failure = trial.failure or ""
+        elif trial.measurement is not None:
+            self.complete += 1
+            self.evaluations += trial.measurement.evaluations
+            self._measurements.setdefault(trial.policy, (trial.number, trial.measurement))
+            self._compare(trial, self._objective(trial.measurement))
+
+    def _compare(self, trial: Trial, value: float) -> None:
+        # Among equals the lowest number: the same trial wins in whichever order they were told.
+        if (
+            self.best is None
+            or value > self._best_value
+            or (value == self._best_value and trial.number < self.best.number)
+        ):
+            self.best, self._best_value = trial, value
+
+    @property
+    def mean_evaluations(self) -> float:
+        """What a trial cost on average so far; 1 before the first."""
+        told = self.complete + self.failures
+        return self.evaluations / told if told else 1.0
+
+    def measured(self, policy: Policy) -> tuple[int, Measurement] | None:
+        """Return number and measurement of the first trial of this policy, if there is one."""
+        return self._measurements.get(policy)

@@ -1,0 +1,43 @@
+"""SQL tables of trials, events and artifacts, and their migrations.
+
+The repositories are modules of functions that take a session: `files`, `models`, `datasets`,
+`jobs`, `trials`, `events`, `policies`, `artifacts`, `leases`. None of them commits.
+"""
+
+from automl_compress.store.artifact_files import ArtifactFiles, PartialFile, WrittenFile
+from automl_compress.store.database import Database
+from automl_compress.store.jobs import JobTaken
+from automl_compress.store.paging import Page
+from automl_compress.store.tables import (
+    ArtifactRow,
+    DatasetRow,
+    DesiredState,
+    EventRow,
+    FileRow,
+    JobRow,
+    JobState,
+    ModelRow,
+    PolicyRow,
+    TrialRow,
+)
+from automl_compress.store.trials import SqlTrialStore
+
+__all__ = [
+    "ArtifactFiles",
+    "ArtifactRow",
+    "Database",
+    "DatasetRow",
+    "DesiredState",
+    "EventRow",
+    "FileRow",
+    "JobRow",
+    "JobState",
+    "JobTaken",
+    "ModelRow",
+    "Page",
+    "PartialFile",
+    "PolicyRow",
+    "SqlTrialStore",
+    "TrialRow",
+    "WrittenFile",
+]

@@ -1,0 +1,57 @@
+"""Files that jobs made: the compressed network, the policy, the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from automl_compress.core.errors import NotFound
+from automl_compress.store.artifact_files import WrittenFile
+from automl_compress.store.ids import new_id
+from automl_compress.store.tables import ArtifactRow
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtifact:
+    """What an artifact is."""
+
+    job_id: str
+    name: str  # file name, unique within the job
+    kind: str  # network, policy or report
+    media_type: str
+
+
+def put(session: Session, new: NewArtifact, written: WrittenFile) -> ArtifactRow:
+    """Store an artifact's row; one of the same job and name is replaced under its id."""
+    query = select(ArtifactRow).where(
+        ArtifactRow.job_id == new.job_id, ArtifactRow.name == new.name
+    )
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        row = ArtifactRow(id=new_id("art"), job_id=new.job_id, name=new.name)
+        session.add(row)
+    row.kind, row.media_type = new.kind, new.media_type
+    row.size_bytes, row.sha256, row.path = written.size_bytes, written.sha256, written.path
+    session.flush()
+    return row
+
+
+def get(session: Session, artifact_id: str) -> ArtifactRow:
+    """Return an artifact's row.
+
+    Raises:
+        NotFound: no artifact has this id.
+    """
+    row = session.get(ArtifactRow, artifact_id)
+    if row is None:
+        raise NotFound(
+            f"no artifact has the id {artifact_id!r}; GET /v1/jobs/{{id}} lists a job's artifacts"
+        )
+    return row
+
+
+def of_job(session: Session, job_id: str) -> Sequence[ArtifactRow]:
+    """Return a job's artifacts by name."""
+    query = select(ArtifactRow).where(ArtifactRow.job_id == job_id).order_by(ArtifactRow.name)
+    return session.scalars(query).all()

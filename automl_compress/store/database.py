@@ -1,0 +1,222 @@
+"""One database: SQLite embedded, PostgreSQL in production; the same code runs on both."""
+
+import json
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    StatementError,
+)
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from automl_compress.core.errors import AutomlCompressError, InvalidInput, StorageFailed
+from automl_compress.store import schema
+
+BUSY_TIMEOUT_MS = 30_000
+# A process that stops within a transaction, as on a suspended machine, must not lock out others.
+POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=30s"
+READING = "compress_reading"  # execution option of connections that will not write
+logger = logging.getLogger(__name__)
+
+
+class Database:
+    """The tables of one service.
+
+    A transaction is one `with` block; repositories take its session and never commit:
+
+        with database.session() as session:
+            jobs.move(session, job_id, JobState.RUNNING)
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare the engine; nothing is opened yet.
+
+        Args:
+            url: `sqlite:///path/to/file` or `postgresql+psycopg://user@host/name`;
+                `postgresql://` means the latter.
+
+        Raises:
+            InvalidInput: the URL names neither.
+        """
+        self.engine = create_database_engine(url)
+        self.url = self.engine.url.render_as_string(hide_password=False)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file of ours."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def session(self) -> Generator[Session]:
+        """Open a transaction; it is committed at the end of the block, or rolled back.
+
+        Raises:
+            StorageFailed: the database is gone, locked, full or read-only; nothing was stored.
+            InvalidInput: a value cannot be stored, such as NaN in a JSON document.
+        """
+        with self._translated(), self._sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Generator[Session]:
+        """Open a transaction that only reads: on SQLite it waits for no writer.
+
+        Raises:
+            StorageFailed: the database is gone.
+        """
+        with (
+            self._translated(),
+            self.engine.connect().execution_options(**{READING: True}) as connection,
+            self._sessions(bind=connection) as session,
+        ):
+            yield session
+
+    def upgrade(self) -> None:
+        """Bring the tables to this version's revision; safe when several processes do so.
+
+        Raises:
+            WrongState: a newer version of this project wrote the database.
+            StorageFailed: the database is gone, full or read-only.
+        """
+        if self.is_sqlite:
+            self._make_directory()
+        with self._translated(), self.engine.begin() as connection:
+            schema.upgrade(connection)
+
+    def check(self) -> None:
+        """Make sure that the database answers and has this version's tables.
+
+        Raises:
+            WrongState: the tables are older or newer than this version of the project.
+            StorageFailed: the database is gone.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            schema.check(connection.execution_options(**{READING: True}))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _make_directory(self) -> None:
+        directory = Path(self.engine.url.database or "").absolute().parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageFailed(
+                f"the database's directory {directory} cannot be made ({error.strerror}); "
+                "choose a place that can be written"
+            ) from error
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except AutomlCompressError:
+            raise
+        except DBAPIError as error:
+            if not _is_storage_failure(error):
+                raise
+            place = self.engine.url.render_as_string(hide_password=True)
+            raise StorageFailed(
+                f"the database {place} did not take it: {str(error.orig).strip()}; nothing was "
+                "stored. Check that it runs, has room and can be written, then try again"
+            ) from error
+        except StatementError as error:
+            if isinstance(error.orig, InvalidInput):
+                raise error.orig from error
+            raise
+
+
+def create_database_engine(url: str) -> Engine:
+    """Make an engine for our tables, or for the job engine's, with the same care.
+
+    Raises:
+        InvalidInput: the URL names neither a SQLite file nor a PostgreSQL database.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            json_serializer=_to_json,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=30,
+            connect_args={"connect_timeout": 10, "options": POSTGRES_OPTIONS},
+        )
+    engine = create_engine(
+        parsed,
+        json_serializer=_to_json,
+        pool_size=10,
+        max_overflow=30,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise InvalidInput(f"{url!r} is no database URL ({error}); {_ALLOWED}") from error
+    is_file = backend == "sqlite" and parsed.database not in (None, "", ":memory:")
+    if not is_file and backend != "postgresql":
+        shown = parsed.render_as_string(hide_password=True)
+        raise InvalidInput(f"the database {shown!r} cannot be used; {_ALLOWED}")
+    return parsed
+
+
+_ALLOWED = "give sqlite:///path/to/file.sqlite or postgresql://user:password@host/database"
+
+
+def _to_json(content: object) -> str:
+    try:
+        return json.dumps(content, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"a value cannot be stored: {error}; store finite numbers and JSON values"
+        ) from error
+
+
+def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",  # commits survive a power loss
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once instead of waiting.
+    is_reading = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
+
+
+def _is_storage_failure(error: DBAPIError) -> bool:
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        or type(error) is DatabaseError  # SQLite: the file is no database, or is damaged
+        or error.connection_invalidated
+        or state.startswith(("08", "53", "57"))  # connection, resources, shutdown
+        or state == "25006"  # read-only
+    )

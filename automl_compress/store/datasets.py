@@ -1,0 +1,43 @@
+"""Data sets that jobs calibrate, search, tune and test on."""
+
+from sqlalchemy.orm import Session
+
+from automl_compress.core.errors import NotFound
+from automl_compress.store.ids import new_id
+from automl_compress.store.paging import Page, page_of
+from automl_compress.store.tables import DatasetRow, Json
+
+
+def add(
+    session: Session, *, name: str, source: Json, file_id: str | None, details: Json
+) -> DatasetRow:
+    """Store a data set.
+
+    Args:
+        session: the transaction.
+        name: for people.
+        source: `{format: "builtin" | "npz" | "parquet" ..., name, options}`.
+        file_id: an uploaded file; None for a built-in set.
+        details: what reading found.
+    """
+    row = DatasetRow(id=new_id("dat"), name=name, source=source, file_id=file_id, details=details)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, dataset_id: str) -> DatasetRow:
+    """Return a data set.
+
+    Raises:
+        NotFound: no data set has this id.
+    """
+    row = session.get(DatasetRow, dataset_id)
+    if row is None:
+        raise NotFound(f"no data set has the id {dataset_id!r}; GET /v1/datasets lists them")
+    return row
+
+
+def page(session: Session, *, after: str | None = None, limit: int = 50) -> Page[DatasetRow]:
+    """Return data sets, the newest first, behind the data set `after`."""
+    return page_of(session, DatasetRow, DatasetRow.id, (), after=after, limit=limit)

@@ -1,0 +1,290 @@
+"""Jobs: create, find, and move them from state to state by a table of legal moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, load_only
+
+from automl_compress.core.errors import InvalidInput, NotFound, WrongState
+from automl_compress.store import events
+from automl_compress.store.ids import new_id
+from automl_compress.store.paging import Page, page_of
+from automl_compress.store.tables import DesiredState, JobRow, JobState, Json, now
+
+S = JobState
+_STOPS = frozenset({S.PAUSED, S.FAILED, S.CANCELLED})
+MOVES: Mapping[JobState, frozenset[JobState]] = {
+    S.QUEUED: _STOPS | {S.VALIDATING},
+    S.VALIDATING: _STOPS | {S.PROFILING},
+    S.PROFILING: _STOPS | {S.RUNNING},
+    S.RUNNING: _STOPS | {S.FINALIZING},
+    S.PAUSED: frozenset({S.QUEUED, S.FAILED, S.CANCELLED}),
+    S.FINALIZING: _STOPS | {S.SUCCEEDED},
+    S.SUCCEEDED: frozenset(),
+    S.FAILED: frozenset(),
+    S.CANCELLED: frozenset(),
+}
+TERMINAL = frozenset(state for state, targets in MOVES.items() if not targets)
+ACTIVE = frozenset({S.QUEUED, S.VALIDATING, S.PROFILING, S.RUNNING, S.FINALIZING})
+
+
+class JobTaken(WrongState):
+    """This execution may no longer write the job: another one owns it, or its user stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a job is created from.
+
+    idempotency_key: a second job with this key and the same digest is the first one.
+    request_digest: of the whole request.
+    """
+
+    name: str
+    model_id: str
+    dataset_id: str
+    spec: Json
+    tags: Json
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+
+
+def create(session: Session, new: NewJob) -> JobRow:
+    """Store a queued job, or return the one that was created with the same key.
+
+    Raises:
+        InvalidInput: the idempotency key was used for another request.
+    """
+    existing = _with_key(session, new)
+    if existing is not None:
+        return existing
+    row = JobRow(
+        id=new_id("job"),
+        name=new.name,
+        model_id=new.model_id,
+        dataset_id=new.dataset_id,
+        spec=new.spec,
+        tags=new.tags,
+        idempotency_key=new.idempotency_key,
+        request_digest=new.request_digest,
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+            session.flush()
+    except IntegrityError:
+        existing = _with_key(session, new)  # somebody was faster with the same key
+        if existing is None:
+            raise
+        return existing
+    events.append(session, row.id, "job.status", {"state": row.state})
+    return row
+
+
+def _with_key(session: Session, new: NewJob) -> JobRow | None:
+    if new.idempotency_key is None:
+        return None
+    query = select(JobRow).where(JobRow.idempotency_key == new.idempotency_key)
+    row = session.scalars(query).one_or_none()
+    if row is not None and row.request_digest != new.request_digest:
+        raise InvalidInput(
+            f"the idempotency key {new.idempotency_key!r} belongs to job {row.id}, which another "
+            "request created; send a new key with a new request"
+        )
+    return row
+
+
+def get(session: Session, job_id: str) -> JobRow:
+    """Return a job.
+
+    Raises:
+        NotFound: no job has this id.
+    """
+    return _found(session.get(JobRow, job_id), job_id)
+
+
+def lock(session: Session, job_id: str) -> JobRow:
+    """Return a job and keep others from writing it until the transaction ends.
+
+    Raises:
+        NotFound: no job has this id.
+    """
+    row = session.get(JobRow, job_id, with_for_update=True, populate_existing=True)
+    return _found(row, job_id)
+
+
+def _found(row: JobRow | None, job_id: str) -> JobRow:
+    if row is None:
+        raise NotFound(f"no job has the id {job_id!r}; GET /v1/jobs lists them")
+    return row
+
+
+def page(
+    session: Session,
+    *,
+    after: str | None = None,
+    limit: int = 50,
+    states: Sequence[JobState] = (),
+    model_id: str | None = None,
+) -> Page[JobRow]:
+    """Return jobs, the newest first, behind the job `after`."""
+    where: list[ColumnElement[bool]] = []
+    if states:
+        where.append(JobRow.state.in_(states))
+    if model_id is not None:
+        where.append(JobRow.model_id == model_id)
+    return page_of(session, JobRow, JobRow.id, where, after=after, limit=limit)
+
+
+def active(session: Session, limit: int = 1000) -> Sequence[JobRow]:
+    """Return jobs that some worker should be working on, or will, the oldest first.
+
+    Only id, state and attempt are loaded.
+    """
+    query = (
+        select(JobRow)
+        .options(load_only(JobRow.id, JobRow.state, JobRow.attempt, raiseload=True))
+        .where(JobRow.state.in_(ACTIVE))
+        .order_by(JobRow.id)
+        .limit(limit)
+    )
+    return session.scalars(query).all()
+
+
+def move(
+    session: Session,
+    job_id: str,
+    state: JobState,
+    *,
+    stop_reason: str | None = None,
+    error: Json | None = None,
+) -> JobRow:
+    """Bring a job into another state, and tell its listeners.
+
+    Raises:
+        NotFound: no job has this id.
+        WrongState: this move is not in the table.
+    """
+    row = lock(session, job_id)
+    if state not in MOVES[row.state]:
+        allowed = ", ".join(sorted(MOVES[row.state])) or "nothing: it has ended"
+        raise WrongState(
+            f"job {job_id} is {row.state} and cannot become {state}; allowed is {allowed}"
+        )
+    row.state = state
+    row.stop_reason, row.error = stop_reason, error
+    if state is S.VALIDATING and row.started_at is None:
+        row.started_at = now()
+    if state in TERMINAL:
+        row.finished_at = now()
+    if state in TERMINAL or state is S.PAUSED:
+        row.owner = None  # fences whoever works on it
+    data: dict[str, Any] = {"state": state, "stop_reason": stop_reason, "error": error}
+    kept = {key: value for key, value in data.items() if value is not None}
+    events.append(session, job_id, "job.status", kept)
+    return row
+
+
+def pause(session: Session, job_id: str) -> JobRow:
+    """Stop a job so that it can go on later; harmless when it is paused already.
+
+    Raises:
+        NotFound: no job has this id.
+        WrongState: the job has ended.
+    """
+    row = lock(session, job_id)
+    if row.state is S.PAUSED:
+        return row
+    row = move(session, job_id, S.PAUSED, stop_reason="user")
+    row.desired_state = DesiredState.PAUSE
+    return row
+
+
+def resume(session: Session, job_id: str) -> JobRow:
+    """Queue a paused job again, as its next attempt; harmless when it is not paused.
+
+    Raises:
+        NotFound: no job has this id.
+        WrongState: the job has ended.
+    """
+    row = lock(session, job_id)
+    if row.state in ACTIVE:
+        return row
+    row = move(session, job_id, S.QUEUED)
+    row.desired_state = DesiredState.RUN
+    row.attempt += 1
+    return row
+
+
+def cancel(session: Session, job_id: str) -> JobRow:
+    """Stop a job for good; harmless when it is cancelled already.
+
+    Raises:
+        NotFound: no job has this id.
+        WrongState: the job has succeeded or failed.
+    """
+    row = lock(session, job_id)
+    if row.state is S.CANCELLED:
+        return row
+    row = move(session, job_id, S.CANCELLED, stop_reason="user")
+    row.desired_state = DesiredState.CANCEL
+    return row
+
+
+def retry(session: Session, job_id: str, attempt: int) -> bool:
+    """End an attempt at an active job and begin the next; False when it is over already."""
+    row = lock(session, job_id)
+    if row.state not in ACTIVE or row.attempt != attempt:
+        return False
+    row.attempt += 1
+    row.owner = None
+    return True
+
+
+def claim(session: Session, job_id: str, attempt: int, owner: str) -> JobRow:
+    """Make `owner` the only execution that may write the job.
+
+    Raises:
+        NotFound: no job has this id.
+        JobTaken: the job is paused or has ended, or a later attempt has begun.
+    """
+    row = lock(session, job_id)
+    if row.state not in ACTIVE or row.attempt != attempt:
+        raise JobTaken(
+            f"job {job_id} is {row.state} in attempt {row.attempt}; attempt {attempt} ends here"
+        )
+    row.owner = owner
+    return row
+
+
+def beat(
+    session: Session, job_id: str, owner: str, seconds: float, eta_seconds: float | None
+) -> JobRow:
+    """Add time that the study took, and make sure that the job is still this execution's.
+
+    Raises:
+        JobTaken: another execution owns the job, or its user stopped it.
+    """
+    row = lock_owned(session, job_id, owner)
+    row.elapsed_seconds += seconds
+    row.eta_seconds = eta_seconds
+    return row
+
+
+def lock_owned(session: Session, job_id: str, owner: str | None) -> JobRow:
+    """Lock a job that this execution owns; with owner None, any job.
+
+    Raises:
+        NotFound: no job has this id.
+        JobTaken: another execution owns the job, or nobody may write it.
+    """
+    row = lock(session, job_id)
+    if owner is not None and row.owner != owner:
+        raise JobTaken(
+            f"job {job_id} is {row.state} and owned by {row.owner or 'nobody'}, no longer by "
+            f"{owner}; what this execution measured since is dropped"
+        )
+    return row

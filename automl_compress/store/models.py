@@ -1,0 +1,54 @@
+"""Trained networks that jobs compress."""
+
+from sqlalchemy.orm import Session
+
+from automl_compress.core.errors import NotFound
+from automl_compress.store.ids import new_id
+from automl_compress.store.paging import Page, page_of
+from automl_compress.store.tables import Json, ModelRow
+
+
+def add(
+    session: Session,
+    *,
+    name: str,
+    source: Json,
+    weights_file_id: str | None,
+    details: Json,
+) -> ModelRow:
+    """Store a model.
+
+    Args:
+        session: the transaction.
+        name: for people.
+        source: `{kind: "architecture", name, config}`.
+        weights_file_id: an uploaded file; None where the source brings its own weights.
+        details: what tracing found.
+    """
+    row = ModelRow(
+        id=new_id("mdl"),
+        name=name,
+        source=source,
+        weights_file_id=weights_file_id,
+        details=details,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, model_id: str) -> ModelRow:
+    """Return a model.
+
+    Raises:
+        NotFound: no model has this id.
+    """
+    row = session.get(ModelRow, model_id)
+    if row is None:
+        raise NotFound(f"no model has the id {model_id!r}; GET /v1/models lists them")
+    return row
+
+
+def page(session: Session, *, after: str | None = None, limit: int = 50) -> Page[ModelRow]:
+    """Return models, the newest first, behind the model `after`."""
+    return page_of(session, ModelRow, ModelRow.id, (), after=after, limit=limit)

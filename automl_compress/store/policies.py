@@ -1,0 +1,73 @@
+"""Policy documents; written once, never changed."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from automl_compress.core.errors import NotFound, WrongState
+from automl_compress.store.ids import new_id
+from automl_compress.store.tables import Json, PolicyRow
+
+
+def add(
+    session: Session,
+    document: Json,
+    *,
+    job_id: str | None = None,
+    trial_number: int | None = None,
+    policy_id: str | None = None,
+) -> PolicyRow:
+    """Store a document; storing a trial's document again gives the row that is there.
+
+    Args:
+        session: the transaction.
+        document: the whole document.
+        job_id: the job that found it; None for a document that a user brought.
+        trial_number: which of the job's trials it is.
+        policy_id: an id that the document already carries; None makes one.
+
+    Raises:
+        WrongState: the trial has another document; documents never change.
+    """
+    existing = _of_trial(session, job_id, trial_number)
+    if existing is not None:
+        if existing.document != document:
+            raise WrongState(
+                f"trial {trial_number} of job {job_id} already has the policy document "
+                f"{existing.id}; a stored document never changes"
+            )
+        return existing
+    row = PolicyRow(
+        id=policy_id or new_id("pol"), job_id=job_id, trial_number=trial_number, document=document
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _of_trial(session: Session, job_id: str | None, number: int | None) -> PolicyRow | None:
+    if job_id is None or number is None:
+        return None
+    query = select(PolicyRow).where(PolicyRow.job_id == job_id, PolicyRow.trial_number == number)
+    return session.scalars(query).one_or_none()
+
+
+def get(session: Session, policy_id: str) -> PolicyRow:
+    """Return a policy document.
+
+    Raises:
+        NotFound: no policy has this id.
+    """
+    row = session.get(PolicyRow, policy_id)
+    if row is None:
+        raise NotFound(
+            f"no policy has the id {policy_id!r}; GET /v1/jobs/{{id}}/best names a job's policy"
+        )
+    return row
+
+
+def of_job(session: Session, job_id: str) -> Sequence[PolicyRow]:
+    """Return a job's policy documents in the order in which they were stored."""
+    query = select(PolicyRow).where(PolicyRow.job_id == job_id).order_by(PolicyRow.id)
+    return session.scalars(query).all()
