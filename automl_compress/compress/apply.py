@@ -45,9 +45,7 @@ def apply_policy(
     """
     document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
     _check_graph(module, document)
-    tensors = {
-        name: tensor.detach().to("cpu") for name, tensor in tensors_of(module).items()
-    }
+    tensors = {name: tensor.detach().to("cpu") for name, tensor in tensors_of(module).items()}
     for cut in document.cuts:
         tensors[cut.tensor] = _cut(tensors, cut)
     if weights is not None:

@@ -46,8 +46,8 @@ def _take_solution(
     def keep(values: Tensor) -> Tensor:
         return values if outputs is None else values.index_select(0, outputs)
 
-    original = network.module.get_submodule(layer).weight
-    tensors[f"{layer}.weight"] = from_kernel_major(keep(solved.weight), original.shape).contiguous()
+    shape = tensors[f"{layer}.weight"].shape
+    tensors[f"{layer}.weight"] = from_kernel_major(keep(solved.weight), shape).contiguous()
     if solved.bias is not None:
         tensors[f"{layer}.bias"] = keep(solved.bias)
     if solved.norm_mean is not None and solved.norm_variance is not None:

@@ -5,11 +5,12 @@ layers that produce its channels, each layer divided by its own mean so that wid
 not outvote narrow ones.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from automl_compress.core.errors import InvalidInput, UnknownName
 from automl_compress.networks.coupling import CONVOLUTIONS, NORMS
@@ -71,7 +72,7 @@ def _filters(network: Network) -> dict[str, Tensor]:
     """Return the weights of all producers as (outputs, rest) matrices."""
     producers = {name for group in network.graph.groups for name in group.producers}
     return {
-        f"{name}.weight": network.module.get_submodule(name).weight.detach().flatten(1)
+        f"{name}.weight": network.module.get_parameter(f"{name}.weight").detach().flatten(1)
         for name in sorted(producers)
     }
 
@@ -128,18 +129,13 @@ def _taylor(network: Network, batches: Batches | None, seed: int) -> RowScores:
     """
     if batches is None:
         raise InvalidInput("the criterion 'taylor' needs calibration images; give batches")
-    module = network.module
     importance: dict[str, Tensor] = {}
-    was_training = module.training
-    module.eval()
-    for images, labels in batches:
-        module.zero_grad(set_to_none=True)
-        with torch.enable_grad():
+    with _gradients(network.module) as module:
+        for images, labels in batches:
+            module.zero_grad(set_to_none=True)
             F.cross_entropy(module(images), labels).backward()
-        for name, squared in _squared_contributions(network).items():
-            importance[name] = importance.get(name, torch.zeros_like(squared)) + squared
-    module.zero_grad(set_to_none=True)
-    module.train(was_training)
+            for name, squared in _squared_contributions(network).items():
+                importance[name] = importance.get(name, torch.zeros_like(squared)) + squared
     if not importance:
         raise InvalidInput("the criterion 'taylor' got no calibration images; give at least one")
     norms = {n: s for n, s in importance.items() if isinstance(_owner(network, n), NORMS)}
@@ -150,6 +146,23 @@ def _taylor(network: Network, batches: Batches | None, seed: int) -> RowScores:
         for name, scores in importance.items()
         if name in norms or ((name, 0) in axes and not bool(scored[axes[name, 0]].any()))
     }
+
+
+@contextmanager
+def _gradients(module: nn.Module) -> Iterator[nn.Module]:
+    """Let every parameter take gradients, in evaluation mode; undone at the end."""
+    was_training, frozen = module.training, [p for p in module.parameters() if not p.requires_grad]
+    module.eval()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            yield module
+    finally:
+        module.zero_grad(set_to_none=True)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        module.train(was_training)
 
 
 def _owner(network: Network, tensor: str) -> object:
@@ -167,7 +180,7 @@ def _squared_contributions(network: Network) -> dict[str, Tensor]:
             if bias is not None and bias.grad is not None:
                 contribution = contribution + bias.grad * bias
             found[f"{name}.weight"] = contribution.detach().square()
-        elif isinstance(member, (*CONVOLUTIONS, torch.nn.Linear)):
+        elif isinstance(member, (*CONVOLUTIONS, nn.Linear)):
             found[f"{name}.weight"] = (weight.grad * weight).detach().flatten(1).sum(1).square()
     return found
 

@@ -1,6 +1,7 @@
 """Batch-norm recalibration: statistics of the cut network's own activations."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +18,23 @@ def recalibrate(module: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> 
     2020, section 3.3, where it is called adaptive batch normalisation.)
 
     Raises:
-        InvalidInput: there was no batch.
+        InvalidInput: there was no batch; the module stays as it was.
     """
+    remaining = iter(batches)
+    first = next(remaining, None)
+    if first is None:
+        raise InvalidInput("recalibration got no calibration images; give at least one batch")
     norms = [member for member in module.modules() if isinstance(member, NORMS)]
     momenta = [member.momentum for member in norms]
     for member in norms:
         member.reset_running_stats()
         member.momentum = None
         member.train()
-    seen = 0
-    with torch.no_grad():
-        for images, _ in batches:
-            module(images)
-            seen += 1
-    for member, momentum in zip(norms, momenta, strict=True):
-        member.momentum = momentum
-        member.eval()
-    if not seen:
-        raise InvalidInput("recalibration got no calibration images; give at least one batch")
+    try:
+        with torch.no_grad():
+            for images, _ in chain([first], remaining):
+                module(images)
+    finally:
+        for member, momentum in zip(norms, momenta, strict=True):
+            member.momentum = momentum
+            member.eval()

@@ -12,15 +12,20 @@ same matrices, so no image is forwarded for a candidate.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from automl_compress.compress.tabulation import Tabulation
+from automl_compress.core.errors import InvalidInput
 from automl_compress.networks.coupling import CONVOLUTIONS
 from automl_compress.networks.trace import Network
 
 POSITIONS = 16  # sampled in each feature map; AMC samples 10
 DAMPING = 1e-4  # of the mean variance, added to the diagonal: patches of dead channels are singular
+TABLE_BYTES = 1 << 29  # of solved layers that are remembered
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,12 @@ class SolvedLayer:
     norm_mean: Tensor | None
     norm_variance: Tensor | None
 
+    @property
+    def size_bytes(self) -> int:
+        """What its tensors take in memory."""
+        tensors = (self.weight, self.bias, self.norm_mean, self.norm_variance)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
 
 class Reconstruction:
     """Solves layers for any selection of their inputs, and remembers the solutions."""
@@ -60,13 +71,16 @@ class Reconstruction:
             network: a traced network.
             batches: calibration images (labels are not read), iterated once.
             seed: for the sampled positions.
+
+        Raises:
+            InvalidInput: there was no batch.
         """
         self._network = network
-        self._members = {
+        self._members: dict[str, Any] = {
             name: network.module.get_submodule(name) for name in solvable_layers(network)
         }
         self._statistics = gather_statistics(network.module, self._members, batches, seed)
-        self._solved: dict[tuple[str, bytes], SolvedLayer] = {}
+        self._solved = Tabulation[SolvedLayer](TABLE_BYTES, lambda solved: solved.size_bytes)
 
     @property
     def layers(self) -> frozenset[str]:
@@ -76,9 +90,7 @@ class Reconstruction:
     def solve(self, layer: str, kept: Tensor) -> SolvedLayer:
         """Return the least-squares weights of `layer` for these kept input entries (ascending)."""
         key = (layer, kept.numpy().tobytes())
-        if key not in self._solved:
-            self._solved[key] = self._solve(layer, kept)
-        return self._solved[key]
+        return self._solved.get(key, lambda: self._solve(layer, kept))
 
     def _solve(self, layer: str, kept: Tensor) -> SolvedLayer:
         member, statistics = self._members[layer], self._statistics[layer]
@@ -141,15 +153,19 @@ def gather_statistics(
     batches: Iterable[tuple[Tensor, Tensor]],
     seed: int,
 ) -> dict[str, PatchStatistics]:
-    """Forward the batches and gather mean and covariance of each member's input patches."""
+    """Forward the batches and gather mean and covariance of each member's input patches.
+
+    Raises:
+        InvalidInput: there was no batch.
+    """
     generator = torch.Generator().manual_seed(seed)
     sums: dict[str, Tensor] = {}
     products: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     shifts: dict[str, Tensor] = {}
 
-    def gather(name: str, member: nn.Module, inputs: Tensor) -> None:
-        rows = sample_patches(member, inputs, generator)  # (R, D)
+    def gather(name: str, member: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        rows = sample_patches(member, inputs[0], generator)  # (R, D)
         # Products of values far from zero would drown the covariance in rounding errors.
         rows = rows - shifts.setdefault(name, rows.mean(0))
         products[name] = products.get(name, 0) + rows.T @ rows
@@ -157,10 +173,7 @@ def gather_statistics(
         counts[name] = counts.get(name, 0) + len(rows)
 
     hooks = [
-        member.register_forward_pre_hook(
-            lambda member, inputs, name=name: gather(name, member, inputs[0])
-        )
-        for name, member in members.items()
+        member.register_forward_pre_hook(partial(gather, name)) for name, member in members.items()
     ]
     try:
         with torch.inference_mode():
@@ -169,6 +182,8 @@ def gather_statistics(
     finally:
         for hook in hooks:
             hook.remove()
+    if members and not counts:
+        raise InvalidInput("reconstruction got no calibration images; give at least one batch")
     return {
         name: _statistics(shifts[name], sums[name], products[name], counts[name])
         for name in members
@@ -183,7 +198,7 @@ def _statistics(shift: Tensor, total: Tensor, products: Tensor, count: int) -> P
     return PatchStatistics(mean.float().clone(), covariance.float().clone())
 
 
-def sample_patches(member: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
+def sample_patches(member: Any, inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Return input patches of a layer at sampled output positions, as rows (R, D).
 
     Args:
@@ -193,9 +208,8 @@ def sample_patches(member: nn.Module, inputs: Tensor, generator: torch.Generator
     """
     if not isinstance(member, CONVOLUTIONS):
         return inputs.reshape(-1, inputs.shape[-1])
-    padded = nn.functional.pad(
-        inputs, [amount for side in reversed(_padding(member)) for amount in (side, side)]
-    )
+    mode = "constant" if member.padding_mode == "zeros" else member.padding_mode
+    padded = nn.functional.pad(inputs, _padding(member), mode=mode)
     spans = [
         step * (size - 1) + 1
         for step, size in zip(member.dilation, member.kernel_size, strict=True)
@@ -213,9 +227,12 @@ def sample_patches(member: nn.Module, inputs: Tensor, generator: torch.Generator
     return rows.reshape(len(inputs) * len(chosen), -1).contiguous()
 
 
-def _padding(member: nn.Module) -> tuple[int, ...]:
+def _padding(member: Any) -> list[int]:
+    """Return what is added before and after each axis, the last axis first."""
     if isinstance(member.padding, str):  # "same" or "valid"
-        is_same = member.padding == "same"
         spans = zip(member.dilation, member.kernel_size, strict=True)
-        return tuple(step * (size - 1) // 2 if is_same else 0 for step, size in spans)
-    return tuple(member.padding)
+        totals = [step * (size - 1) if member.padding == "same" else 0 for step, size in spans]
+        sides = [(total // 2, total - total // 2) for total in totals]
+    else:
+        sides = [(amount, amount) for amount in member.padding]
+    return [amount for side in reversed(sides) for amount in side]

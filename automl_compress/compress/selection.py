@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from automl_compress.compress.criteria import Batches, channel_scores, rank_channels
-from automl_compress.core import Policy
+from automl_compress.core import Choice, Policy
 from automl_compress.core.errors import PolicyMismatch
 from automl_compress.networks.trace import Network
 
@@ -36,7 +36,8 @@ class ChannelSelector:
         """Return the kept channels of each group, ascending.
 
         Raises:
-            PolicyMismatch: the policy names other groups, or channels that do not exist.
+            PolicyMismatch: the policy names other groups, channels that do not exist, or more or
+                fewer of them than its sparsity leaves.
         """
         graph = self._network.graph
         kept: list[Tensor] = []
@@ -45,7 +46,7 @@ class ChannelSelector:
             if choice.kept is None:
                 kept.append(self._top(choice.criterion, place, width))
             else:
-                kept.append(_explicit(choice.group, choice.kept, graph.groups[place].channels))
+                kept.append(_explicit(choice, width, graph.groups[place].channels))
         return kept
 
     def explicit(self, policy: Policy) -> Policy:
@@ -62,12 +63,18 @@ class ChannelSelector:
         return self._chosen[key]
 
 
-def _explicit(group: str, kept: tuple[int, ...], channels: int) -> Tensor:
+def _explicit(choice: Choice, width: int, channels: int) -> Tensor:
+    kept = choice.kept or ()
     indices = torch.tensor(kept, dtype=torch.int64)
     is_ascending = bool((indices[1:] > indices[:-1]).all())
     if not kept or not is_ascending or kept[0] < 0 or kept[-1] >= channels:
         raise PolicyMismatch(
-            f"group {group!r} keeps channels {list(kept)[:8]}...; allowed are ascending indices "
-            f"from 0 to {channels - 1}, at least one"
+            f"group {choice.group!r} keeps channels {list(kept)[:8]}...; allowed are ascending "
+            f"indices from 0 to {channels - 1}, at least one"
+        )
+    if len(kept) != width:  # its cost was counted by its sparsity
+        raise PolicyMismatch(
+            f"group {choice.group!r} keeps {len(kept)} of {channels} channels, but its sparsity of "
+            f"{choice.sparsity:g} leaves {width}; make the two agree"
         )
     return indices

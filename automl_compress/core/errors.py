@@ -69,8 +69,8 @@ class BudgetUnreachable(InvalidInput):
         """Say how far the `limit` lies below the `smallest` reachable cost."""
         self.metric, self.limit, self.smallest = metric, limit, smallest
         super().__init__(
-            f"the budget is {limit:,.0f} {metric} ({limit / full:.1%} of the uncut network), but "
-            f"the smallest policy of this space needs {smallest:,.0f} ({smallest / full:.1%}); raise "
+            f"the budget is {limit:,.0f} {metric} ({limit / full:.1%} of the uncut network); the "
+            f"smallest policy of this space needs {smallest:,.0f} ({smallest / full:.1%}). Raise "
             "the budget, allow a higher maximum sparsity, or skip fewer layers"
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
 from automl_compress.core.graph import LayerGraph
@@ -116,11 +116,12 @@ class Policy:
         return [choice.to_json() for choice in self.choices]
 
     @classmethod
-    def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "Policy":
+    def from_json(cls, content: object) -> "Policy":
         """Read what `to_json` wrote; raises PolicyInvalid."""
         if not isinstance(content, Sequence) or isinstance(content, str):
             raise PolicyInvalid(f"a policy is a list of choices, not {type(content).__name__}")
-        return cls(tuple(Choice.from_json(each) for each in content))
+        choices = cast("Sequence[Mapping[str, Any]]", content)
+        return cls(tuple(Choice.from_json(each) for each in choices))
 
     @classmethod
     def from_widths(

@@ -32,7 +32,7 @@ class Snapshot:
     """The state of a searcher: JSON values and arrays, never pickled objects."""
 
     values: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
 
 
 class Searcher(Protocol):

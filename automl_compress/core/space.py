@@ -170,7 +170,7 @@ class CompressionSpace:
     def sample(self, rng: np.random.Generator, budget: Budget) -> tuple[int, ...]:
         """Draw uniform keep ratios and scale them to the budget."""
         lowest = np.asarray(self.smallest) / self.graph.full_widths
-        return self.project(rng.uniform(lowest, 1.0), budget)
+        return self.project(rng.uniform(lowest, 1.0).tolist(), budget)
 
     def _floor(self, wanted: Iterable[float]) -> list[int]:
         return [

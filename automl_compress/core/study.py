@@ -46,7 +46,7 @@ class StudySpec:
     confirmation: Confirmation = Confirmation()
     seed: int = 0
     parallelism: int = 1
-    searcher_options: Mapping[str, Any] = field(default_factory=dict)
+    searcher_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         """Refuse a parallelism below one."""

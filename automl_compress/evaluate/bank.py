@@ -6,16 +6,19 @@ channels last, so that a sliced weight is in the channels-last layout without an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from automl_compress.compress.reconstruction import (
+    TABLE_BYTES,
     Reconstruction,
     SolvedLayer,
     from_kernel_major,
     kernel_major,
 )
+from automl_compress.compress.tabulation import Tabulation
 from automl_compress.evaluate.program import Program
 from automl_compress.networks.coupling import SOURCE_VALUES
 from automl_compress.networks.plan import renumber_sources, take
@@ -82,7 +85,7 @@ class ParameterBank:
         self._other_slots = [
             self._other_slot(name, index) for name, index in position.items() if index not in bound
         ]
-        self._solved: dict[tuple[str, bytes], tuple[Tensor, Tensor | None]] = {}
+        self._solved = Tabulation[tuple[Tensor, Tensor | None]](TABLE_BYTES, _bytes_of)
 
     def bind(self, kept: Sequence[Tensor]) -> list[Tensor]:
         """Return the program's tensors for these kept channels of each group."""
@@ -143,11 +146,10 @@ class ParameterBank:
         norm = self._program.folded.get(layer)
         if norm is None:
             return weight, bias
-        member = self._network.module.get_submodule(norm)
+        member: Any = self._network.module.get_submodule(norm)
         mean, variance = tensors[f"{norm}.running_mean"], tensors[f"{norm}.running_var"]
         if solved is not None and solved.norm_mean is not None:
             mean, variance = solved.norm_mean, solved.norm_variance
-            bias = None  # the solved mean is that of the outputs without their bias
         scale = torch.rsqrt(variance + member.eps)
         if f"{norm}.weight" in tensors:
             scale = scale * tensors[f"{norm}.weight"]
@@ -174,12 +176,12 @@ class ParameterBank:
 
     def _solution(self, layer: str, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the solved and folded layer for these inputs, from the table."""
-        assert self._reconstruction is not None
-        key = (layer, inputs.numpy().tobytes())
-        if key not in self._solved:
-            solved = self._reconstruction.solve(layer, inputs)
-            self._solved[key] = self._fold(layer, self._tensors, solved)
-        return self._solved[key]
+        reconstruction = self._reconstruction
+        assert reconstruction is not None
+        return self._solved.get(
+            (layer, inputs.numpy().tobytes()),
+            lambda: self._fold(layer, self._tensors, reconstruction.solve(layer, inputs)),
+        )
 
     def _cut_other(self, slot: _OtherSlot, chosen: Sequence[Tensor | None], mask: Tensor) -> Tensor:
         tensor = slot.tensor
@@ -188,3 +190,7 @@ class ParameterBank:
             if entries is not None:
                 tensor = take(tensor, axis, entries)
         return tensor if slot.sources is None else renumber_sources(tensor, mask[slot.sources])
+
+
+def _bytes_of(layer: tuple[Tensor, Tensor | None]) -> int:
+    return sum(tensor.nbytes for tensor in layer if tensor is not None)

@@ -81,7 +81,7 @@ def candidates_of(network: Network, reconstruction: Reconstruction | None) -> Ca
     except Exception as error:  # torch.export raises many kinds, and no common one
         logger.info("candidates are scored module by module: %s", error)
         return modules
-    if difference > AGREEMENT:
+    if not difference <= AGREEMENT:  # not a number, too
         logger.info("candidates are scored module by module: the program is off by %g", difference)
         return modules
     return programs

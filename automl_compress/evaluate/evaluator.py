@@ -13,7 +13,7 @@ from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Measurement, Policy, Recipe
-from automl_compress.core.errors import InvalidInput
+from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.costs import AnalyticCosts
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidates import Forward, candidates_of
@@ -74,12 +74,17 @@ class PolicyEvaluator:
 
         Raises:
             PolicyMismatch: the policy was made for another network.
+            ModelInvalid: the cut network's outputs are not finite.
         """
         wall, cpu = time.perf_counter(), time.process_time()
         forward = self._forward_of(self._selector.kept(policy))
         before_forward = time.process_time()
         logits = self._logits(forward)
         forward_cpu = time.process_time() - before_forward
+        if not bool(torch.isfinite(logits).all()):
+            raise ModelInvalid(
+                "the cut network gives NaN or infinity on the search images; keep more channels"
+            )
         score = self._score(logits)
         return Measurement(
             cost=self._costs.cost(policy.widths(self.network.graph)),

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 aten = torch.ops.aten
-_RECTIFIERS = {aten.relu_.default: "relu", aten.hardtanh_.default: "hardtanh"}
+_RECTIFIERS: dict[Any, str] = {aten.relu_.default: "relu", aten.hardtanh_.default: "hardtanh"}
 
 
 def fuse_convolutions(graph: fx.Graph) -> None:

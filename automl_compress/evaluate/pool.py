@@ -4,19 +4,24 @@ Children are spawned, not forked, use one thread each, and can be killed alone: 
 crashes its process fails, and the next one finds a new process.
 """
 
+import math
 import multiprocessing
 import os
 import pickle
+import signal
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from automl_compress.core import Outcome, Policy
-from automl_compress.core.errors import AutomlCompressError, WrongState
-from automl_compress.evaluate.evaluator import EvaluatorRecord
+from automl_compress.core.errors import AutomlCompressError, ModelInvalid, WrongState
+from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 
-JOIN_SECONDS = 2.0  # a child that ignores the end of its pipe for longer is killed
+JOIN_SECONDS = 2.0  # a killed child is gone by then
+WARM_UP_SECONDS = 300.0  # to start, trace and compile, on top of the first trial's seconds
 
 
 @dataclass
@@ -25,6 +30,7 @@ class _Child:
     pipe: Connection
     number: int | None = None  # of the trial that it evaluates
     began: float = field(default_factory=time.monotonic)
+    is_warm: bool = False  # has built its evaluator, or cannot
 
 
 class EvaluationPool:
@@ -43,10 +49,19 @@ class EvaluationPool:
             processes: how many, and so how many evaluations run at once.
             trial_seconds: an evaluation that takes longer is killed and has failed; None waits
                 for ever.
+
+        Raises:
+            ModelInvalid: the network cannot be sent to another process.
         """
         self.capacity = processes
         # Our own process wrote this pickle and our own child reads it: no upload is involved.
-        self._record = pickle.dumps(record)
+        try:
+            self._record = pickle.dumps(record)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ModelInvalid(
+                f"the network cannot be sent to another process: {error}; define its classes and "
+                "functions at the top level of an importable module"
+            ) from error
         self._trial_seconds = trial_seconds
         self._children = [self._spawn() for _ in range(processes)]
 
@@ -56,12 +71,14 @@ class EvaluationPool:
         Raises:
             WrongState: all children are busy.
         """
-        for place, child in enumerate(self._children):
+        for child in self._children:
             if child.number is None:
-                if not child.process.is_alive():
-                    child = self._children[place] = self._replace(child)
+                try:
+                    child.pipe.send((number, policy))
+                except OSError:  # it died idle; the new one cannot have died yet
+                    child = self._replace(child)
+                    child.pipe.send((number, policy))
                 child.number, child.began = number, time.monotonic()
-                child.pipe.send((number, policy))
                 return
         raise WrongState(f"{self.capacity} evaluations are in flight; wait for one to finish")
 
@@ -72,10 +89,9 @@ class EvaluationPool:
             busy = [child for child in self._children if child.number is not None]
             ready = wait([child.pipe for child in busy], self._patience(busy, deadline))
             for child in busy:
-                if child.pipe in ready:
-                    return self._receive(child)
-                if self._is_overdue(child):
-                    return self._give_up(child)
+                outcome = self._look_after(child, child.pipe in ready)
+                if outcome is not None:
+                    return outcome
             if deadline is not None and time.monotonic() >= deadline:
                 return None
         return None
@@ -98,73 +114,95 @@ class EvaluationPool:
     def _spawn(self) -> _Child:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+        reader, writer = context.Pipe(duplex=False)
+        process = context.Process(target=_serve, args=(theirs, reader, os.getpid()), daemon=True)
         process.start()
         theirs.close()
-        ours.send_bytes(self._record)
+        reader.close()
+        # The child reads only once it has imported torch, and a pipe holds 64 kB.
+        threading.Thread(target=_send, args=(writer, self._record), daemon=True).start()
         return _Child(process, ours)
 
     def _replace(self, child: _Child) -> _Child:
         child.pipe.close()
         child.process.kill()
         child.process.join(JOIN_SECONDS)
-        return self._spawn()
+        fresh = self._children[self._children.index(child)] = self._spawn()
+        return fresh
 
-    def _receive(self, child: _Child) -> Outcome:
-        number = child.number
-        assert number is not None
+    def _look_after(self, child: _Child, is_ready: bool) -> Outcome | None:
+        """Return the outcome of a busy child's trial, if there is one by now."""
+        if is_ready:
+            return self._receive(child)
+        if time.monotonic() > self._deadline(child):
+            return self._fail(
+                child, f"the evaluation took longer than {self._trial_seconds:g} s; killed"
+            )
+        return None
+
+    def _receive(self, child: _Child) -> Outcome | None:
         try:
-            outcome: Outcome = child.pipe.recv()
+            outcome: Outcome | None = child.pipe.recv()
         except (EOFError, OSError):
             child.process.join(JOIN_SECONDS)
             code = child.process.exitcode
-            self._children[self._children.index(child)] = self._replace(child)
-            return Outcome(number, failure=f"the evaluating process ended with exit code {code}")
-        child.number = None
+            return self._fail(child, f"the evaluating process ended with exit code {code}")
+        if outcome is None:
+            child.is_warm, child.began = True, time.monotonic()
+        else:
+            child.number = None
         return outcome
 
-    def _is_overdue(self, child: _Child) -> bool:
-        limit = self._trial_seconds
-        return limit is not None and time.monotonic() - child.began > limit
+    def _fail(self, child: _Child, failure: str) -> Outcome:
+        assert child.number is not None
+        self._replace(child)
+        return Outcome(child.number, failure=failure)
 
-    def _give_up(self, child: _Child) -> Outcome:
-        number = child.number
-        assert number is not None
-        self._children[self._children.index(child)] = self._replace(child)
-        return Outcome(
-            number, failure=f"the evaluation took longer than {self._trial_seconds:g} s; killed"
-        )
+    def _deadline(self, child: _Child) -> float:
+        """Return when a busy child is given up."""
+        if self._trial_seconds is None:
+            return math.inf
+        return child.began + self._trial_seconds + (0.0 if child.is_warm else WARM_UP_SECONDS)
 
     def _patience(self, busy: list[_Child], deadline: float | None) -> float | None:
-        moments = [] if deadline is None else [deadline]
-        if self._trial_seconds is not None:
-            moments += [child.began + self._trial_seconds for child in busy]
-        return max(min(moments) - time.monotonic(), 0.0) if moments else None
+        first = min(
+            math.inf if deadline is None else deadline, *(self._deadline(child) for child in busy)
+        )
+        return None if first == math.inf else max(first - time.monotonic(), 0.0)
 
 
-def _serve(pipe: Connection, parent: int) -> None:
-    """Build the evaluator, then answer policies with outcomes until the pipe closes."""
+def _send(writer: Connection, record: bytes) -> None:
+    with writer, suppress(OSError):  # a child that dies early is noticed by its other pipe
+        writer.send_bytes(record)
+
+
+def _serve(pipe: Connection, reader: Connection, parent: int) -> None:
+    """Build the evaluator, say so with None, then answer policies until the pipe closes."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     torch.set_num_threads(1)
-    record: EvaluatorRecord = pickle.loads(pipe.recv_bytes())  # noqa: S301 - our parent wrote it
     failure: str | None = None
     evaluator = None
     try:
+        record: EvaluatorRecord = pickle.loads(reader.recv_bytes())  # noqa: S301 - our parent's
         evaluator = record.build()
     except Exception as error:  # reported with every trial instead of dying silently
         failure = f"the evaluator cannot be built: {type(error).__name__}: {error}"
-    while os.getppid() == parent:
-        try:
+    with suppress(EOFError, OSError):  # the parent is gone
+        pipe.send(None)
+        while os.getppid() == parent:
             number, policy = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if evaluator is None:
-            pipe.send(Outcome(number, failure=failure))
-            continue
-        try:
-            pipe.send(Outcome(number, measurement=evaluator.evaluate(policy)))
-        except AutomlCompressError as error:
-            pipe.send(Outcome(number, failure=str(error)))
-        except Exception as error:  # one bad trial must not end the process
-            pipe.send(Outcome(number, failure=f"{type(error).__name__}: {error}"))
+            if evaluator is None:
+                pipe.send(Outcome(number, failure=failure))
+            else:
+                pipe.send(_outcome(evaluator, number, policy))
+
+
+def _outcome(evaluator: PolicyEvaluator, number: int, policy: Policy) -> Outcome:
+    try:
+        return Outcome(number, measurement=evaluator.evaluate(policy))
+    except AutomlCompressError as error:
+        return Outcome(number, failure=str(error))
+    except Exception as error:  # one bad trial must not end the process
+        return Outcome(number, failure=f"{type(error).__name__}: {error}")

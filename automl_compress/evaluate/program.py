@@ -19,6 +19,9 @@ _DENSE = {
     aten.conv1d.default,
     aten.conv2d.default,
     aten.conv3d.default,
+    aten.conv1d.padding,
+    aten.conv2d.padding,
+    aten.conv3d.padding,
     aten.linear.default,
 }
 # Operators whose result nobody else holds: an operator that follows may overwrite it.
@@ -104,6 +107,7 @@ def _placeholder_names(exported: torch.export.ExportedProgram) -> dict[fx.Node, 
 def _fold_norms(graph: fx.Graph, names: dict[fx.Node, str], network: Network) -> dict[str, str]:
     """Drop each batch norm that directly follows a dense layer; give the layer a bias for it."""
     folded: dict[str, str] = {}
+    biases: dict[str, fx.Node] = {}
     first = next(iter(graph.nodes))
     for node in list(graph.nodes):
         if node.target is not aten.batch_norm.default or node.args[5]:
@@ -115,11 +119,12 @@ def _fold_norms(graph: fx.Graph, names: dict[fx.Node, str], network: Network) ->
         norm = names[node.args[3]].rpartition(".")[0]
         if network.plan.norm_after.get(layer) != norm:
             continue
-        with graph.inserting_before(first):
-            bias = graph.placeholder(f"folded_bias_{len(folded)}")
-        names[bias] = f"{layer}.folded_bias"
+        if layer not in folded:
+            with graph.inserting_before(first):
+                biases[layer] = graph.placeholder(f"folded_bias_{len(folded)}")
+            names[biases[layer]] = f"{layer}.folded_bias"
         arguments: list[Any] = [*layer_call.args, None][:3] + list(layer_call.args[3:])
-        arguments[2] = bias
+        arguments[2] = biases[layer]
         layer_call.args = tuple(arguments)
         node.replace_all_uses_with(layer_call)
         graph.erase_node(node)
@@ -129,7 +134,11 @@ def _fold_norms(graph: fx.Graph, names: dict[fx.Node, str], network: Network) ->
 
 def _free_depthwise(graph: fx.Graph, names: dict[fx.Node, str], network: Network) -> None:
     """Let depthwise convolutions read their group count from their weight."""
-    depthwise = {layer.weight for layer in network.graph.layers if layer.is_depthwise}
+    depthwise = {
+        layer.weight
+        for layer in network.graph.layers
+        if layer.is_depthwise and layer.in_channels == layer.out_channels
+    }
     for node in list(graph.nodes):
         if node.target in _DENSE and names.get(node.args[1]) in depthwise:
             with graph.inserting_before(node):
@@ -144,20 +153,31 @@ def _write_in_place(graph: fx.Graph) -> None:
         if node.op != "call_function":
             continue
         replacement = _IN_PLACE.get(node.target)
+        if replacement is aten.add_.Tensor:
+            _put_free_first(node, fresh)
         operand = node.args[0] if node.args else None
-        if replacement is aten.add_.Tensor and operand not in fresh and node.args[1] in fresh:
-            operand = node.args[1]
-            if not node.kwargs and len(operand.users) == 1:
-                node.args = (operand, node.args[0])
-        is_free = isinstance(operand, fx.Node) and operand in fresh and len(operand.users) == 1
-        if replacement is not None and is_free and _same_shape(node, operand):
+        is_free = _is_free(operand, fresh)
+        if is_free and replacement is not None and _same_shape(node, operand):
             node.target = replacement
             fresh.add(node)
-        elif node.target in _FRESH or (node.target in _IN_PLACE.values() and operand in fresh):
+        # What the network itself overwrites may have readers under its first name.
+        elif node.target in _FRESH or (is_free and node.target in _IN_PLACE.values()):
             fresh.add(node)
 
 
-def _same_shape(node: fx.Node, operand: fx.Node) -> bool:
+def _is_free(operand: Any, fresh: set[fx.Node]) -> bool:
+    """Say whether an operand may be overwritten by its only reader."""
+    return operand in fresh and len(operand.users) == 1
+
+
+def _put_free_first(node: fx.Node, fresh: set[fx.Node]) -> None:
+    """Swap the terms of a sum if only the second may be overwritten."""
+    first, second = node.args
+    if not _is_free(first, fresh) and _is_free(second, fresh) and not node.kwargs:
+        node.args = (second, first)
+
+
+def _same_shape(node: fx.Node, operand: Any) -> bool:
     """Say whether the result has the operand's shape (sums may broadcast)."""
     result, before = node.meta.get("val"), operand.meta.get("val")
     return result is None or before is None or result.shape == before.shape

@@ -18,10 +18,10 @@ from automl_compress.core.document import (
     group_rows,
 )
 from automl_compress.core.document_rows import RepairMethod
+from automl_compress.core.interval import wilson_interval
 from automl_compress.costs import AnalyticCosts
 from automl_compress.networks.fingerprint import weights_fingerprint
 from automl_compress.networks.trace import Network
-from automl_compress.train.accuracy import wilson_interval
 
 
 def network_bytes(module: torch.nn.Module) -> bytes:

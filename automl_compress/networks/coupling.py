@@ -5,8 +5,10 @@ asked once for each network; what it answers becomes plain index arrays, and not
 used afterwards.
 """
 
-from collections.abc import Iterator
+import warnings
 from dataclasses import dataclass, field
+from functools import singledispatch
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,18 @@ from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.networks.shortcut import ZeroPadShortcut
 
 TensorAxis = tuple[str, int]  # state-dict name, axis
-SOURCE_VALUES = (
-    -1
-)  # the "axis" of a shortcut's source map: its values name channels, not its places
+# The "axis" of a shortcut's source map: its values name channels, not its places.
+SOURCE_VALUES = -1
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# Autograd's names of operators that treat each channel alone.
+_CHANNELWISE = {
+    "Add", "Sub", "Mul", "Div", "Neg", "Clamp", "Clone", "Mean", "AvgPool2D", "AdaptiveAvgPool2D",
+    "MaxPool2DWithIndices", "Relu", "LeakyRelu", "Hardtanh", "Hardswish", "Hardsigmoid", "Sigmoid",
+    "Silu", "Gelu", "Elu", "Tanh", "Softplus",
+}  # fmt: skip
 
 
 @dataclass
@@ -32,6 +40,7 @@ class CoupledChannels:
     members: for each tensor axis the local index of every root channel, as (root, local)
         pairs; a channel before a flattening has several.
     obstacles: why the group cannot be cut, as (layer, operator, reason); empty if it can.
+    operators: what its channels pass through that stores no tensors.
     """
 
     channels: int
@@ -39,6 +48,12 @@ class CoupledChannels:
     producers: list[str] = field(default_factory=list)
     consumers: list[str] = field(default_factory=list)
     obstacles: list[tuple[str, str, str]] = field(default_factory=list)
+    operators: set[str] = field(default_factory=set)
+
+    @property
+    def unproved_operators(self) -> str:
+        """The operators that may mix channels, in words."""
+        return ", ".join(sorted(self.operators - _CHANNELWISE)) or "unknown"
 
 
 @dataclass(frozen=True)
@@ -65,10 +80,12 @@ def analyse_coupling(module: nn.Module, example: Tensor) -> Coupling:
         ) from error
     dependencies = torch_pruning.DependencyGraph()
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the forward pass, about running with gradients
             dependencies.build_dependency(
                 module,
                 example_inputs=example.requires_grad_(),
+                forward_fn=lambda module, images: module(images),
                 customized_pruners={ZeroPadShortcut: _shortcut_pruner(torch_pruning)},
                 verbose=False,
             )
@@ -79,8 +96,9 @@ def analyse_coupling(module: nn.Module, example: Tensor) -> Coupling:
         ) from error
     names = {each: name for name, each in module.named_modules()}
     names |= {each: name for name, each in module.named_parameters()}
+    tensors = {name for name, _ in chain(module.named_parameters(), module.named_buffers())}
     groups = tuple(
-        _read_group(dependencies, group, names)
+        _read_group(dependencies, group, names, tensors)
         for group in dependencies.get_all_groups(root_module_types=[*CONVOLUTIONS, nn.Linear])
     )
     return Coupling(groups, _norm_after(dependencies, names), _edges(dependencies, names))
@@ -105,7 +123,9 @@ def _shortcut_pruner(torch_pruning: Any) -> Any:
     return ShortcutPruner()
 
 
-def _read_group(dependencies: Any, group: Any, names: dict[Any, str]) -> CoupledChannels:
+def _read_group(
+    dependencies: Any, group: Any, names: dict[Any, str], tensors: set[str]
+) -> CoupledChannels:
     coupled = CoupledChannels(channels=len(group[0].idxs))
     for item in group:
         member, is_output = (
@@ -116,8 +136,9 @@ def _read_group(dependencies: Any, group: Any, names: dict[Any, str]) -> Coupled
         is_last = is_output and not item.dep.target.outputs
         if is_last or type(member).__name__ == "_OutputOp":
             coupled.obstacles.append((name or "", "output", "it carries the network's output"))
-        if name is None:
-            continue  # an operator without tensors: it moves channels, it stores none
+        if name is None:  # an operator without tensors: it moves channels, it stores none
+            coupled.operators.add(_operator(member))
+            continue
         is_input_only = isinstance(member, (*CONVOLUTIONS, nn.Linear)) and not is_output
         if isinstance(member, (*CONVOLUTIONS, nn.Linear)):
             is_depthwise = _is_depthwise(member)
@@ -125,16 +146,26 @@ def _read_group(dependencies: Any, group: Any, names: dict[Any, str]) -> Coupled
             if name not in listing:
                 listing.append(name)
         try:
-            axes = list(_axes(member, name, is_output))
+            axes = _axes(member, name, is_output)
         except NotImplementedError:
             coupled.obstacles.append(
                 (name, type(member).__name__, f"{type(member).__name__} cannot be cut yet")
             )
             continue
+        if any(tensor not in tensors for tensor, _ in axes):
+            operator = type(member).__name__
+            coupled.obstacles.append((name, operator, "it shares its weight with another layer"))
+            continue
         roots = item.root_idxs
         for axis in axes:
             coupled.members.setdefault(axis, []).extend(zip(roots, item.idxs, strict=True))
     return coupled
+
+
+def _operator(member: Any) -> str:
+    """Name an operator as autograd does: Relu, Slice, ConstantPadNd ..."""
+    recorded = str(getattr(member, "_grad_fn", "") or type(member).__name__)
+    return recorded.partition("Backward")[0].strip("_").removesuffix("Op")
 
 
 def _is_depthwise(member: nn.Module) -> bool:
@@ -145,30 +176,44 @@ def _is_depthwise(member: nn.Module) -> bool:
     )
 
 
-def _axes(member: Any, name: str, is_output: bool) -> Iterator[TensorAxis]:
+@singledispatch
+def _axes(member: object, name: str, is_output: bool) -> list[TensorAxis]:
     """Name the tensor axes of a module that follow its output or input channels."""
-    if isinstance(member, nn.Parameter):
-        sizes = [axis for axis, size in enumerate(member.shape) if size > 1]
-        if sizes:
-            yield name, sizes[-1]
-    elif isinstance(member, (*CONVOLUTIONS, nn.Linear)):
-        if is_output or _is_depthwise(member):
-            yield f"{name}.weight", 0
-            if member.bias is not None:
-                yield f"{name}.bias", 0
-        else:
-            yield f"{name}.weight", 1
-    elif isinstance(member, NORMS):
-        for tensor in ("weight", "bias", "running_mean", "running_var"):
-            if getattr(member, tensor) is not None:
-                yield f"{name}.{tensor}", 0
-    elif isinstance(member, nn.PReLU):
-        if member.weight.numel() > 1:
-            yield f"{name}.weight", 0
-    elif isinstance(member, ZeroPadShortcut):
-        yield f"{name}.source", 0 if is_output else SOURCE_VALUES
-    else:
-        raise NotImplementedError(type(member).__name__)
+    raise NotImplementedError(type(member).__name__)
+
+
+@_axes.register
+def _(member: nn.Parameter, name: str, is_output: bool) -> list[TensorAxis]:
+    # Torch-Pruning couples the last axis that is longer than 1.
+    return [(name, axis) for axis, size in enumerate(member.shape) if size > 1][-1:]
+
+
+@_axes.register(nn.Conv1d)
+@_axes.register(nn.Conv2d)
+@_axes.register(nn.Conv3d)
+@_axes.register(nn.Linear)
+def _(member: Any, name: str, is_output: bool) -> list[TensorAxis]:
+    if not is_output and not _is_depthwise(member):
+        return [(f"{name}.weight", 1)]
+    return [(f"{name}.weight", 0)] + ([] if member.bias is None else [(f"{name}.bias", 0)])
+
+
+@_axes.register(nn.BatchNorm1d)
+@_axes.register(nn.BatchNorm2d)
+@_axes.register(nn.BatchNorm3d)
+def _(member: nn.Module, name: str, is_output: bool) -> list[TensorAxis]:
+    tensors = ("weight", "bias", "running_mean", "running_var")
+    return [(f"{name}.{each}", 0) for each in tensors if getattr(member, each) is not None]
+
+
+@_axes.register
+def _(member: nn.PReLU, name: str, is_output: bool) -> list[TensorAxis]:
+    return [(f"{name}.weight", 0)] if member.weight.numel() > 1 else []
+
+
+@_axes.register
+def _(member: ZeroPadShortcut, name: str, is_output: bool) -> list[TensorAxis]:
+    return [(f"{name}.source", 0 if is_output else SOURCE_VALUES)]
 
 
 def _norm_after(dependencies: Any, names: dict[Any, str]) -> dict[str, str]:
@@ -233,7 +278,7 @@ def tie_convolution_groups(
     total = int(offsets[-1])
     links_matrix = coo_array((np.ones(len(rows)), (rows, columns)), shape=(total, total))
     labels = connected_components(links_matrix, directed=False)[1]
-    atoms = [labels[start:stop] for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    atoms = [labels[start:stop] for start, stop in pairwise(offsets)]
     placed = {
         axis: (
             np.array([local for local, _ in pairs], dtype=np.int64),

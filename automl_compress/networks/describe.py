@@ -1,16 +1,20 @@
 """Writing down a traced network as a `LayerGraph`: layers, groups, stored tensors."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from automl_compress.core import ChannelGroup, Layer, LayerGraph, Obstacle, StoredTensor, Width
 from automl_compress.core.errors import ModelInvalid
-from automl_compress.networks.coupling import CONVOLUTIONS, CoupledChannels
+from automl_compress.networks.coupling import CONVOLUTIONS, TRANSPOSED, CoupledChannels
 from automl_compress.networks.plan import ChannelPlan
+from automl_compress.networks.shortcut import ZeroPadShortcut
+
+_MULTIPLYING = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,31 +23,48 @@ class Use:
 
     output_size: tuple[int, ...]
     calls: int
-    positions: int  # output positions, over all calls
+    positions: int  # where its weight is multiplied, over all calls
 
 
 def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Use]:
-    """Run once and note each module's output size and number of calls, in order of first use."""
+    """Run once and note each module's output size and number of calls, in order of first use.
+
+    Raises:
+        ModelInvalid: the network does not return one tensor.
+    """
     uses: dict[str, Use] = {}
     names = {each: name for name, each in module.named_modules()}
 
-    def record(member: nn.Module, inputs: object, output: object) -> None:
+    def record(member: nn.Module, inputs: Any, output: object) -> None:
+        if isinstance(member, ZeroPadShortcut):  # one that was cut does not know its inputs
+            member.in_channels = inputs[0].shape[1]
         if not isinstance(output, Tensor):
             return
         # Linear layers act on the last axis, convolutions on the second.
         size = tuple(output.shape[1:-1] if isinstance(member, nn.Linear) else output.shape[2:])
+        # A transposed convolution multiplies at each position of its input.
+        counted = inputs[0].shape[2:] if isinstance(member, TRANSPOSED) else size
         before = uses.get(names[member], Use(size, 0, 0))
         uses[names[member]] = Use(
-            before.output_size, before.calls + 1, before.positions + int(np.prod(size, dtype=int))
+            before.output_size, before.calls + 1, before.positions + math.prod(counted)
         )
 
-    hooks = [each.register_forward_hook(record) for each in names if not list(each.children())]
+    hooks = [
+        each.register_forward_hook(record)
+        for each in names
+        if isinstance(each, _MULTIPLYING) or not list(each.children())
+    ]
     try:
         with torch.no_grad():
-            module(torch.zeros(1, *input_shape))
+            output = module(torch.zeros(1, *input_shape))
     finally:
         for hook in hooks:
             hook.remove()
+    if not isinstance(output, Tensor):
+        raise ModelInvalid(
+            f"the network returns a {type(output).__name__}; it must return one tensor of logits "
+            "(B, classes): wrap it in a module that returns the output to keep"
+        )
     return uses
 
 
@@ -107,12 +128,12 @@ def _group(channels: int, group: CoupledChannels, order: Mapping[str, int]) -> C
     return ChannelGroup(producers[0], channels, producers, consumers)
 
 
-def _layer(name: str, member: nn.Module, use: Use, groups: tuple[ChannelGroup, ...]) -> Layer:
+def _layer(name: str, member: Any, use: Use, groups: tuple[ChannelGroup, ...]) -> Layer:
     is_convolution, is_linear = isinstance(member, CONVOLUTIONS), isinstance(member, nn.Linear)
+    shape = member.weight.shape or (1,)
+    outputs, inputs = shape[0], shape[-1]
     if is_convolution:
         inputs, outputs = member.in_channels, member.out_channels
-    else:
-        inputs, outputs = member.weight.shape[-1], member.weight.shape[0]
     consuming = [i for i, group in enumerate(groups) if name in group.consumers]
     producing = [i for i, group in enumerate(groups) if name in group.producers]
     return Layer(
@@ -141,7 +162,7 @@ def _stored_tensors(
     for name, tensor in module.state_dict().items():
         path = name.rpartition(".")[0]
         multiplies = name.endswith("weight") and isinstance(
-            module.get_submodule(path), (*CONVOLUTIONS, nn.Linear)
+            module.get_submodule(path), _MULTIPLYING
         )
         stored.append(
             StoredTensor(
@@ -161,10 +182,6 @@ def _width(plan: ChannelPlan, name: str, axis: int, size: int) -> Width:
     numbers = plan.axes.get((name, axis))
     if numbers is None:
         return Width(size)
-    counts = torch.bincount(numbers, minlength=plan.total + 1)
-    terms: list[tuple[int, int]] = []
-    for group, (offset, channels) in enumerate(zip(plan.offsets, plan.channels, strict=True)):
-        entries = counts[offset : offset + channels]
-        if int(entries.max()):
-            terms.append((group, int(entries.max())))
-    return Width(int(counts[-1]), tuple(terms))
+    most = plan.entries_each((name, axis))[1]
+    terms = tuple((int(group), int(most[group])) for group in most.nonzero()[0])
+    return Width(int((numbers == plan.total).sum()), terms)

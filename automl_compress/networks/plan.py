@@ -9,6 +9,7 @@ flattened maps and depthwise pairs need no code of their own.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -40,10 +41,19 @@ class ChannelPlan:
     @cached_property
     def offsets(self) -> tuple[int, ...]:
         """The number of each group's first channel."""
-        starts = [0]
-        for channels in self.channels[:-1]:
-            starts.append(starts[-1] + channels)
-        return tuple(starts)
+        return tuple(accumulate(self.channels, initial=0))[:-1]
+
+    def entries_each(self, axis: TensorAxis) -> tuple[np.ndarray, np.ndarray]:
+        """Return the least and the most entries that a channel of each group has on this axis.
+
+        Both are (groups,); they differ where some channels of a group reach another layer
+        than others.
+        """
+        counts = np.bincount(self.axes[axis].numpy(), minlength=self.total + 1)[:-1]
+        return (
+            np.minimum.reduceat(counts, self.offsets),
+            np.maximum.reduceat(counts, self.offsets),
+        )
 
     @cached_property
     def _distinct(self) -> tuple[tuple[np.ndarray, ...], Mapping[TensorAxis, int]]:

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from automl_compress.networks.coupling import CONVOLUTIONS, NORMS, SOURCE_VALUES
+from automl_compress.networks.coupling import SOURCE_VALUES
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.shortcut import ZeroPadShortcut
 
@@ -28,33 +30,61 @@ def with_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]
     }  # tensors are shared here and replaced below, not copied twice
     twin = copy.deepcopy(module, memo)
+    made: dict[int, nn.Parameter] = {}  # a parameter that two modules share stays shared
     for path, member in twin.named_modules():
         prefix = f"{path}." if path else ""
         for name, parameter in member.named_parameters(recurse=False):
-            value = tensors.get(prefix + name, parameter).detach().clone(memory_format=torch.contiguous_format)
-            setattr(member, name, nn.Parameter(value, requires_grad=parameter.requires_grad))
+            if id(parameter) not in made:
+                value = _owned(tensors.get(prefix + name, parameter))
+                made[id(parameter)] = nn.Parameter(value, parameter.requires_grad)
+            setattr(member, name, made[id(parameter)])
         for name, buffer in member.named_buffers(recurse=False):
-            setattr(member, name, tensors.get(prefix + name, buffer).detach().clone(memory_format=torch.contiguous_format))
+            setattr(member, name, _owned(tensors.get(prefix + name, buffer)))
         _match_channel_counts(member)
     return twin
 
 
+def _owned(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+@singledispatch
 def _match_channel_counts(member: nn.Module) -> None:
-    if isinstance(member, CONVOLUTIONS):
-        outputs, inputs = member.weight.shape[:2]
-        if member.groups > 1 and inputs == 1 and member.groups == member.in_channels:
-            member.groups = outputs  # depthwise: the only kind whose group count is cut
-        member.out_channels, member.in_channels = outputs, inputs * member.groups
-    elif isinstance(member, nn.Linear):
-        member.out_features, member.in_features = member.weight.shape
-    elif isinstance(member, NORMS):
-        for tensor in (member.weight, member.running_mean):
-            if tensor is not None:
-                member.num_features = tensor.shape[0]
-    elif isinstance(member, nn.PReLU):
-        member.num_parameters = member.weight.numel()
-    elif isinstance(member, ZeroPadShortcut):
-        member.out_channels = member.source.shape[0]
+    """Set the counts that a module keeps beside its tensors."""
+
+
+@_match_channel_counts.register(nn.Conv1d)
+@_match_channel_counts.register(nn.Conv2d)
+@_match_channel_counts.register(nn.Conv3d)
+def _(member: Any) -> None:
+    outputs, inputs = member.weight.shape[:2]
+    if member.groups > 1 and member.groups == member.in_channels == member.out_channels:
+        member.groups = outputs  # depthwise: the only kind whose group count is cut
+    member.out_channels, member.in_channels = outputs, inputs * member.groups
+
+
+@_match_channel_counts.register
+def _(member: nn.Linear) -> None:
+    member.out_features, member.in_features = member.weight.shape
+
+
+@_match_channel_counts.register(nn.BatchNorm1d)
+@_match_channel_counts.register(nn.BatchNorm2d)
+@_match_channel_counts.register(nn.BatchNorm3d)
+def _(member: Any) -> None:
+    for tensor in (member.weight, member.running_mean):
+        if tensor is not None:
+            member.num_features = tensor.shape[0]
+
+
+@_match_channel_counts.register
+def _(member: nn.PReLU) -> None:
+    member.num_parameters = member.weight.numel()
+
+
+@_match_channel_counts.register
+def _(member: ZeroPadShortcut) -> None:
+    member.out_channels = member.source.shape[0]
 
 
 def cut_module(module: nn.Module, plan: ChannelPlan, kept: Sequence[Tensor]) -> nn.Module:

@@ -1,6 +1,5 @@
 """From an `nn.Module` to a layer graph and a channel plan."""
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from automl_compress.core import LayerGraph, Obstacle
-from automl_compress.core.errors import WeightsMismatch
+from automl_compress.core.errors import ModelInvalid, WeightsMismatch
 from automl_compress.networks.coupling import (
+    CONVOLUTIONS,
     SOURCE_VALUES,
     CoupledChannels,
     Coupling,
@@ -21,9 +21,9 @@ from automl_compress.networks.coupling import (
 from automl_compress.networks.describe import describe, record_uses
 from automl_compress.networks.fingerprint import graph_fingerprint
 from automl_compress.networks.plan import ChannelPlan
-from automl_compress.networks.surgery import cut_module, masked_module, tensors_of
-
-PROBE_TOLERANCE = 1e-3  # of the largest output; real couplings that were missed differ by far more
+from automl_compress.networks.proof import refused_groups
+from automl_compress.networks.shortcut import ZeroPadShortcut
+from automl_compress.networks.surgery import tensors_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
 
     Every group is proved by cutting: the cut network must compute what the masked one does.
     Groups that fail are reported in `graph.obstacles` and stay whole; all others remain
-    compressible.
+    compressible, and are listed in the order in which a forward pass meets them.
 
     Args:
         module: any network of one input (B, *input_shape) and one output; put into evaluation
@@ -52,20 +52,27 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
         input_shape: of one example, without the batch axis.
 
     Raises:
-        ModelInvalid: the forward pass fails or cannot be traced at all.
+        ModelInvalid: the forward pass fails or cannot be traced at all, it does not return one
+            tensor, or a weight is computed from other tensors.
         WeightsMismatch: weights hold NaN or infinity.
     """
     module.eval()
-    _check_finite(module)
+    _check_weights(module)
     fingerprint = graph_fingerprint(module, input_shape)
     uses = record_uses(module, input_shape)
     coupling = analyse_coupling(module, torch.zeros(2, *input_shape))
     atoms, placed = tie_convolution_groups(coupling, module)
-    candidates, obstacles = _candidates(coupling, atoms)
+    candidates, obstacles = _candidates(coupling, atoms, module)
+    order = {name: place for place, name in enumerate(uses)}
+    candidates.sort(key=lambda each: min(order.get(name, 0) for name in each[1].producers))
     plan = _plan(module, candidates, placed, coupling.norm_after)
-    proved, refused = _prove(module, plan, [group for _, group in candidates], input_shape)
-    obstacles.extend(refused)
-    kept = [candidate for candidate, is_proved in zip(candidates, proved, strict=True) if is_proved]
+    refused = refused_groups(module, plan, input_shape)
+    obstacles += [
+        Obstacle(tuple(group.producers), operator or group.unproved_operators, reason)
+        for place, (operator, reason) in refused.items()
+        for group in [candidates[place][1]]
+    ]
+    kept = [each for place, each in enumerate(candidates) if place not in refused]
     plan = _plan(module, kept, placed, coupling.norm_after)
     graph = describe(
         module,
@@ -80,16 +87,24 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
     return Network(module, graph, plan)
 
 
-def _check_finite(module: nn.Module) -> None:
-    for name, tensor in tensors_of(module).items():
+def _check_weights(module: nn.Module) -> None:
+    tensors = tensors_of(module)
+    for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsMismatch(
                 f"{name} holds NaN or infinity; only finite weights can be compressed"
             )
+    shared = {id(parameter) for parameter in module.parameters()}
+    for name, member in module.named_modules():
+        if isinstance(member, (*CONVOLUTIONS, nn.Linear)) and id(member.weight) not in shared:
+            raise ModelInvalid(
+                f"the weight of {name} is computed from other tensors; give a network with plain "
+                "weights (torch.nn.utils.parametrize.remove_parametrizations makes it one)"
+            )
 
 
 def _candidates(
-    coupling: Coupling, atoms: list[np.ndarray]
+    coupling: Coupling, atoms: list[np.ndarray], module: nn.Module
 ) -> tuple[list[Candidate], list[Obstacle]]:
     """Unite groups that share atoms, and set aside those that cannot be cut."""
     candidates: list[Candidate] = []
@@ -111,10 +126,18 @@ def _candidates(
             obstacles.append(Obstacle(names, operators, reasons))
         elif len(distinct) < 2:
             reason = "all its channels must be cut together, so nothing would remain"
-            obstacles.append(Obstacle(tuple(group.producers), "grouped convolution", reason))
+            obstacles.append(Obstacle(tuple(group.producers), _tie(group, module), reason))
         else:
             free.append((distinct, group))
     return free, obstacles
+
+
+def _tie(group: CoupledChannels, module: nn.Module) -> str:
+    """Name what ties all channels of a group to each other."""
+    layers = [module.get_submodule(name) for name in [*group.producers, *group.consumers]]
+    if any(isinstance(layer, CONVOLUTIONS) and layer.groups > 1 for layer in layers):
+        return "grouped convolution"
+    return "single channel" if group.channels == 1 else "broadcast"
 
 
 def _united(first: CoupledChannels, second: CoupledChannels) -> CoupledChannels:
@@ -123,6 +146,7 @@ def _united(first: CoupledChannels, second: CoupledChannels) -> CoupledChannels:
         producers=list(dict.fromkeys([*first.producers, *second.producers])),
         consumers=list(dict.fromkeys([*first.consumers, *second.consumers])),
         obstacles=[*first.obstacles, *second.obstacles],
+        operators=first.operators | second.operators,
     )
 
 
@@ -144,7 +168,7 @@ def _plan(
     axes: dict[TensorAxis, Tensor] = {}
     for (name, axis), (local, atoms) in placed.items():
         if axis == SOURCE_VALUES:
-            size = module.get_submodule(name.rpartition(".")[0]).in_channels
+            size = _shortcut_inputs(module, name)
         else:
             size = tensors[name].shape[axis]
         entries = np.full(size, total, dtype=np.int64)
@@ -155,46 +179,7 @@ def _plan(
     return ChannelPlan(tuple(len(atoms) for atoms, _ in candidates), axes, dict(norm_after))
 
 
-def _prove(
-    module: nn.Module,
-    plan: ChannelPlan,
-    groups: list[CoupledChannels],
-    input_shape: tuple[int, ...],
-) -> tuple[list[bool], list[Obstacle]]:
-    """Cut half of every group; where that fails, each group alone."""
-    everything = [torch.arange(channels) for channels in plan.channels]
-    halves = [torch.arange(0, channels, 2) for channels in plan.channels]
-    if not groups or _refusal(module, plan, halves, input_shape) is None:
-        return [True] * len(groups), []
-    proved: list[bool] = []
-    obstacles: list[Obstacle] = []
-    for place, group in enumerate(groups):
-        kept = [*everything[:place], halves[place], *everything[place + 1 :]]
-        refusal = _refusal(module, plan, kept, input_shape)
-        proved.append(refusal is None)
-        if refusal is not None:
-            operator, reason = refusal
-            obstacles.append(Obstacle(tuple(group.producers), operator, reason))
-    return proved, obstacles
-
-
-def _refusal(
-    module: nn.Module, plan: ChannelPlan, kept: list[Tensor], input_shape: tuple[int, ...]
-) -> tuple[str, str] | None:
-    """Return (operator, reason) if cutting is not the same as masking; None if it is."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, *input_shape, generator=generator)
-    with torch.no_grad():
-        masked = masked_module(module, plan, kept)(images)
-        try:
-            cut = cut_module(module, plan, kept)(images)
-        except Exception as error:  # whatever the user's forward pass raises on cut tensors
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{frame.line or frame.name} (line {frame.lineno})"
-            return where, f"the forward pass fixes a channel count: {error}"
-    if cut.shape != masked.shape:
-        return "output", "it carries the network's output"
-    largest = float(masked.abs().max())
-    if float((cut - masked).abs().max()) > PROBE_TOLERANCE * max(largest, 1e-3):
-        return "unknown", "cutting changes what the network computes: channels are mixed unseen"
-    return None
+def _shortcut_inputs(module: nn.Module, source: str) -> int:
+    shortcut = module.get_submodule(source.rpartition(".")[0])
+    assert isinstance(shortcut, ZeroPadShortcut)
+    return shortcut.in_channels

@@ -80,7 +80,7 @@ class SqlTrialStore:
             job = jobs.lock_owned(session, self.job_id, self.owner)
             row = self._running(session, trial)
             row.state, row.failure, row.finished_at = trial.state, trial.failure, now()
-            row.note = trial.note or row.note
+            row.note = trial.note
             if trial.measurement is not None:
                 row.measurement = trial.measurement.to_json()
                 row.score = trial.measurement.score

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from automl_compress.core.errors import InvalidInput
+from automl_compress.core.interval import wilson_interval
 from automl_compress.data.datasets import Normalisation, Split
-from automl_compress.train.accuracy import evaluate_accuracy, wilson_interval
+from automl_compress.train.accuracy import evaluate_accuracy
 
 PLAIN = Normalisation((0.0,), (1.0,))
 

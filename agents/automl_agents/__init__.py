@@ -1,0 +1,1 @@
+"""Everything that proposes policies, and the one catalogue of it."""

@@ -1,0 +1,116 @@
+"""The knobs of AMC, in its published and its corrected form."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from automl_compress.core import Effort
+from automl_compress.core.errors import InvalidInput
+from automl_envs.walk import Limit
+
+Mode = Literal["corrected", "faithful"]
+
+POSITIVE = (
+    "noise_sigma", "noise_decay", "final_sigma", "tau", "batch_size", "replay_episodes",
+    "actor_learning_rate", "critic_learning_rate",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AmcConfig:
+    """Everything that AMC does not learn. The defaults are the corrected mode.
+
+    mode: `corrected`, or `faithful` to AMC's public code: its ten features, raw actions stored,
+        the first transition of an episode never sampled, no learning before the warm-up ends.
+    warmup_evaluations: how many policies are drawn at random first; None for a quarter of the
+        effort.
+    noise_sigma: of the truncated normal around the actor after the warm-up, in keep ratio.
+    noise_decay: factor on sigma with each later ask; None to end at `final_sigma`.
+    final_sigma: sigma at the last evaluation, where noise_decay is None.
+    limit: how the walk keeps to the budget: `scale`, `bound` or `published` (WalkRules).
+    discount: of a step. The episode's reward is paid on every transition, so that with 0 a
+        value is the mean reward of the episodes that went through there; 1, as published,
+        adds the later values to it, and their errors.
+    tau: share of the networks that the target networks take over in an update.
+    batch_size: transitions in an update; there is one update for each stored transition.
+    replay_episodes: how many episodes the replay keeps; None for all of the search.
+    baseline_decay: how far the reward baseline moves to each batch's mean.
+    hidden: widths of the hidden layers of actor and critic.
+    """
+
+    mode: Mode = "corrected"
+    warmup_evaluations: int | None = None
+    noise_sigma: float = 0.3
+    noise_decay: float | None = None
+    final_sigma: float = 0.03
+    limit: Limit = "scale"
+    discount: float = 0.0
+    tau: float = 0.01
+    batch_size: int = 64
+    replay_episodes: int | None = None
+    baseline_decay: float = 0.5
+    actor_learning_rate: float = 1e-4
+    critic_learning_rate: float = 1e-3
+    hidden: tuple[int, ...] = (300, 300)
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        _check_word("mode", self.mode, get_args(Mode))
+        _check_word("limit", self.limit, get_args(Limit))
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidInput(f"{name} is {value!r}; give a number above 0")
+        for name in ("discount", "tau", "baseline_decay"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InvalidInput(f"{name} is {getattr(self, name)!r}; give a number from 0 to 1")
+        if self.warmup_evaluations is not None and self.warmup_evaluations < 0:
+            raise InvalidInput(
+                f"warmup_evaluations is {self.warmup_evaluations!r}; give an integer of at least 0"
+            )
+        if not self.hidden or min(self.hidden) < 1:
+            raise InvalidInput(f"hidden is {self.hidden!r}; give one width at least, each above 0")
+
+    @classmethod
+    def faithful(cls) -> "AmcConfig":
+        """Return the constants of AMC's public code (mit-han-lab/amc, amc_search.py).
+
+        Its paper differs: 400 episodes instead of 800, warm-up by noise around the actor.
+        """
+        return cls(
+            mode="faithful",
+            warmup_evaluations=101,  # episodes 0 to 100: compared by <=
+            noise_sigma=0.5,
+            noise_decay=0.95,
+            limit="published",
+            discount=1.0,
+            tau=0.01,
+            batch_size=64,
+            replay_episodes=100,  # 100 times the number of layers
+            baseline_decay=0.5,
+            actor_learning_rate=1e-4,
+            critic_learning_rate=1e-3,
+            hidden=(300, 300),
+        )
+
+    def warmup(self, effort: Effort) -> int:
+        """Return how many asks are random."""
+        if self.warmup_evaluations is not None:
+            return self.warmup_evaluations
+        return max(round(effort.evaluations / 4), 1)
+
+    def sigma(self, number: int, effort: Effort) -> float:
+        """Return the standard deviation of the exploration noise of ask `number`.
+
+        Faithful: 0.5 * 0.95^(number - 100), so that the first ask after the warm-up has 0.475.
+        """
+        after = number - self.warmup(effort) + 1
+        decay = self.noise_decay
+        if decay is None:
+            asks = max(effort.evaluations - self.warmup(effort), 1.0)
+            decay = min(self.final_sigma / self.noise_sigma, 1.0) ** (1.0 / asks)
+        return self.noise_sigma * decay ** max(after, 0)
+
+
+def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise InvalidInput(f"{name} is {word!r}; choose one of: {', '.join(known)}")

@@ -1,0 +1,67 @@
+"""Reads a searcher's options from a request into its configuration."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from automl_compress.core.errors import InvalidInput
+
+Config = TypeVar("Config")
+
+
+def options_of(config_class: type) -> dict[str, Any]:
+    """Return the fields of a configuration class with their defaults."""
+    return {each.name: each.default for each in dataclasses.fields(config_class)}
+
+
+def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) -> Config:
+    """Return the configuration `defaults` with the fields that the options name replaced.
+
+    Args:
+        searcher: whose options these are, for the messages.
+        defaults: a frozen dataclass of booleans, numbers, strings, tuples of integers and None.
+        options: as they came from JSON.
+
+    Raises:
+        InvalidInput: an option is unknown or has a value of another type.
+    """
+    allowed = [each.name for each in dataclasses.fields(defaults)]  # type: ignore[arg-type]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        choices = f"it has: {', '.join(allowed)}" if allowed else "it has none"
+        raise InvalidInput(
+            f"searcher {searcher!r} has no option {', '.join(unknown)}; {choices}; "
+            "leave out what is not among them"
+        )
+    hints = get_type_hints(type(defaults))
+    values = {name: _read(searcher, name, value, hints[name]) for name, value in options.items()}
+    return dataclasses.replace(defaults, **values)  # type: ignore[type-var]
+
+
+def _read(searcher: str, name: str, value: object, hint: Any) -> Any:
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for kind in kinds:
+        if get_origin(kind) is Literal and value in get_args(kind):
+            return value
+        if get_origin(kind) is tuple and isinstance(value, list | tuple):
+            if all(type(each) is int for each in value):
+                return tuple(value)
+        elif kind is float and type(value) in (int, float):
+            return float(value)  # type: ignore[arg-type]
+        elif type(value) is kind:
+            return value
+    raise InvalidInput(
+        f"option {name} of searcher {searcher!r} is {value!r}; "
+        f"it takes {' or '.join(_words(kind) for kind in kinds)}"
+    )
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "a list of integers"
+    return {bool: "true or false", int: "an integer", float: "a number", str: "a string"}.get(
+        kind, "null"
+    )

@@ -1,0 +1,1 @@
+"""The service: HTTP, job engine, worker, command line and client."""

@@ -1,0 +1,82 @@
+"""`/v1/artifacts`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from automl_api.bodies import Moment, ResponseBody
+from automl_api.caching import entity_tag, is_known
+from automl_api.pages import Listing, listing
+from automl_api.problem import Problem
+from automl_api.service import ServiceDependency
+from automl_compress.store import ArtifactRow
+from automl_compress.store import artifacts as artifact_rows
+from automl_compress.store import jobs as job_rows
+
+router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
+
+
+class ArtifactBody(ResponseBody):
+    """A file that a job made: the compressed network, the policy, the report."""
+
+    id: str
+    job_id: str
+    name: str
+    kind: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    created: Moment
+
+
+@router.get("")
+def list_artifacts(
+    service: ServiceDependency,
+    job_id: Annotated[str, Query(max_length=64, description="Whose files.")],
+) -> Listing[ArtifactBody]:
+    """List a job's files by name."""
+    with service.database.reading() as session:
+        job_rows.get(session, job_id)
+        rows = artifact_rows.of_job(session, job_id)
+    return listing([artifact_body(row) for row in rows], False, "/v1/artifacts", None, {})
+
+
+@router.get("/{artifact_id}")
+def get_artifact(artifact_id: str, service: ServiceDependency) -> ArtifactBody:
+    """Describe one file."""
+    with service.database.reading() as session:
+        return artifact_body(artifact_rows.get(session, artifact_id))
+
+
+@router.get("/{artifact_id}/content", response_class=FileResponse)
+def get_content(artifact_id: str, request: Request, service: ServiceDependency) -> Response:
+    """Give the bytes of a file, or a `Range` of them."""
+    with service.database.reading() as session:
+        row = artifact_rows.get(session, artifact_id)
+    path = service.files.path_of(row.path)
+    if not path.is_file():
+        raise Problem(
+            404,
+            "not-found",
+            f"the bytes of artifact {row.id} ({row.name}) are gone from the data directory; they "
+            "were removed by hand, or the service runs with another AUTOML_COMPRESS_DATA_DIR",
+        )
+    headers = {"ETag": entity_tag(row.sha256), "Cache-Control": "private, no-cache"}
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, media_type=row.media_type, filename=row.name, headers=headers)
+
+
+def artifact_body(row: ArtifactRow) -> ArtifactBody:
+    """Describe an artifact's row."""
+    return ArtifactBody(
+        id=row.id,
+        job_id=row.job_id,
+        name=row.name,
+        kind=row.kind,
+        media_type=row.media_type,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        created=row.created_at,
+    )

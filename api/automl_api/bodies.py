@@ -1,0 +1,28 @@
+"""What every request body and every answer has in common."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a time as RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[AwareDatetime, PlainSerializer(timestamp, return_type=str)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Identity = Annotated[str, Field(pattern=r"^[a-z]{3}_[0-9a-z]{20}$")]
+
+
+class RequestBody(BaseModel):
+    """A body that a user sends: fields that are not known are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ResponseBody(BaseModel):
+    """A body that the service answers with."""
+
+    model_config = ConfigDict(frozen=True)

@@ -1,0 +1,75 @@
+"""The command line. Everything heavy is imported by the command that needs it."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import (
+    apply,
+    best,
+    database,
+    demo,
+    doctor,
+    jobs,
+    run,
+    search,
+    serve,
+    train,
+    worker,
+)
+
+app = typer.Typer(
+    name="automl-compress",
+    help="Search for the compression policy that keeps a network accurate within a budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 done, 1 the job failed, 2 wrong usage, 3 the service said no, "
+    "4 it took too long.",
+)
+app.command()(demo.demo)
+app.command()(serve.serve)
+app.command()(worker.worker)
+app.command()(search.search)
+app.command()(run.run)
+app.command()(train.train)
+app.command()(best.best)
+app.command()(apply.apply)
+app.command()(doctor.doctor)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(database.app, name="db")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from automl_compress import __version__
+
+        typer.echo(f"automl-compress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Say which.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # every error becomes an exit code in one place
+        from automl_api.commands.failure import report
+
+        sys.exit(report(error, is_json="--json" in sys.argv))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""`automl-compress best`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import options, texts
+from automl_api.commands.spread import spread
+
+
+@spread
+def best(
+    job: Annotated[str, typer.Argument(metavar="JOB")],
+    service: options.ServiceOptions,
+    max_macs: options.MaxMacs = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the policy document here.")
+    ] = None,
+    network: Annotated[
+        Path | None, typer.Option("--network", help="Write the compressed network here.")
+    ] = None,
+    is_json: options.Json = False,
+) -> None:
+    """Fetch the best policy of a job, and the compressed network."""
+    limit = None if max_macs is None else texts.ratio(max_macs, "--max-macs")
+
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json, print_policy
+
+    with Client(service.url, service.key) as client:
+        found = client.job(job)
+        document = found.best(max_macs_ratio=limit)
+        if network is not None:
+            found.download_network(document, network)
+    if output is not None:
+        document.save(output)
+    if is_json:
+        print_json(document.to_json())
+    else:
+        print_policy(document)
+        for path in filter(None, (output, network)):
+            typer.echo(f"wrote {path}")

@@ -1,0 +1,156 @@
+"""What MODEL and DATA mean on the command line, for `search`, `run` and `train` alike."""
+
+import json
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from automl_api.client import Client
+from automl_api.sources import DataSource, ModelSource
+from automl_compress.core.errors import InvalidInput, ModelInvalid
+
+_MODEL_ID, _DATA_ID = re.compile(r"mdl_[0-9a-z]{20}"), re.compile(r"dat_[0-9a-z]{20}")
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """A network as the command line names it.
+
+    normalisation: what the network was trained with, where its weights file says so.
+    """
+
+    source: ModelSource
+    name: str
+    normalisation: Mapping[str, Any] | None = None
+    weights: Path | None = field(default=None)
+
+
+def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> ModelInput:
+    """Read MODEL, `--weights` and `--config`.
+
+    Raises:
+        ModelInvalid: a weights file that is none, or does not name its architecture.
+    """
+    if model.endswith(".safetensors"):
+        weights, model = Path(model), ""
+    told = {} if weights is None else weights_metadata(weights)
+    architecture = model or told.get("architecture", "")
+    if not architecture:
+        raise ModelInvalid(
+            f"{weights} does not name its architecture; give the architecture as MODEL and the "
+            "file as --weights"
+        )
+    if told.get("architecture") == architecture:
+        config = {**told.get("config", {}), **config}
+    path = None if weights is None else str(weights.absolute())
+    return ModelInput(
+        ModelSource(architecture, config, path),
+        architecture if weights is None else weights.stem,
+        told.get("normalisation"),
+        weights,
+    )
+
+
+def read_data(data: str, normalisation: Mapping[str, Any] | None) -> DataSource:
+    """Read DATA as a name or a path of this machine."""
+    options = {} if normalisation is None else {"normalisation": dict(normalisation)}
+    return DataSource("path", (data,), options)
+
+
+def weights_metadata(path: Path) -> dict[str, Any]:
+    """Return what a file that `train` wrote says of itself, {} for others.
+
+    Raises:
+        ModelInvalid: it is no safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > path.stat().st_size:
+                raise ValueError("the header is longer than the file")
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+            return json.loads(metadata.get("document", "{}"))
+    except OSError as error:
+        raise ModelInvalid(
+            f"the weights file {path} cannot be read ({error.strerror}); give the path of a "
+            "safetensors file"
+        ) from error
+    except (ValueError, struct.error, AttributeError) as error:
+        raise ModelInvalid(
+            f"{path} is not a safetensors file ({error}); save the state dict with "
+            "safetensors.torch.save_file"
+        ) from error
+
+
+def register_model(client: Client, model: str, weights: Path | None, config: Any) -> str:
+    """Return the id of MODEL, which is registered unless it is an id already."""
+    if _MODEL_ID.fullmatch(model):
+        return model
+    told = read_model(model, weights, config)
+    created = client.create_model(
+        told.source.architecture,
+        name=told.name,
+        config=told.source.config,
+        weights=told.weights,
+    )
+    return created["id"]
+
+
+def register_data(client: Client, data: str, options: Mapping[str, Any]) -> str:
+    """Return the id of DATA, which is uploaded and registered unless it is an id already."""
+    if _DATA_ID.fullmatch(data):
+        return data
+    path = Path(data)
+    kept = {name: value for name, value in options.items() if value is not None}
+    if not path.exists():
+        return client.create_dataset({"kind": "builtin", "name": data}, name=data, options=kept)[
+            "id"
+        ]
+    return client.create_dataset(_uploaded(client, path), name=path.stem, options=kept)["id"]
+
+
+def known_normalisation(
+    model: str, weights: Path | None, told: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """Return the normalisation that was given, or the one that the weights file names."""
+    file = Path(model) if model.endswith(".safetensors") else weights
+    if told is not None or file is None:
+        return told
+    return weights_metadata(file).get("normalisation")
+
+
+def with_initial_weights(told: ModelInput) -> ModelInput:
+    """Return the network without its weights."""
+    return replace(told, source=replace(told.source, weights=None), weights=None)
+
+
+def _uploaded(client: Client, path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        files = [_one_file(path, "train"), _one_file(path, "test")]
+        identities = [client.upload(file)["id"] for file in files]
+        return {
+            "kind": "parquet",
+            "train_file_id": identities[0],
+            "test_file_id": identities[1],
+        }
+    uploaded = client.upload(path)
+    if uploaded["format"] == "npz":
+        return {"kind": "npz", "file_id": uploaded["id"]}
+    if uploaded["format"] == "parquet":
+        return {"kind": "parquet", "train_file_id": uploaded["id"]}
+    raise InvalidInput(
+        f"{path} holds {uploaded['format']}, not images; give an npz or parquet file"
+    )
+
+
+def _one_file(folder: Path, split: str) -> Path:
+    found = sorted(folder.glob(f"{split}*.parquet"))
+    if len(found) != 1:
+        raise InvalidInput(
+            f"{folder} has {len(found)} files called {split}*.parquet; a folder to upload has "
+            "exactly one train and one test file"
+        )
+    return found[0]

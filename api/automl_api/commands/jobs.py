@@ -1,0 +1,131 @@
+"""`automl-compress jobs`."""
+
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import options
+from automl_api.commands.spread import spread
+
+app = typer.Typer(help="List, watch and steer jobs.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(metavar="JOB")]
+
+
+@app.command("ls")
+@spread
+def list_jobs(
+    service: options.ServiceOptions,
+    status: Annotated[str | None, typer.Option("--status", help="Of this state only.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 20,
+    is_json: options.Json = False,
+) -> None:
+    """List the jobs, the newest first."""
+    from itertools import islice
+
+    from automl_api.client import Client
+    from automl_api.commands.results import print_jobs, print_json
+
+    with Client(service.url, service.key) as client:
+        found = [job.content for job in islice(client.jobs(status=status), limit)]
+    if is_json:
+        print_json(found)
+    else:
+        print_jobs(found)
+
+
+@app.command()
+@spread
+def show(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+    """Show one job."""
+    from automl_api.client import Client
+    from automl_api.commands.results import print_jobs, print_json
+
+    with Client(service.url, service.key) as client:
+        content = client.job(job).content
+    if is_json:
+        print_json(content)
+        return
+    print_jobs([content])
+    if content["error"]:
+        typer.echo(f"error: {content['error'].get('detail')}")
+
+
+@app.command()
+@spread
+def watch(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+    """Follow a job to its end."""
+    from automl_api.client import Client
+    from automl_api.commands.results import finish
+
+    with Client(service.url, service.key) as client:
+        finish(client.job(job), is_watching=True, is_waiting=False, timeout=None, is_json=is_json)
+
+
+@app.command()
+@spread
+def wait(
+    job: JobId,
+    service: options.ServiceOptions,
+    timeout: options.Timeout = None,
+    is_json: options.Json = False,
+) -> None:
+    """Wait until a job has ended."""
+    from automl_api.client import Client
+    from automl_api.commands.results import finish
+
+    with Client(service.url, service.key) as client:
+        finish(
+            client.job(job), is_watching=False, is_waiting=True, timeout=timeout, is_json=is_json
+        )
+
+
+@app.command()
+@spread
+def cancel(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+    """End a job for good."""
+    _command("cancel", job, service, is_json)
+
+
+@app.command()
+@spread
+def pause(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+    """Stop a job until it is resumed."""
+    _command("pause", job, service, is_json)
+
+
+@app.command()
+@spread
+def resume(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+    """Go on with a paused job."""
+    _command("resume", job, service, is_json)
+
+
+@app.command()
+@spread
+def trials(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+    """List a job's trials by number."""
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json
+
+    with Client(service.url, service.key) as client:
+        found = list(client.job(job).trials())
+    if is_json:
+        print_json(found)
+        return
+    for trial in found:
+        score = "" if trial["score"] is None else f"{trial['score']:.4f}"
+        typer.echo(f"{trial['number']:>5}  {trial['state']:<9} {score} {trial['failure'] or ''}")
+
+
+def _command(verb: str, identity: str, service: options.ServiceOptions, is_json: bool) -> None:
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json
+
+    with Client(service.url, service.key) as client:
+        job = client.job(identity)
+        {"cancel": job.cancel, "pause": job.pause, "resume": job.resume}[verb]()
+    if is_json:
+        print_json(job.content)
+    else:
+        typer.echo(f"{job.id} {job.status}")

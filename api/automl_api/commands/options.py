@@ -1,0 +1,137 @@
+"""Options that several commands share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from automl_api.commands import texts
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0, help="Wait at most so many seconds.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0)]
+MaxMacs = Annotated[str | None, typer.Option("--max-macs", help="The MACs to keep: 50% or 0.5.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model id, an architecture's name, or a safetensors file that names its own.",
+    ),
+]
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A data set id, a built-in name, an npz or parquet file, or a folder with "
+        "train.parquet and test.parquet.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """Which service a command talks to."""
+
+    url: Annotated[
+        str | None, typer.Option(envvar="AUTOML_COMPRESS_URL", help="The service's address.")
+    ] = None
+    key: Annotated[
+        str | None, typer.Option(envvar="AUTOML_COMPRESS_KEY", help="The service's key.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where a service of this machine keeps its tables and files."""
+
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="AUTOML_COMPRESS_DATA_DIR", help="Where files lie.")
+    ] = None
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AUTOML_COMPRESS_DATABASE_URL",
+            help="A SQLAlchemy URL; SQLite in the data directory unless set.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What MODEL and DATA leave open."""
+
+    weights: Annotated[Path | None, typer.Option(help="Trained weights, a safetensors file.")] = (
+        None
+    )
+    config: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="A field of the architecture's config."),
+    ] = None
+    mean: Annotated[str | None, typer.Option(help="Of the normalisation, as 0.49,0.48,0.45.")] = (
+        None
+    )
+    std: Annotated[str | None, typer.Option(help="Of the normalisation.")] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the architecture's config."""
+        return texts.assignments(self.config, "--config")
+
+    def normalisation(self) -> dict[str, list[float]] | None:
+        """Return the normalisation; None where none was given."""
+        return texts.normalisation(self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The search."""
+
+    max_macs: MaxMacs = None
+    max_parameters: Annotated[str | None, typer.Option(help="The parameters to keep, instead.")] = (
+        None
+    )
+    max_bytes: Annotated[str | None, typer.Option(help="The stored bytes to keep, instead.")] = None
+    searcher: Annotated[str, typer.Option(help="uniform, random or amc.")] = "amc"
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the searcher.")
+    ] = None
+    evaluations: Annotated[float, typer.Option(min=0, help="What the search may cost.")] = 200.0
+    wall_seconds: Annotated[float | None, typer.Option(min=0, help="What it may cost in time.")] = (
+        None
+    )
+    seed: Seed = 0
+    repair: Annotated[str, typer.Option(help="none, reconstruction or recalibration.")] = (
+        "reconstruction"
+    )
+    signal: Annotated[str, typer.Option(help="accuracy, cross_entropy or kl.")] = "accuracy"
+    top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
+    finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
+    parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
+
+    def body(self) -> dict[str, Any]:
+        """Write the study as `POST /v1/jobs` takes it."""
+        effort = {"evaluations": self.evaluations, "wall_seconds": self.wall_seconds}
+        return {
+            "searcher": self.searcher,
+            "budget": texts.budget(self.max_macs, self.max_parameters, self.max_bytes),
+            "effort": {name: value for name, value in effort.items() if value is not None},
+            "recipe": {"repair": self.repair, "signal": self.signal},
+            "confirmation": {"top_k": self.top_k, "finetune_epochs": self.finetune_epochs},
+            "seed": self.seed,
+            "parallelism": self.parallelism,
+            "searcher_options": texts.assignments(self.option, "--option"),
+        }
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained."""
+
+    epochs: Annotated[int, typer.Option(min=1)] = 30
+    batch_size: Annotated[int, typer.Option(min=2)] = 128
+    learning_rate: Annotated[float, typer.Option(min=0)] = 0.1
+    schedule: Annotated[str, typer.Option(help="one-cycle or cosine.")] = "one-cycle"
+    label_smoothing: Annotated[float, typer.Option(min=0)] = 0.0
+    seed: Seed = 0

@@ -1,0 +1,78 @@
+"""What the commands print of jobs and policies."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from automl_api.client import Job
+from automl_api.commands.watching import require_success, watch
+from automl_compress.core.document import PolicyDocument
+
+
+def print_json(content: Any) -> None:
+    """Print a JSON document."""
+    Console().out(json.dumps(content, indent=2, ensure_ascii=False), highlight=False)
+
+
+def finish(
+    job: Job, *, is_watching: bool, is_waiting: bool, timeout: float | None, is_json: bool
+) -> None:
+    """Say that a job was submitted, and follow it where that is wanted."""
+    if is_watching:
+        watch(job, is_json=is_json)
+    elif is_waiting or timeout is not None:
+        require_success(job.wait(timeout))
+    if is_json:
+        if not is_watching:
+            print_json(job.content)
+        return
+    console = Console(highlight=False)
+    console.print(f"{job.id} {job.status}", markup=False)
+    if job.status == "succeeded":
+        print_policy(job.best())
+        console.print(f"fetch it: automl-compress best {job.id} -o policy.json", markup=False)
+    elif not job.is_terminal:
+        console.print(f"follow it: automl-compress jobs watch {job.id}", markup=False)
+
+
+def print_policy(document: PolicyDocument) -> None:
+    """Print what a policy costs and scores."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "uncut", "compressed", "kept"):
+        table.add_column(title, justify="right" if title else "left")
+    for metric in ("macs", "parameters", "size_bytes"):
+        before, after = getattr(document.before, metric), getattr(document.after, metric)
+        table.add_row(metric, f"{before:,}", f"{after:,}", f"{after / before:.1%}")
+    baseline = {(row.name, row.split): row.value for row in document.baseline}
+    for row in document.metrics:
+        if row.name != "accuracy":
+            continue
+        uncut = baseline.get((row.name, row.split))
+        shown = "" if uncut is None else f"{uncut:.2%}"
+        split = row.split.partition(":")[0]
+        table.add_row(f"accuracy on {split} ({row.fidelity})", shown, f"{row.value:.2%}", "")
+    Console(highlight=False).print(table)
+
+
+def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
+    """Print a table of jobs."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "name", "status", "searcher", "budget", "trials", "done", "best"):
+        table.add_column(title, justify="right" if title in ("trials", "done", "best") else "left")
+    for job in jobs:
+        progress, budget = job["progress"], job["study"]["budget"]
+        best = "" if progress["best"] is None else f"{progress['best']['score']:.4f}"
+        table.add_row(
+            job["id"],
+            job["name"],
+            job["status"],
+            job["study"]["searcher"],
+            f"{budget['ratio']:.0%} {budget['metric']}",
+            str(progress["trials"]),
+            f"{progress['fraction']:.0%}",
+            best,
+        )
+    Console(highlight=False).print(table)

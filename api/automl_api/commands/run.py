@@ -1,0 +1,39 @@
+"""`automl-compress run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import options
+from automl_api.commands.spread import spread
+
+
+@spread
+def run(
+    model: options.ModelArgument,
+    data: options.DataArgument,
+    study: options.StudyOptions,
+    network: options.NetworkOptions,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder that gets policy and network.")
+    ] = Path("compressed"),
+    is_json: options.Json = False,
+) -> None:
+    """Do the same search as `search` on this machine, without a service."""
+    wanted, fields, normalisation = study.body(), network.fields(), network.normalisation()
+
+    from automl_api.commands.inputs import read_data, read_model
+    from automl_api.commands.local import run_and_show
+    from automl_api.local_run import RunRequest
+    from automl_compress.core import StudySpec
+
+    told = read_model(model, network.weights, fields)
+    request = RunRequest(
+        name=told.name,
+        model=told.source,
+        data=read_data(data, normalisation or told.normalisation),
+        study=StudySpec.from_json(wanted),
+        output=output,
+    )
+    run_and_show(request, is_json=is_json)

@@ -1,0 +1,42 @@
+"""`automl-compress search`."""
+
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import options
+from automl_api.commands.spread import spread
+
+
+@spread
+def search(
+    model: options.ModelArgument,
+    data: options.DataArgument,
+    study: options.StudyOptions,
+    network: options.NetworkOptions,
+    service: options.ServiceOptions,
+    name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
+    is_watching: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    is_waiting: Annotated[bool, typer.Option("--wait", help="Wait silently.")] = False,
+    timeout: options.Timeout = None,
+    is_json: options.Json = False,
+) -> None:
+    """Submit a search to the service: MODEL is compressed for DATA within the budget."""
+    wanted, fields, told = study.body(), network.fields(), network.normalisation()
+
+    from automl_api.client import Client
+    from automl_api.commands.inputs import known_normalisation, register_data, register_model
+    from automl_api.commands.results import finish
+
+    with Client(service.url, service.key) as client:
+        normalisation = known_normalisation(model, network.weights, told)
+        body = {
+            "name": name,
+            "model_id": register_model(client, model, network.weights, fields),
+            "dataset_id": register_data(client, data, {"normalisation": normalisation}),
+            "study": wanted,
+        }
+        job = client.submit({each: value for each, value in body.items() if value is not None})
+        finish(
+            job, is_watching=is_watching, is_waiting=is_waiting, timeout=timeout, is_json=is_json
+        )

@@ -1,0 +1,70 @@
+"""How the texts of options are read; what is wrong ends the command with its usage."""
+
+import json
+from typing import Any
+
+import typer
+
+
+def ratio(text: str, option: str) -> float:
+    """Read `50%` or `0.5`."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise typer.BadParameter(
+            f"{option} is {text!r}; give what is kept, above 0 and at most 100%: 50% or 0.5"
+        )
+    return value
+
+
+def budget(
+    max_macs: str | None, max_parameters: str | None, max_bytes: str | None
+) -> dict[str, Any]:
+    """Read the one budget that was given."""
+    told = {
+        "macs": (max_macs, "--max-macs"),
+        "parameters": (max_parameters, "--max-parameters"),
+        "size_bytes": (max_bytes, "--max-bytes"),
+    }
+    given = {metric: pair for metric, pair in told.items() if pair[0] is not None}
+    if len(given) != 1:
+        raise typer.BadParameter(
+            f"{len(given)} budgets came; give one of --max-macs, --max-parameters, --max-bytes"
+        )
+    ((metric, (text, option)),) = given.items()
+    return {"metric": metric, "ratio": ratio(str(text), option)}
+
+
+def assignments(texts: list[str] | None, option: str) -> dict[str, Any]:
+    """Read `NAME=VALUE` pairs; a value that is JSON is taken as such."""
+    values: dict[str, Any] = {}
+    for text in texts or ():
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{option} is {text!r}; give NAME=VALUE")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Read `0.49,0.48,0.45`."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} is {text!r}; give numbers with commas between: 0.49,0.48,0.45"
+        ) from None
+
+
+def normalisation(mean: str | None, deviation: str | None) -> dict[str, list[float]] | None:
+    """Read the normalisation; None where none was given."""
+    if mean is None and deviation is None:
+        return None
+    if mean is None or deviation is None:
+        raise typer.BadParameter("a normalisation has both: give --mean and --std")
+    return {"mean": numbers(mean, "--mean"), "std": numbers(deviation, "--std")}

@@ -1,0 +1,51 @@
+"""`automl-compress train`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import options
+from automl_api.commands.spread import spread
+
+
+@spread
+def train(
+    architecture: Annotated[
+        str, typer.Argument(metavar="ARCHITECTURE", help="An architecture's name, or 'demo'.")
+    ],
+    training: options.TrainingOptions,
+    network: options.NetworkOptions,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="A name or a path.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where the weights go, a safetensors file.")
+    ] = Path("network.safetensors"),
+    is_json: options.Json = False,
+) -> None:
+    """Train a network of the zoo, and report its accuracy on the search split.
+
+    'demo' alone makes the checkpoint that ships with the package. Killed and called again, the
+    training goes on behind its last whole epoch.
+    """
+    fields, normalisation = network.fields(), network.normalisation()
+    if architecture != "demo" and data is None:
+        raise typer.BadParameter("DATA is missing; give digits, fashion-mnist or a path")
+
+    from automl_api.local_train import TrainRequest, train_demo, train_network
+
+    if data is None:
+        report = train_demo(output, is_silent=is_json)
+    else:
+        weights = network.weights
+        request = TrainRequest(
+            architecture, data, output, fields, weights, normalisation, asdict(training)
+        )
+        report = train_network(request, is_silent=is_json)
+    if is_json:
+        import json
+
+        typer.echo(json.dumps(report))
+        return
+    right = f"{report['correct']} of {report['total']} right on {report['split']}"
+    typer.echo(f"wrote {report['path']}: {right}")

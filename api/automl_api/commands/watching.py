@@ -1,0 +1,135 @@
+"""Shows a job while it runs: trial, best so far, time left."""
+
+import json
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from automl_api.client import Event, Job
+from automl_api.commands.failure import JobFailed
+from automl_api.transport import Json
+
+_PHASES = {
+    "queued": "waiting for a worker",
+    "validating": "loading and tracing the network",
+    "profiling": "measuring the uncut network",
+    "running": "searching",
+    "finalizing": "fine-tuning and scoring the best",
+}
+_LINE_EVERY = 10  # trials, where there is no terminal to draw on
+
+
+class _TimeLeft(ProgressColumn):
+    """The time left as the search says it."""
+
+    def render(self, task: Task) -> Text:
+        """Return the cell."""
+        left = task.fields.get("left")
+        return Text("" if left is None else f"{left:>4.0f} s left")
+
+
+class Display:
+    """One line for one job, redrawn in place; plain lines where there is no terminal."""
+
+    def __init__(self, console: Console, title: str, evaluations: float) -> None:
+        """Prepare; nothing is drawn yet."""
+        self._console, self._title, self._evaluations = console, title, evaluations
+        self._best: tuple[float, int] | None = None
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(24),
+            TextColumn("{task.fields[trials]}", markup=False),
+            TextColumn("{task.fields[best]}", markup=False),
+            _TimeLeft(),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(
+            f"{title}: {_PHASES['queued']}", total=evaluations, trials="", best="", left=None
+        )
+        self._started: float | None = None
+
+    def __enter__(self) -> "Display":
+        """Begin to draw."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Take in an event."""
+        if event.type == "job.status":
+            self._show_phase(str(event.data.get("state")))
+        elif event.type in ("trial.completed", "trial.failed"):
+            self._show_trial(event)
+
+    def _show_phase(self, state: str) -> None:
+        phase = _PHASES.get(state)
+        if phase is None:
+            return
+        self._progress.update(self._task, description=f"{self._title}: {phase}")
+        if not self._console.is_terminal:
+            self._console.print(f"{self._title}: {phase}", markup=False, highlight=False)
+
+    def _show_trial(self, event: Event) -> None:
+        data, now = event.data, self._progress.get_time()
+        self._started = self._started or now
+        spent = float(data.get("evaluations") or 0.0)
+        left = None
+        if spent > 1 and now > self._started:
+            left = max(self._evaluations - spent, 0.0) * (now - self._started) / (spent - 1)
+        best = ""
+        if data.get("best_score") is not None:
+            best = f"best {data['best_score']:.4f} in trial {data['best_number']}"
+        trials = f"trial {data.get('trials_done')}"
+        self._progress.update(self._task, completed=spent, trials=trials, best=best, left=left)
+        is_line = int(data.get("trials_done") or 0) % _LINE_EVERY == 0
+        if is_line and not self._console.is_terminal:
+            time_left = "" if left is None else f", {left:.0f} s left"
+            line = f"{self._title}: {trials}, {best}{time_left}"
+            self._console.print(line, markup=False, highlight=False)
+
+
+def watch(job: Job, *, is_json: bool = False) -> Job:
+    """Follow a job to its end.
+
+    Raises:
+        JobFailed: it failed, or was cancelled.
+    """
+    if is_json:
+        for event in job.stream():
+            line = {"seq": event.seq, "type": event.type, "at": event.at, "data": event.data}
+            Console().out(json.dumps(line), highlight=False)
+    else:
+        limit = float(job.content["progress"]["evaluations_limit"])
+        with Display(Console(stderr=True), str(job.content["name"]), limit) as display:
+            for event in job.stream():
+                display.show(event)
+    return require_success(job.refresh())
+
+
+def require_success(job: Job) -> Job:
+    """Return a job that succeeded.
+
+    Raises:
+        JobFailed: it failed, or was cancelled.
+    """
+    if job.is_terminal and job.status != "succeeded":
+        error: Json = job.content.get("error") or {}
+        reason = error.get("detail") or job.content.get("stop_reason") or "no reason was stored"
+        raise JobFailed(f"job {job.id} has {_ended(job.status)}: {reason}")
+    return job
+
+
+def _ended(status: str) -> str:
+    return "failed" if status == "failed" else f"been {status}"

@@ -1,0 +1,31 @@
+"""`automl-compress worker`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from automl_api.commands import options
+from automl_api.commands.spread import spread
+
+
+@spread
+def worker(
+    place: options.PlaceOptions,
+    is_with_parent: Annotated[
+        bool, typer.Option("--with-parent", hidden=True, help="End when standard input does.")
+    ] = False,
+    is_json: options.Json = False,
+) -> None:
+    """Take jobs from the queue until told to stop."""
+    import logging
+
+    from automl_api.engine import serve_worker
+    from automl_api.serving import end_with_parent, read_settings
+
+    form = '{"level": "%(levelname)s", "message": "%(message)s"}' if is_json else "%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form)
+    settings = read_settings(**asdict(place))
+    if is_with_parent:
+        end_with_parent()
+    serve_worker(settings)

@@ -1,0 +1,128 @@
+"""Whether this machine has what the service needs."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from automl_api.serving import listen
+from automl_api.settings import Settings
+from automl_compress.core.errors import AutomlCompressError
+from automl_compress.store import Database
+from automl_compress.store.schema import head_revision
+
+LEAST_FREE_BYTES = 500_000_000
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "safetensors",
+    "torch-pruning",
+    "stable-baselines3",
+    "scikit-learn",
+    "fastapi",
+    "sqlalchemy",
+    "dbos",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one thing; `wrong` is what keeps the service from running."""
+
+    name: str
+    mark: Literal["ok", "note", "wrong"]
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as a JSON object."""
+        return asdict(self)
+
+
+def diagnose(settings: Settings) -> list[Finding]:
+    """Look at everything."""
+    checks: tuple[Callable[[Settings], Finding], ...] = (
+        _python,
+        _packages,
+        _database,
+        _disk,
+        _port,
+        _access,
+        _threads,
+    )
+    return [check(settings) for check in checks]
+
+
+def _python(settings: Settings) -> Finding:
+    return Finding("python", "ok", sys.version.split()[0])
+
+
+def _packages(settings: Settings) -> Finding:
+    found: list[str] = []
+    missing: list[str] = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        text = f"missing: {', '.join(missing)}; install automl-compress[serve]"
+        return Finding("packages", "wrong", text)
+    return Finding("packages", "ok", ", ".join(found))
+
+
+def _database(settings: Settings) -> Finding:
+    file = settings.data_dir / "automl-compress.sqlite"
+    if settings.database_url is None and not file.exists():
+        return Finding("database", "note", f"{file} is not there yet; `serve` makes it")
+    try:
+        database = Database(settings.tables_url)
+        try:
+            database.check()
+        finally:
+            database.close()
+    except AutomlCompressError as error:
+        return Finding("database", "wrong", str(error))
+    return Finding("database", "ok", f"answers, revision {head_revision()}")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = _existing(settings.data_dir.absolute())
+    if not os.access(place, os.W_OK):
+        text = f"{place} cannot be written; choose another AUTOML_COMPRESS_DATA_DIR"
+        return Finding("disk", "wrong", text)
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1e9:.1f} GB free at {place}"
+    if free < LEAST_FREE_BYTES:
+        return Finding("disk", "wrong", f"{text}; make room")
+    return Finding("disk", "ok", text)
+
+
+def _port(settings: Settings) -> Finding:
+    try:
+        listen(settings.host, settings.port).close()
+    except AutomlCompressError as error:
+        return Finding("port", "note", str(error))
+    return Finding("port", "ok", f"{settings.port} of {settings.host} is free")
+
+
+def _access(settings: Settings) -> Finding:
+    if settings.key is None:
+        return Finding("access", "ok", "no key: for this machine only")
+    return Finding("access", "ok", "a key is set")
+
+
+def _threads(settings: Settings) -> Finding:
+    told, cores = os.environ.get("OMP_NUM_THREADS"), os.cpu_count()
+    text = f"{cores} cores, OMP_NUM_THREADS {told or 'not set'}"
+    return Finding("threads", "ok", f"{text}; evaluation runs one thread in each process")
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

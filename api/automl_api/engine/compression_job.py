@@ -1,0 +1,161 @@
+"""What a job is: the compression of one network under one budget."""
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from automl_agents.catalogue import create_searcher
+from automl_api.engine.confirmation import Contest, confirm
+from automl_api.engine.pipeline import Finished, OwnedJob
+from automl_api.settings import Settings
+from automl_api.sources import DataSource, ModelSource
+from automl_compress.core import CompressionSpace, SearchProblem, StudySpec
+from automl_compress.core.errors import ModelInvalid, WrongState
+from automl_compress.costs import AnalyticCosts
+from automl_compress.data.datasets import ImageData, check_fits
+from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.pool import EvaluationPool
+from automl_compress.networks.trace import Network, trace
+from automl_compress.search import Study, StudyEvent
+from automl_compress.store import JobState
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A job's network and data, loaded, and what the search does with them."""
+
+    network: Network
+    data: ImageData
+    space: CompressionSpace
+    study: StudySpec
+
+    @classmethod
+    def load(cls, spec: dict[str, Any], settings: Settings) -> "Workload":
+        """Load what a job's specification names.
+
+        Raises:
+            InvalidInput: network, data or study cannot be used, or not together.
+            BudgetUnreachable: no policy of the space is within the budget.
+            NotFound: an uploaded file is gone.
+        """
+        study = StudySpec.from_json(spec["study"])
+        module: nn.Module = ModelSource.from_json(spec["model"]).load(settings.data_dir)
+        data = DataSource.from_json(spec["dataset"]).load(settings.data_dir)
+        check_fits(data, tuple(spec["model"].get("input_shape", data.input_shape)))
+        network = trace(module, data.input_shape)
+        space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
+        space.check_reachable(study.budget)
+        return cls(network, data, space, study)
+
+    def baseline(self) -> dict[str, Any]:
+        """Measure the uncut network on the images that score candidates."""
+        recipe = replace(self.study.recipe, repair="none")
+        split, train = self.data.split("search"), self.data.split("train")
+        evaluator = PolicyEvaluator(self.network, split, train, recipe)
+        score = evaluator.score_uncut()
+        return {
+            "accuracy": score.correct / score.total,
+            "correct": score.correct,
+            "total": score.total,
+            "cross_entropy": score.cross_entropy,
+            "split": evaluator.split,
+            "cost": self.space.full.to_json(),
+        }
+
+    def pool(self, processes: int) -> EvaluationPool:
+        """Start the child processes that score candidates."""
+        search, train = self.data.split("search"), self.data.split("train")
+        record = EvaluatorRecord.of(self.network, search, train, self.study.recipe)
+        return EvaluationPool(record, processes)
+
+
+class CompressionPipeline:
+    """Makes the drivers of compression jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Use the settings of the worker."""
+        self._settings = settings
+
+    def prepare(self, job: OwnedJob) -> "CompressionDriver":
+        """Load network and data, profile them once, and start the child processes."""
+        row = job.row()
+        workload = Workload.load(row.spec, self._settings)
+        if row.baseline is None:
+            job.enter(JobState.PROFILING)
+            job.set_baseline(workload.baseline())
+        study = workload.study
+        limit = self._settings.evaluation_processes or study.parallelism
+        pool = workload.pool(min(study.parallelism, limit))
+        try:
+            return CompressionDriver(job, workload, pool)
+        except BaseException:
+            pool.close()
+            raise
+
+
+class CompressionDriver:
+    """A compression job that this process works on."""
+
+    def __init__(self, job: OwnedJob, workload: Workload, pool: EvaluationPool) -> None:
+        """Restore searcher and study from the tables."""
+        study, space = workload.study, workload.space
+        problem = SearchProblem(space, study.budget, study.effort, study.seed)
+        self._job, self._workload, self._pool = job, workload, pool
+        self._closed = threading.Event()
+        self._latest: StudyEvent | None = None
+        self._study = Study(
+            create_searcher(study.searcher, problem, study.searcher_options),
+            pool,
+            job.trials(),
+            space,
+            study.budget,
+            study.effort,
+            publish=self._take_note,
+            parallelism=study.parallelism,
+            elapsed_before_seconds=job.row().elapsed_seconds,
+        )
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Expected time to the study's end."""
+        return None if self._latest is None else self._latest.eta_seconds
+
+    def advance(self, seconds: float) -> bool:
+        """Go on with the study.
+
+        Raises:
+            ModelInvalid: not one policy could be evaluated.
+        """
+        has_ended = self._study.advance(time.monotonic() + seconds)
+        summary = self._study.summary
+        if summary is not None and summary.best is None:
+            raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
+        return has_ended
+
+    def finalise(self) -> Finished:
+        """Confirm the best trials."""
+        while not self.advance(1.0):  # at once, unless this process only now took the job
+            self._go_on()
+        summary = self._study.summary
+        assert summary is not None
+        self._pool.close()
+        workload = self._workload
+        contest = Contest(
+            self._job, workload.network, workload.data, workload.study, self._job.trials().trials()
+        )
+        return confirm(contest, summary.stop_reason, self._go_on)
+
+    def close(self) -> None:
+        """End the child processes, and what `finalise` does."""
+        self._closed.set()
+        self._pool.close()
+
+    def _take_note(self, event: StudyEvent) -> None:
+        self._latest = event
+
+    def _go_on(self) -> None:
+        if self._closed.is_set():
+            raise WrongState(f"job {self._job.job_id} was closed while it was finalised")

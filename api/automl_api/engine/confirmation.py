@@ -1,0 +1,152 @@
+"""The end of a job: the best trials are confirmed, and everything is written into files."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from automl_api.engine.pipeline import Finished, OwnedJob, PolicyDocument
+from automl_compress import __version__
+from automl_compress.core import Measurement, StudySpec, Trial
+from automl_compress.core.document import ModelReference
+from automl_compress.data.datasets import ImageData
+from automl_compress.evaluate.confirm import Confirmed, Confirmer, best_trials
+from automl_compress.export.documents import model_reference, network_bytes, policy_document
+from automl_compress.networks.trace import Network
+from automl_compress.store import WrittenFile
+from automl_compress.store.artifacts import NewArtifact
+from automl_compress.store.ids import new_id
+from automl_compress.store.tables import now
+
+Artifact = tuple[NewArtifact, WrittenFile]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A job whose study has ended."""
+
+    job: OwnedJob
+    network: Network
+    data: ImageData
+    study: StudySpec
+    trials: Sequence[Trial]
+
+    def model(self) -> ModelReference:
+        """Describe the uncut network."""
+        source = self.job.row().spec["model"]
+        return model_reference(
+            self.network,
+            source.get("name", source["architecture"]),
+            source["architecture"],
+            source.get("config"),
+            source.get("id"),
+        )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A confirmed trial, its document and its files."""
+
+    confirmed: Confirmed
+    document: PolicyDocument
+    artifacts: tuple[Artifact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "policy_id": self.document.policy_id,
+            "trial_number": self.confirmed.trial.number,
+            "test": self.confirmed.measurement.to_json(),
+            "search": self.confirmed.search.to_json(),
+            "artifacts": [new.name for new, _ in self.artifacts],
+        }
+
+
+def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Finished:
+    """Confirm the best trials and write the artifacts.
+
+    The search split says which of them is the best; the test split, which nothing before has
+    touched, says how good each is.
+
+    Args:
+        contest: the job.
+        stop_reason: how its study ended.
+        go_on: called often; what it raises ends the confirmation.
+    """
+    confirmer = Confirmer(contest.network, contest.data, contest.study, go_on)
+    baseline = confirmer.baseline()
+    best = best_trials(contest.trials, contest.study.confirmation.top_k)
+    confirmed = [confirmer.confirm(trial) for trial in best]
+    confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
+    stored = [_store(contest, each, rank, baseline) for rank, each in enumerate(confirmed)]
+    result = {
+        "policy_id": stored[0].document.policy_id,
+        "policies": [each.to_json() for each in stored],
+        "baseline": baseline.to_json(),
+    }
+    report = _write_json(contest, "report.json", "report", _report(contest, stop_reason, result))
+    artifacts = [artifact for each in stored for artifact in each.artifacts]
+    documents = [each.document for each in stored]
+    return Finished(result, stop_reason, documents, [*artifacts, report])
+
+
+def _store(contest: Contest, confirmed: Confirmed, rank: int, baseline: Measurement) -> _Stored:
+    suffix = "" if rank == 0 else f"-{rank + 1}"
+    content = [network_bytes(confirmed.module)]
+    media_type = "application/octet-stream"
+    network = _write(contest, f"network{suffix}.safetensors", "network", media_type, content)
+    proxy = confirmed.trial.measurement
+    assert proxy is not None
+    study, identity = contest.study, new_id("pol")
+    is_tuned = study.confirmation.finetune_epochs > 0
+    document = policy_document(
+        contest.network,
+        contest.model(),
+        confirmed.policy,
+        (confirmed.measurement, confirmed.search, proxy),
+        (baseline,),
+        ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{network[1].sha256}"),
+        _provenance(contest, confirmed.trial),
+        id=identity,
+        created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+    ).to_json()
+    policy = _write_json(contest, f"policy{suffix}.json", "policy", document)
+    row = PolicyDocument(identity, confirmed.trial.number, document)
+    return _Stored(confirmed, row, (network, policy))
+
+
+def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:
+    return {
+        "job_id": contest.job.job_id,
+        "trial_number": trial.number,
+        "searcher": contest.study.searcher,
+        "seed": contest.study.seed,
+        "data": contest.data.name,
+        "versions": {"automl-compress": __version__},
+    }
+
+
+def _report(contest: Contest, stop_reason: str, result: dict[str, Any]) -> dict[str, Any]:
+    row = contest.job.row()
+    return {
+        "job_id": row.id,
+        "name": row.name,
+        "spec": row.spec,
+        "stop_reason": stop_reason,
+        "trials": row.trials_done,
+        "evaluations": row.evaluations,
+        "search_seconds": row.elapsed_seconds,
+        "uncut_on_search_images": row.baseline,
+        **result,
+    }
+
+
+def _write_json(contest: Contest, name: str, kind: str, content: dict[str, Any]) -> Artifact:
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    return _write(contest, name, kind, "application/json", [text.encode()])
+
+
+def _write(
+    contest: Contest, name: str, kind: str, media_type: str, chunks: Iterable[bytes]
+) -> Artifact:
+    written = contest.job.files.write(f"artifacts/{contest.job.job_id}/{name}", chunks)
+    return NewArtifact(contest.job.job_id, name, kind, media_type), written

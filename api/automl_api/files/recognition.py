@@ -1,0 +1,48 @@
+"""Which kind of file some bytes are, told by the bytes and never by a name."""
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+FileFormat = Literal["safetensors", "npz", "parquet"]
+
+ALLOWED = "a safetensors file (network weights), an npz archive or a parquet file (images)"
+HEAD_BYTES = 512
+LARGEST_HEADER_BYTES = 100_000_000  # what safetensors itself allows
+
+_TAIL_BYTES = 4
+_ZIP_NAME_LENGTH_AT, _ZIP_NAME_AT = 26, 30  # in a zip member's local header
+
+
+@dataclass(slots=True)
+class Ends:
+    """The first and the last bytes of a stream."""
+
+    head: bytes = b""
+    tail: bytes = b""
+    size_bytes: int = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Take note of the next bytes."""
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
+        self.tail = (self.tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+        self.size_bytes += len(chunk)
+
+
+def recognise(ends: Ends) -> FileFormat | None:
+    """Return the format of a file; None for anything that this service does not take."""
+    if ends.head[:4] == b"PAR1" and ends.tail == b"PAR1" and ends.size_bytes >= 12:
+        return "parquet"
+    if ends.head[:4] == b"PK\x03\x04":
+        return "npz" if _first_member(ends.head).endswith(b".npy") else None
+    if len(ends.head) > 8 and ends.head[8:9] == b"{":
+        (header_bytes,) = struct.unpack("<Q", ends.head[:8])
+        if header_bytes <= min(LARGEST_HEADER_BYTES, ends.size_bytes - 8):
+            return "safetensors"
+    return None
+
+
+def _first_member(head: bytes) -> bytes:
+    length = int.from_bytes(head[_ZIP_NAME_LENGTH_AT:_ZIP_NAME_AT][:2], "little")
+    return head[_ZIP_NAME_AT : _ZIP_NAME_AT + length]

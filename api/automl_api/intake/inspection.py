@@ -1,0 +1,92 @@
+"""Runs the intake's child process and reads its answer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from automl_api.problem import Problem
+from automl_api.sources import DataSource, ModelSource
+
+TIME_LIMIT_SECONDS = 600
+
+
+def inspect_model(source: ModelSource, data_dir: Path) -> dict[str, Any]:
+    """Build, fill and trace a network in a child process.
+
+    Returns:
+        `fingerprint` of graph and weights, `input_shape`, `num_classes`, `totals`, and the
+        whole `graph` as `graph_to_json` writes it.
+
+    Raises:
+        Problem: the network cannot be used; status and code say why.
+    """
+    return _ask({"kind": "model", "source": source.to_json(), "data_dir": str(data_dir)})
+
+
+def inspect_dataset(source: DataSource, data_dir: Path) -> dict[str, Any]:
+    """Read a data set in a child process.
+
+    Returns:
+        `num_classes`, `input_shape`, `normalisation`, and of each split `images` and
+        `provenance`.
+
+    Raises:
+        Problem: the data cannot be used; status and code say why.
+    """
+    return _ask({"kind": "dataset", "source": source.to_json(), "data_dir": str(data_dir)})
+
+
+def inspect_installation() -> dict[str, Any]:
+    """Ask a child process what is installed.
+
+    Returns:
+        `architectures` with the fields of their configs, `datasets` and `criteria`.
+    """
+    return _ask({"kind": "installation", "source": {}, "data_dir": ""})
+
+
+def _ask(question: dict[str, Any]) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
+    }
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "automl_api.intake.child"],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT_SECONDS,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Problem(
+            422,
+            "unsafe-file",
+            f"checking the {question['kind']} took longer than {TIME_LIMIT_SECONDS} s; give a "
+            "smaller one",
+        ) from error
+    return _answer_of(child, question["kind"])
+
+
+def _answer_of(child: subprocess.CompletedProcess[str], kind: str) -> dict[str, Any]:
+    if child.returncode > 0:
+        raise RuntimeError(f"checking the {kind} failed:\n{child.stderr}")
+    if child.returncode < 0:
+        raise Problem(
+            422,
+            "unsafe-file",
+            f"checking the {kind} was ended by {signal.Signals(-child.returncode).name}: it "
+            "needs more memory or time than one upload may use; give a smaller one",
+        )
+    answer: dict[str, Any] = json.loads(child.stdout)
+    if "problem" in answer:
+        raise Problem(**answer["problem"])
+    return answer

@@ -1,0 +1,66 @@
+"""The best policy of a job that is within a limit."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from automl_api.problem import Problem
+from automl_compress.store import JobRow, PolicyRow
+from automl_compress.store import policies as policy_rows
+from automl_compress.store import trials as trial_rows
+
+
+def best_policy(session: Session, job: JobRow, max_macs_ratio: float | None) -> PolicyRow:
+    """Return the document of the best confirmed policy.
+
+    The best is the one that is right most often on the search split, after its tuning; the test
+    split has no part in the choice. Of equals it is the one that was stored first.
+
+    Raises:
+        Problem: nothing is confirmed yet, or nothing is within the limit (`nothing-fits`).
+    """
+    documents = policy_rows.of_job(session, job.id)
+    if not documents:
+        raise _nothing_confirmed(session, job)
+    fitting = [
+        row for row in documents if max_macs_ratio is None or _macs_ratio(row) <= max_macs_ratio
+    ]
+    if not fitting:
+        nearest = min(documents, key=_macs_ratio)
+        raise Problem(
+            404,
+            "nothing-fits",
+            f"no confirmed policy of job {job.id} keeps at most {max_macs_ratio:.1%} of the MACs; "
+            f"the smallest, {nearest.id}, keeps {_macs_ratio(nearest):.1%}: allow that much, or "
+            "submit a job with a smaller budget",
+            extensions={"nearest": {"policy_id": nearest.id, "macs_ratio": _macs_ratio(nearest)}},
+        )
+    return max(fitting, key=_search_accuracy)
+
+
+def _search_accuracy(row: PolicyRow) -> float:
+    for metric in row.document["metrics"]:
+        is_of_search = str(metric["split"]).startswith("search")
+        if metric["name"] == "accuracy" and metric["fidelity"] == "confirmed" and is_of_search:
+            return float(metric["value"])
+    return 0.0
+
+
+def _macs_ratio(row: PolicyRow) -> float:
+    return float(row.document["totals"]["macs"]["ratio"])
+
+
+def _nothing_confirmed(session: Session, job: JobRow) -> Problem:
+    found = trial_rows.best(session, job.id)
+    extensions: dict[str, Any] = {}
+    so_far = "none was measured yet"
+    if found:
+        so_far = f"the best trial so far is {found[0].number} with score {found[0].score:.4f}"
+        extensions = {"nearest": {"trial_number": found[0].number, "score": found[0].score}}
+    return Problem(
+        404,
+        "nothing-fits",
+        f"job {job.id} is {job.state.value} and has no confirmed policy ({so_far}); wait until it "
+        "has succeeded",
+        extensions=extensions,
+    )

@@ -1,0 +1,120 @@
+"""A job's events, as a page and as a stream."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import StreamingResponse
+
+from automl_api.jobs.schemas import EventBody, event_body
+from automl_api.pages import Limit, Listing, listing
+from automl_api.problem import Problem
+from automl_api.service import Service, ServiceDependency
+from automl_compress.store import events as event_rows
+from automl_compress.store import jobs as job_rows
+from automl_compress.store.jobs import TERMINAL
+from automl_compress.store.paging import LARGEST_PAGE
+
+POLL_SECONDS = 0.25
+KEEPALIVE_SECONDS = 15.0
+
+_LAST_SEQ = 2**63 - 1
+
+router = APIRouter(prefix="/v1/jobs/{job_id}/events", tags=["events"])
+
+
+@router.get(
+    "",
+    response_model=Listing[EventBody],
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def list_events(
+    job_id: str,
+    request: Request,
+    service: ServiceDependency,
+    after: Annotated[int, Query(ge=0, le=_LAST_SEQ, description="The last `seq` seen.")] = 0,
+    limit: Limit = 100,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response | Listing[EventBody]:
+    """List a job's events, or stream them with `Accept: text/event-stream`.
+
+    The stream begins behind `Last-Event-ID` and ends when the job has ended.
+    """
+    if not _wants_stream(request):
+        return await to_thread.run_sync(_page, service, job_id, after, limit)
+    await to_thread.run_sync(_read, service, job_id, 0)  # no such job: a problem, no stream
+    start = max(after, _sequence_number(last_event_id))
+    return StreamingResponse(
+        _stream(service, job_id, start),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _page(service: Service, job_id: str, after: int, limit: int) -> Listing[EventBody]:
+    with service.database.reading() as session:
+        job_rows.get(session, job_id)
+        page = event_rows.page(session, job_id, after=after, limit=limit)
+    bodies = [event_body(row) for row in page.rows]
+    cursor = bodies[-1].seq if bodies else None
+    path = f"/v1/jobs/{job_id}/events"
+    return listing(bodies, page.has_more, path, cursor, {"limit": limit})
+
+
+async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[bytes]:
+    silent_seconds = 0.0
+    yield b"retry: 1000\n\n"
+    while True:
+        bodies, has_ended = await to_thread.run_sync(_read, service, job_id, after)
+        for body in bodies:
+            after = body.seq
+            yield format_sse_event(
+                data_str=json.dumps(body.model_dump(mode="json")),
+                event=body.type,
+                id=str(body.seq),
+            )
+        if has_ended and not bodies:
+            return
+        silent_seconds = 0.0 if bodies else silent_seconds + POLL_SECONDS
+        if silent_seconds >= KEEPALIVE_SECONDS:
+            silent_seconds = 0.0
+            yield KEEPALIVE_COMMENT
+        if not bodies:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _read(service: Service, job_id: str, after: int) -> tuple[list[EventBody], bool]:
+    with service.database.reading() as session:
+        # The state is read before the events: an ended job has no event that is missed here.
+        has_ended = job_rows.get(session, job_id).state in TERMINAL
+        page = event_rows.page(session, job_id, after=after, limit=LARGEST_PAGE)
+    return [event_body(row) for row in page.rows], has_ended
+
+
+def _wants_stream(request: Request) -> bool:
+    accept = request.headers.get("Accept", "*/*")
+    wanted = [each.split(";")[0].strip().lower() for each in accept.split(",")]
+    if "text/event-stream" in wanted:
+        return True
+    if not {"application/json", "application/*", "*/*"} & set(wanted):
+        raise Problem(
+            406,
+            "not-acceptable",
+            f"events come as application/json or text/event-stream, not as {accept!r}",
+        )
+    return False
+
+
+def _sequence_number(told: str | None) -> int:
+    if told is None or not told.strip():
+        return 0
+    if not told.strip().isdecimal() or int(told) > _LAST_SEQ:
+        detail = f"Last-Event-ID is {told!r}; send the id of the last event, a whole number"
+        raise Problem(
+            422, "invalid", detail, errors=[{"parameter": "Last-Event-ID", "detail": detail}]
+        )
+    return int(told)

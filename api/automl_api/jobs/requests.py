@@ -1,0 +1,85 @@
+"""What a user sends to have a search done.
+
+Types are checked here, meaning where the nouns are made. A test holds the defaults to those of
+`automl_compress.core`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from automl_api.bodies import Identity, Name, RequestBody
+from automl_compress.core import Metric, StudySpec
+from automl_compress.core.recipe import Repair, Signal
+
+SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class BudgetBody(RequestBody):
+    """What the compressed network may cost, as the ratio that is kept."""
+
+    metric: Metric = "macs"
+    ratio: Annotated[float, Field(gt=0, le=1)]
+
+
+class EffortBody(RequestBody):
+    """What the search may cost; it ends at whichever comes first."""
+
+    evaluations: Annotated[float, Field(gt=0, le=1_000_000)]
+    wall_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+class SpaceBody(RequestBody):
+    """What a policy may decide; groups by the names of the model."""
+
+    max_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    round_to: Literal[1, 2, 4, 8, 16] = 1
+    skip: Annotated[list[str], Field(max_length=10_000)] = Field(default_factory=list[str])
+    fix: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict[str, float])
+    criterion: SHORT_TEXT = "l1"
+
+
+class RecipeBody(RequestBody):
+    """How a candidate is scored."""
+
+    repair: Repair = "reconstruction"
+    signal: Signal = "accuracy"
+    images: Annotated[int, Field(ge=1)] | None = None
+    calibration_images: Annotated[int, Field(ge=1)] = 512
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class ConfirmationBody(RequestBody):
+    """What happens to the best trials."""
+
+    top_k: Annotated[int, Field(ge=1, le=100)] = 1
+    finetune_epochs: Annotated[int, Field(ge=0, le=10_000)] = 3
+
+
+class StudyBody(RequestBody):
+    """One search."""
+
+    searcher: SHORT_TEXT
+    budget: BudgetBody
+    effort: EffortBody
+    space: SpaceBody | None = None
+    recipe: RecipeBody | None = None
+    confirmation: ConfirmationBody | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    parallelism: Annotated[int, Field(ge=1, le=256)] = 1
+    searcher_options: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=100)
+
+    def specification(self) -> StudySpec:
+        """Return the study as the library's noun; raises InvalidInput."""
+        return StudySpec.from_json(self.model_dump(exclude_none=True))
+
+
+class NewJobBody(RequestBody):
+    """A search to put into the queue."""
+
+    name: Name | None = None
+    model_id: Identity
+    dataset_id: Identity
+    study: StudyBody
+    tags: dict[SHORT_TEXT, SHORT_TEXT] = Field(default_factory=dict[str, str], max_length=16)

@@ -1,0 +1,138 @@
+"""Bodies of `/v1/jobs` and of what lies below it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from automl_api.bodies import Moment, ResponseBody
+from automl_compress.store import EventRow, JobRow, TrialRow
+
+
+class BestBody(ResponseBody):
+    """The best trial so far, by the recipe's score."""
+
+    number: int
+    score: float
+
+
+class ProgressBody(ResponseBody):
+    """How far a search has come.
+
+    elapsed_seconds: time that the search took, all attempts together.
+    eta_seconds: expected time to the search's end; None before anything can be said.
+    """
+
+    trials: int
+    evaluations: float
+    evaluations_limit: float
+    fraction: float
+    elapsed_seconds: float
+    eta_seconds: float | None
+    best: BestBody | None
+
+
+class JobBody(ResponseBody):
+    """A search in the queue."""
+
+    id: str
+    name: str
+    status: str
+    stop_reason: str | None
+    error: Mapping[str, Any] | None
+    model_id: str
+    dataset_id: str
+    study: Mapping[str, Any]
+    tags: Mapping[str, Any]
+    attempt: int
+    progress: ProgressBody
+    baseline: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    last_event_seq: int
+    created: Moment
+    started: Moment | None
+    finished: Moment | None
+
+
+class EventBody(ResponseBody):
+    """Something that happened to a job; `seq` counts from 1 without gaps."""
+
+    seq: int
+    type: str
+    at: Moment
+    data: Mapping[str, Any]
+
+
+class TrialBody(ResponseBody):
+    """One policy and what was measured of it."""
+
+    id: str
+    job_id: str
+    number: int
+    state: str
+    policy: Sequence[Mapping[str, Any]]
+    measurement: Mapping[str, Any] | None
+    score: float | None
+    failure: str | None
+    note: str
+    created: Moment
+    finished: Moment | None
+
+
+def job_body(row: JobRow) -> JobBody:
+    """Describe a job's row."""
+    return JobBody(
+        id=row.id,
+        name=row.name,
+        status=row.state.value,
+        stop_reason=row.stop_reason,
+        error=row.error,
+        model_id=row.model_id,
+        dataset_id=row.dataset_id,
+        study=row.spec["study"],
+        tags=row.tags,
+        attempt=row.attempt,
+        progress=_progress(row),
+        baseline=row.baseline,
+        result=row.result,
+        last_event_seq=row.event_count,
+        created=row.created_at,
+        started=row.started_at,
+        finished=row.finished_at,
+    )
+
+
+def event_body(row: EventRow) -> EventBody:
+    """Describe an event's row."""
+    return EventBody(seq=row.seq, type=row.kind, at=row.created_at, data=row.data)
+
+
+def trial_body(row: TrialRow) -> TrialBody:
+    """Describe a trial's row."""
+    return TrialBody(
+        id=row.id,
+        job_id=row.job_id,
+        number=row.number,
+        state=row.state.value,
+        policy=row.policy,
+        measurement=row.measurement,
+        score=row.score,
+        failure=row.failure,
+        note=row.note,
+        created=row.created_at,
+        finished=row.finished_at,
+    )
+
+
+def _progress(row: JobRow) -> ProgressBody:
+    limit = float(row.spec["study"]["effort"]["evaluations"])
+    best = None
+    if row.best_number is not None and row.best_score is not None:
+        best = BestBody(number=row.best_number, score=row.best_score)
+    return ProgressBody(
+        trials=row.trials_done,
+        evaluations=row.evaluations,
+        evaluations_limit=limit,
+        fraction=min(row.evaluations / limit, 1.0),
+        elapsed_seconds=row.elapsed_seconds,
+        eta_seconds=None if row.finished_at is not None else row.eta_seconds,
+        best=best,
+    )

@@ -1,0 +1,156 @@
+"""A search without a server: the worker's own pipeline, on tables in the output folder."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_agents import catalogue
+from automl_api.engine.compression_job import CompressionPipeline
+from automl_api.engine.execution import store_finished
+from automl_api.engine.pipeline import OwnedJob
+from automl_api.settings import Settings
+from automl_api.sources import DataSource, ModelSource
+from automl_api.transport import Event
+from automl_compress.core import StudySpec
+from automl_compress.core.document import PolicyDocument
+from automl_compress.core.errors import StorageFailed, UnknownName
+from automl_compress.networks.architectures import architecture
+from automl_compress.store import (
+    ArtifactFiles,
+    Database,
+    JobState,
+    artifacts,
+    datasets,
+    events,
+    jobs,
+    models,
+)
+from automl_compress.store.jobs import NewJob
+from automl_compress.store.paging import LARGEST_PAGE
+
+OWNER = "local"
+SLICE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to search for, and where the results go."""
+
+    name: str
+    model: ModelSource
+    data: DataSource
+    study: StudySpec
+    output: Path
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The best policy, the files that were written, and what the job's row would say."""
+
+    document: PolicyDocument
+    paths: tuple[Path, ...]
+    result: Mapping[str, Any]
+
+
+def run_locally(request: RunRequest, show: Callable[[Event], None]) -> RunResult:
+    """Search and confirm on this machine.
+
+    Args:
+        request: what to do.
+        show: called with every event as it happens.
+
+    Raises:
+        InvalidInput: network, data or study cannot be used, or not together.
+        BudgetUnreachable: no policy of the space is within the budget.
+        StorageFailed: the output folder cannot be written.
+    """
+    torch.set_num_threads(1)
+    if request.study.searcher not in catalogue.SEARCHERS:  # found out before anything is loaded
+        raise UnknownName("searcher", request.study.searcher, catalogue.searcher_names())
+    workshop = request.output / ".automl-compress"
+    try:
+        workshop.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(
+            f"{request.output} cannot be written ({error.strerror}); choose another --output"
+        ) from error
+    settings = Settings(data_dir=workshop, database_url=None)
+    database = Database(settings.tables_url)
+    try:
+        database.upgrade()
+        job = _create(database, ArtifactFiles(workshop), request)
+        _work(job, settings, show)
+        return _collect(job, request.output)
+    finally:
+        database.close()
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _create(database: Database, files: ArtifactFiles, request: RunRequest) -> OwnedJob:
+    chosen = architecture(request.model.architecture)
+    model = {
+        **request.model.to_json(),
+        "name": request.name,
+        "input_shape": list(chosen.input_shape(chosen.configure(request.model.config))),
+    }
+    data = request.data.to_json()
+    with database.session() as session:
+        model_row = models.add(
+            session, name=request.name, source=model, weights_file_id=None, details={}
+        )
+        data_row = datasets.add(session, name=request.name, source=data, file_id=None, details={})
+        new = NewJob(
+            name=request.name,
+            model_id=model_row.id,
+            dataset_id=data_row.id,
+            spec={"model": model, "dataset": data, "study": request.study.to_json()},
+            tags={},
+        )
+        row = jobs.create(session, new)
+        jobs.claim(session, row.id, row.attempt, OWNER)
+    return OwnedJob(row.id, OWNER, database, files)
+
+
+def _work(job: OwnedJob, settings: Settings, show: Callable[[Event], None]) -> None:
+    seen = _show_new(job, show, 0)
+    job.enter(JobState.VALIDATING)
+    seen = _show_new(job, show, seen)
+    driver = CompressionPipeline(settings).prepare(job)
+    try:
+        job.enter(JobState.RUNNING)
+        while not driver.advance(SLICE_SECONDS):
+            seen = _show_new(job, show, seen)
+        job.enter(JobState.FINALIZING)
+        seen = _show_new(job, show, seen)
+        store_finished(job, driver.finalise())
+        _show_new(job, show, seen)
+    finally:
+        driver.close()
+
+
+def _show_new(job: OwnedJob, show: Callable[[Event], None], seen: int) -> int:
+    with job.database.reading() as session:
+        page = events.page(session, job.job_id, after=seen, limit=LARGEST_PAGE)
+    for row in page.rows:
+        show(Event(row.seq, row.kind, row.data, row.created_at.isoformat()))
+    last = page.rows[-1].seq if page.rows else seen
+    return _show_new(job, show, last) if page.has_more else last
+
+
+def _collect(job: OwnedJob, output: Path) -> RunResult:
+    with job.database.reading() as session:
+        rows = artifacts.of_job(session, job.job_id)
+    paths: list[Path] = []
+    for row in rows:
+        target = output / row.name
+        try:
+            shutil.copyfile(job.files.path_of(row.path), target)
+        except OSError as error:
+            raise StorageFailed(f"{target} cannot be written ({error.strerror})") from error
+        paths.append(target)
+    document = PolicyDocument.load(output / "policy.json")
+    return RunResult(document, tuple(paths), job.row().result or {})

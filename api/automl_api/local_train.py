@@ -1,0 +1,112 @@
+"""Training a network of the zoo on this machine."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_api.commands.inputs import read_data, read_model
+from automl_compress.core.errors import StorageFailed
+from automl_compress.data.datasets import check_fits
+from automl_compress.networks.architectures import architecture
+from automl_compress.train.accuracy import evaluate_accuracy
+from automl_compress.train.checkpoint import write_checkpoint
+from automl_compress.train.config import TrainingConfig
+from automl_compress.train.demo import train_demo_checkpoint
+from automl_compress.train.progress import ProgressCallback, tqdm_progress
+from automl_compress.train.training import train
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, on what, how; `training` are fields of `TrainingConfig`."""
+
+    architecture: str
+    data: str
+    output: Path
+    config: Mapping[str, Any]
+    weights: Path | None
+    normalisation: Mapping[str, Any] | None
+    training: Mapping[str, Any]
+
+
+def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
+    """Train, write the weights with all that is needed to use them again, and report.
+
+    Raises:
+        InvalidInput: names, values or data that do not fit.
+        StorageFailed: the disk did not take the file.
+    """
+    _check_folder(request.output)
+    torch.set_num_threads(1)
+    config = TrainingConfig(**request.training)
+    told = read_model(request.architecture, request.weights, request.config)
+    chosen = architecture(told.source.architecture)
+    settings = chosen.configure(told.source.config)
+    data = read_data(request.data, request.normalisation or told.normalisation).load(Path())
+    module = told.source.load(Path())
+    check_fits(data, chosen.input_shape(settings))
+    unfinished = request.output.with_name(f"{request.output.name}.unfinished")
+    with _progress(is_silent) as progress:
+        report = train(module, data, config, checkpoint=unfinished, progress=progress)
+    split = data.split("search")
+    correct, total = evaluate_accuracy(module, split)
+    document = {
+        "architecture": chosen.name,
+        "config": dict(told.source.config),
+        "data": data.name,
+        "normalisation": asdict(data.normalisation),
+        "augmentation": asdict(data.augmentation),
+        "training": asdict(config),
+        "trained_on": report.provenance,
+        "search_split": split.provenance,
+        "search_correct": correct,
+        "search_total": total,
+    }
+    write_checkpoint(request.output, module.state_dict(), document)
+    unfinished.unlink(missing_ok=True)
+    return _summary(request.output, correct, total, split.provenance)
+
+
+def train_demo(output: Path, *, is_silent: bool) -> dict[str, Any]:
+    """Make the checkpoint that ships with the package.
+
+    Raises:
+        StorageFailed: the disk did not take the file.
+    """
+    _check_folder(output)
+    torch.set_num_threads(1)
+    with _progress(is_silent) as progress:
+        made = train_demo_checkpoint(output, progress)
+    return _summary(made.path, made.search_correct, made.search_total, "the search split")
+
+
+def _summary(path: Path, correct: int, total: int, split: str) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "correct": correct,
+        "total": total,
+        "accuracy": correct / total,
+        "split": split,
+    }
+
+
+@contextmanager
+def _progress(is_silent: bool) -> Generator[ProgressCallback | None]:
+    if is_silent:
+        yield None
+        return
+    with tqdm_progress() as show:
+        yield show
+
+
+def _check_folder(path: Path) -> None:
+    """Find out before the training, not after it."""
+    if not path.absolute().parent.is_dir():
+        raise StorageFailed(
+            f"{path} cannot be written: the folder {path.absolute().parent} does not exist; make "
+            "it, or choose another place with -o"
+        )

@@ -1,0 +1,121 @@
+"""Bodies of `/v1/models`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from automl_api.bodies import Identity, Moment, Name, RequestBody, ResponseBody
+from automl_compress.store import ModelRow
+
+
+class ArchitectureBody(RequestBody):
+    """An architecture of `/v1/capabilities` and values of its config's fields."""
+
+    name: Name
+    config: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=50)
+
+
+class NewModel(RequestBody):
+    """A network to register; without a file it keeps its initial weights."""
+
+    name: Name
+    architecture: ArchitectureBody
+    weights_file_id: Identity | None = None
+
+
+class Fingerprint(ResponseBody):
+    """What a policy document must match."""
+
+    graph: str
+    weights: str
+
+
+class Totals(ResponseBody):
+    """What the uncut network costs."""
+
+    macs: int
+    parameters: int
+    size_bytes: int
+
+
+class GroupBody(ResponseBody):
+    """Channels that are cut together: one decision."""
+
+    name: str
+    channels: int
+    producers: Sequence[str]
+    consumers: Sequence[str]
+
+
+class ObstacleBody(ResponseBody):
+    """Layers that stay whole, and why."""
+
+    layers: Sequence[str]
+    operator: str
+    reason: str
+
+
+class LayerBody(ResponseBody):
+    """A layer of the network."""
+
+    name: str
+    kind: str
+    operator: str
+    in_channels: int
+    out_channels: int
+    kernel_size: Sequence[int]
+
+
+class ModelBody(ResponseBody):
+    """A registered network. Everything was checked when it was registered."""
+
+    id: str
+    name: str
+    status: str = "ready"
+    architecture: ArchitectureBody
+    weights_file_id: str | None
+    fingerprint: Fingerprint
+    input_shape: Sequence[int]
+    num_classes: int
+    totals: Totals
+    groups: Sequence[GroupBody]
+    obstacles: Sequence[ObstacleBody]
+    created: Moment
+
+
+class ModelDetailsBody(ModelBody):
+    """A registered network with its layers."""
+
+    layers: Sequence[LayerBody]
+
+
+def model_body(row: ModelRow) -> ModelBody:
+    """Describe a model's row."""
+    return ModelBody.model_validate(_content(row))
+
+
+def model_details_body(row: ModelRow) -> ModelDetailsBody:
+    """Describe a model's row with its layers."""
+    layers = row.details["graph"]["layers"]
+    return ModelDetailsBody.model_validate({**_content(row), "layers": layers})
+
+
+def _content(row: ModelRow) -> dict[str, Any]:
+    details = row.details
+    return {
+        "id": row.id,
+        "name": row.name,
+        "architecture": {
+            "name": row.source["architecture"],
+            "config": row.source.get("config") or {},
+        },
+        "weights_file_id": row.weights_file_id,
+        "fingerprint": details["fingerprint"],
+        "input_shape": details["input_shape"],
+        "num_classes": details["num_classes"],
+        "totals": details["totals"],
+        "groups": details["graph"]["groups"],
+        "obstacles": details["graph"]["obstacles"],
+        "created": row.created_at,
+    }

@@ -1,0 +1,39 @@
+"""What an operator may set, each by an environment variable `AUTOML_COMPRESS_...`."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of API and worker; both must see the same database and data directory.
+
+    data_dir: uploads and artifacts, and the SQLite files where no database is named.
+    database_url: `postgresql://...` or `sqlite:///...`; None for SQLite in the data directory.
+    key: the bearer key that clients must send; None asks for none, on loopback only.
+    lease_seconds: a worker that is silent for so long is dead, and its jobs go to others.
+    poll_seconds: how often a worker looks for jobs.
+    chunk_seconds: how long a job works between two checkpoints of the queue.
+    jobs_per_worker: jobs that one worker works on at once.
+    evaluation_processes: child processes of one job; None leaves it to the job.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AUTOML_COMPRESS_")
+
+    data_dir: Path = Path("automl-compress-data")
+    database_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    key: SecretStr | None = None
+    max_upload_bytes: int = Field(default=512 * 2**20, gt=0)
+    lease_seconds: float = Field(default=30.0, gt=0)
+    poll_seconds: float = Field(default=0.5, gt=0)
+    chunk_seconds: float = Field(default=2.0, gt=0)
+    jobs_per_worker: int = Field(default=1, ge=1)
+    evaluation_processes: int | None = Field(default=None, ge=1)
+
+    @property
+    def tables_url(self) -> str:
+        """URL of the database of our tables."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute()}/automl-compress.sqlite"

@@ -1,0 +1,139 @@
+"""From what a job's specification says of network and data to the things themselves.
+
+Read by the intake, which checks what users register, by the worker, and by `run` without a
+server. Everything heavy is imported where it is used: the HTTP process never loads torch.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from automl_compress.data.datasets import ImageData
+    from automl_compress.data.rows import DataOptions
+
+DataKind = Literal["builtin", "npz", "parquet", "path"]
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A registered architecture, its config, and where its weights lie.
+
+    weights: a safetensors file, relative to the data directory or absolute; None leaves the
+        initial weights of seed 0.
+    """
+
+    architecture: str
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    weights: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as a JSON object."""
+        return {
+            "architecture": self.architecture,
+            "config": dict(self.config),
+            "weights": self.weights,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "ModelSource":
+        """Read what `to_json` wrote; further members are ignored."""
+        return cls(content["architecture"], content.get("config") or {}, content.get("weights"))
+
+    def load(self, data_dir: Path) -> "nn.Module":
+        """Build the network and fill in its weights.
+
+        Raises:
+            UnknownName: no architecture goes by this name.
+            InvalidInput: the config, or the weights, do not fit.
+            NotFound: the weights file is gone.
+        """
+        from automl_compress.networks.architectures import build_network, load_weights
+        from automl_compress.train.randomness import seeded
+
+        with seeded(0):
+            module = build_network(self.architecture, self.config)
+        if self.weights is not None:
+            load_weights(module, _existing(data_dir / self.weights))
+        return module.eval()
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where labelled images come from.
+
+    kind, location: a built-in set and its name; an npz file; one parquet file, or a train and
+        a test file; or a path as the command line takes it.
+    options: `name`, `num_classes`, `max_train_images`, `seed`, and `normalisation` as
+        `{mean, std}`.
+    """
+
+    kind: DataKind
+    location: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as a JSON object."""
+        return {
+            "kind": self.kind,
+            "location": list(self.location),
+            "options": dict(self.options),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "DataSource":
+        """Read what `to_json` wrote; further members are ignored."""
+        return cls(content["kind"], tuple(content["location"]), content.get("options") or {})
+
+    def load(self, data_dir: Path) -> "ImageData":
+        """Read the images.
+
+        Raises:
+            UnknownName: there is no built-in set of this name.
+            DataInvalid: the data are empty, corrupt or unfit.
+            NotFound: a file is gone.
+        """
+        from automl_compress.data.loading import data_names, load_data
+        from automl_compress.data.parquet import load_parquet_folder
+
+        options = self._options()
+        # The loader takes names and paths alike; a request may not name a path of the server.
+        if self.kind == "builtin" and self.location[0] not in data_names():
+            raise UnknownName("built-in data set", self.location[0], data_names())
+        if self.kind in ("builtin", "path"):
+            return load_data(self.location[0], options)
+        files = [_existing(data_dir / each) for each in self.location]
+        if len(files) == 1:
+            return load_data(files[0], options)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, file in zip(("train.parquet", "test.parquet"), files, strict=True):
+                (Path(folder) / name).symlink_to(file.absolute())
+            return load_parquet_folder(Path(folder), options)
+
+    def _options(self) -> "DataOptions":
+        from automl_compress.data.datasets import Normalisation
+        from automl_compress.data.rows import DataOptions
+
+        rest = dict(self.options)
+        told = rest.pop("normalisation", None)
+        if told is not None:
+            rest["normalisation"] = Normalisation(tuple(told["mean"]), tuple(told["std"]))
+        try:
+            return DataOptions(**rest)
+        except TypeError as error:
+            raise InvalidInput(f"the data's options cannot be used: {error}") from error
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise NotFound(
+            f"the file {path.name} is not in the data directory; it was removed by hand, or "
+            "another data directory is in use"
+        )
+    return path

@@ -1,0 +1,47 @@
+"""What this installation offers."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, get_args
+
+from automl_agents import catalogue
+from automl_api.intake import inspect_installation
+from automl_compress import __version__
+from automl_compress.core import METRICS
+from automl_compress.core.recipe import Repair, Signal
+from automl_compress.store.paging import LARGEST_PAGE
+
+_SHOWN_PACKAGES = ("torch", "numpy", "safetensors", "stable-baselines3", "fastapi", "dbos")
+
+
+def capabilities(max_upload_bytes: int) -> dict[str, Any]:
+    """Collect it; what needs torch is asked of a child process, once."""
+    return {
+        "searchers": catalogue.describe(),
+        "schemes": ["channel"],
+        "repairs": list(get_args(Repair)),
+        "signals": list(get_args(Signal)),
+        "budget_metrics": list(METRICS),
+        **installation(),
+        "file_formats": ["safetensors", "npz", "parquet"],
+        "limits": {"max_upload_bytes": max_upload_bytes, "largest_page": LARGEST_PAGE},
+        "versions": versions(),
+    }
+
+
+@cache
+def installation() -> dict[str, Any]:
+    """Return names of architectures, data sets and criteria; the first call takes seconds."""
+    return inspect_installation()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of this project and of the packages that results depend on."""
+    found = {"automl-compress": __version__}
+    for name in _SHOWN_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

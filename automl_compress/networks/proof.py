@@ -1,0 +1,106 @@
+"""Proving by cutting: a group is right if the cut network computes what the masked one does."""
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from automl_compress.networks.plan import ChannelPlan
+from automl_compress.networks.surgery import cut_module, masked_module
+
+PROBE_TOLERANCE = 1e-3  # of the largest output; couplings that were missed differ by far more
+_TORCH = str(Path(torch.__file__).parent)
+
+Refusal = tuple[str, str]  # (operator, reason); the operator is empty where none is to blame
+
+
+def refused_groups(
+    module: nn.Module, plan: ChannelPlan, input_shape: tuple[int, ...]
+) -> dict[int, Refusal]:
+    """Cut all groups together; where that fails, add one after the other.
+
+    Returns:
+        By group index, why it cannot be cut. All other groups can be cut together.
+    """
+    groups = range(len(plan.channels))
+    uneven = _uneven_groups(plan)
+    probes = [[draw(channels) for channels in plan.channels] for draw in (_but_first, _scattered)]
+    if not uneven and not _refusal(module, plan, probes, input_shape):
+        return {}
+    refusals: dict[int, Refusal] = {}
+    whole = [torch.arange(channels) for channels in plan.channels]
+    proved = [list(whole) for _ in probes]
+    for group in groups:
+        if group in uneven:
+            refusals[group] = "slice", "some of its channels reach other layers than the rest do"
+            continue
+        attempt = [
+            [*kept[:group], probe[group], *whole[group + 1 :]]
+            for kept, probe in zip(proved, probes, strict=True)
+        ]
+        refusal = _refusal(module, plan, attempt, input_shape)
+        if refusal is None:
+            proved = attempt
+        else:
+            refusals[group] = refusal
+    return refusals
+
+
+def _but_first(channels: int) -> Tensor:
+    """Keep all but the first: an odd count, and nothing stays in its place."""
+    return torch.arange(1, channels)
+
+
+def _scattered(channels: int) -> Tensor:
+    """Keep the last channel and about half of the others."""
+    generator = torch.Generator().manual_seed(channels)
+    stays = torch.rand(channels, generator=generator) < 0.5
+    stays[-1] = True
+    return stays.nonzero().squeeze(1)
+
+
+def _uneven_groups(plan: ChannelPlan) -> set[int]:
+    """Find groups whose channels differ in what they cut; their cost depends on which go."""
+    uneven: set[int] = set()
+    for axis in plan.axes if plan.channels else ():
+        least, most = plan.entries_each(axis)
+        uneven.update((least != most).nonzero()[0].tolist())
+    return uneven
+
+
+def _refusal(
+    module: nn.Module,
+    plan: ChannelPlan,
+    probes: Sequence[Sequence[Tensor]],
+    input_shape: tuple[int, ...],
+) -> Refusal | None:
+    """Return why one of these cuts is not the same as masking; None if all are."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, *input_shape, generator=generator)
+    for kept in probes:
+        with torch.no_grad():
+            masked = masked_module(module, plan, kept)(images)
+            try:
+                cut = cut_module(module, plan, kept)(images)
+            except Exception as error:  # whatever the user's forward pass raises on cut tensors
+                return _place(error), f"the forward pass fixes a channel count: {error}"
+        if cut.shape != masked.shape:
+            return "output", "it carries the network's output"
+        difference, largest = float((cut - masked).abs().max()), float(masked.abs().max())
+        if not difference <= PROBE_TOLERANCE * largest:  # not a number fails, too
+            return "", "cutting changes what the network computes: channels are mixed unseen"
+    return None
+
+
+def _place(error: Exception) -> str:
+    """Name the last line of the network's own code in a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith(_TORCH) and frame.name != "_refusal"
+    ]
+    frame = own[-1] if own else frames[-1]
+    return f"{frame.line or frame.name} ({Path(frame.filename).name}, line {frame.lineno})"

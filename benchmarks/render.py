@@ -1,0 +1,109 @@
+"""Render `benchmarks/results/*.json` into docs/benchmarks.md and its plots."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from benchmarks import main_report, records
+from benchmarks.cells import Cells
+
+mpl.use("svg")
+from matplotlib import pyplot
+
+DOCS = Path(__file__).parents[1] / "docs"
+STYLES = {"random": ("tab:gray", "--"), "amc": ("tab:blue", "-"), "sb3-ddpg": ("tab:orange", ":")}
+
+
+def main() -> None:
+    """Write the page and the plots from the figures that are there."""
+    parts = [
+        "# Benchmarks\n\nWritten by `python -m benchmarks.render` from `benchmarks/results/`. "
+        "Data: CIFAR-10 (JPEG q75), never to be compared with figures on plain CIFAR-10.\n"
+    ]
+    evaluation = records.load("evaluation")
+    if evaluation["summary"]:
+        parts.append(_evaluation(evaluation))
+    comparison = records.load("main")
+    if comparison["summary"]:
+        parts.append(_comparison(comparison))
+    faults = records.load("faults")
+    if faults["summary"]:
+        parts.append("## Faults\n\n" + _plain_table(faults["summary"]))
+    (DOCS / "benchmarks.md").write_text("\n".join(parts))
+    print(f"wrote {DOCS / 'benchmarks.md'}")
+
+
+def _origin(content: dict[str, Any]) -> str:
+    host = content["host"]
+    return (
+        f"`{content['command']}`, {content['date'][:10]}, commit {content['commit']}, "
+        f"{host['cpu']}, {host['cores']} cores, torch {host['torch']}, seeds {content['seeds']}."
+    )
+
+
+def _plain_table(summary: dict[str, Any]) -> str:
+    rows = "\n".join(f"| `{key}` | {value} |" for key, value in summary.items())
+    return f"| figure | value |\n| --- | --- |\n{rows}\n"
+
+
+def _evaluation(content: dict[str, Any]) -> str:
+    return (
+        "## Speed of one evaluation\n\nAgainst the plain published way (deep copy, zero masks, "
+        "unfused NCHW forward in batches of 50, `lstsq` on all rows of each layer): the same 10 "
+        "policies at each ratio, the same 2,000 images, in turns, one thread, process CPU time; "
+        "the smaller of the ratios of medians and of minima. `agreement` is the share of equal "
+        f"predictions, the worst policy's.\n\n{_plain_table(content['summary'])}\n"
+        f"{_origin(content)}\n"
+    )
+
+
+def _comparison(content: dict[str, Any]) -> str:
+    plots = [_curves(percent) for percent in (50, 30)]
+    pictures = "\n".join(
+        f"![Best score so far, {plot}](benchmarks/{plot})" for plot in plots if plot
+    )
+    return (
+        "## Searchers on ResNet-20\n\nEvery searcher but `uniform` gets 300 evaluations on the "
+        "same 1,000 images, with reconstruction. `fresh` are 4,000 images that chose nothing; "
+        "fine-tuning is 3 epochs, the same for all and for the uncut network.\n\n"
+        f"{main_report.table(content['summary'])}\n\n{pictures}\n\n{_origin(content)}\n"
+    )
+
+
+def _curves(percent: int) -> str | None:
+    """Plot the best score so far, mean and range over seeds."""
+    cells = Cells("main")
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    is_empty = True
+    for name, (colour, line) in STYLES.items():
+        curves = [
+            np.maximum.accumulate([100 * trial["score"] for trial in cell["trials"]])
+            for path in sorted(cells.folder.glob(f"search-{name}-{percent}-*.json"))
+            if (cell := cells.read(path.stem)) is not None
+        ]
+        if not curves:
+            continue
+        is_empty = False
+        stacked = np.stack(curves)
+        steps = np.arange(1, stacked.shape[1] + 1)
+        label = f"{name}, {len(curves)} seeds" if len(curves) > 1 else f"{name}, 1 seed"
+        axes.plot(steps, stacked.mean(0), color=colour, linestyle=line, label=label)
+        axes.fill_between(steps, stacked.min(0), stacked.max(0), color=colour, alpha=0.15)
+    if is_empty:
+        return None
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel("best accuracy on the 1,000 search images, %")
+    axes.set_title(f"ResNet-20 at {percent} % of MACs kept")
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    (DOCS / "benchmarks").mkdir(exist_ok=True)
+    name = f"main-{percent}.svg"
+    figure.savefig(DOCS / "benchmarks" / name, bbox_inches="tight", metadata={"Date": None})
+    pyplot.close(figure)
+    return name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The layer-by-layer decision process: observations, rewards, Gymnasium environments."""

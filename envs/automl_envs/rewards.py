@@ -1,0 +1,62 @@
+"""What an agent is paid at the end of an episode; every transition of it gets the same."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from automl_compress.core import Cost, Measurement, Metric
+from automl_compress.core.errors import InvalidInput
+
+Reward = Callable[[Measurement, Cost], float]
+"""From a policy's measurement and the uncut network's cost; higher is better."""
+
+
+def score_under_budget(measurement: Measurement, full: Cost) -> float:
+    """Pay the recipe's score: the accuracy, unless the recipe names another signal.
+
+    The budget is kept by the walk, so the cost does not enter.
+
+    Source: AMC, `acc_reward` = 0.01 * accuracy in percent (lib of mit-han-lab/amc); R_err of
+    the paper differs by a constant.
+    """
+    return measurement.score
+
+
+def error_times_log_macs(measurement: Measurement, full: Cost) -> float:
+    """Pay -(1 - accuracy) * ln(MACs): accuracy first, fewer MACs where it stays the same.
+
+    Meant for searches without a tight budget; natural logarithm of raw MACs.
+
+    Source: AMC, `acc_flops_reward`; R_FLOPs = -Error * log(FLOPs) of the paper.
+    """
+    return -(1.0 - measurement.accuracy) * math.log(max(measurement.cost.macs, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LeastCostAtAccuracy:
+    """The accuracy-guaranteed protocol: the least cost whose accuracy reaches a floor.
+
+    At or above the floor it pays the share of the cost that was removed, in [0, 1]; below it
+    the missing accuracy, in [-1, 0). So every policy that reaches the floor pays more than any
+    that does not.
+
+    Source: the protocol of AMC's paper; the two-part form is ours, since -error * ln(MACs)
+    guarantees no accuracy.
+    """
+
+    accuracy_floor: float
+    metric: Metric = "macs"
+
+    def __post_init__(self) -> None:
+        """Refuse floors that are not fractions."""
+        if not 0.0 < self.accuracy_floor <= 1.0:
+            raise InvalidInput(
+                f"accuracy_floor is {self.accuracy_floor!r}; give a fraction above 0, at most 1"
+            )
+
+    def __call__(self, measurement: Measurement, full: Cost) -> float:
+        """Return the reward."""
+        missing = self.accuracy_floor - measurement.accuracy
+        if missing > 0:
+            return -missing
+        return 1.0 - measurement.cost.of(self.metric) / full.of(self.metric)

@@ -1,0 +1,93 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from automl_agents.catalogue import create_searcher, describe, searcher_names
+from automl_compress.core import SearchProblem
+from automl_compress.core.errors import BudgetUnreachable, InvalidInput, UnknownName
+from tests.contracts.searcher import Create, SearcherContract
+from tests.fakes import problem_of
+
+
+class TestEverySearcherOfTheCatalogue(SearcherContract):
+    @pytest.fixture(params=[*searcher_names(), "amc faithful", "amc bound"])
+    def create(self, request: pytest.FixtureRequest) -> Create:
+        name, _, mode = request.param.partition(" ")
+        options: dict[str, object] = {"batch_size": 16, "hidden": [24, 24]} if name == "amc" else {}
+        if mode == "faithful":
+            options |= {"mode": "faithful", "warmup_evaluations": 4}
+        if mode == "bound":
+            options |= {"limit": "bound"}
+
+        def create(problem: SearchProblem) -> object:
+            return create_searcher(name, problem, options)
+
+        return create  # type: ignore[return-value]
+
+
+def test_catalogue_is_ready_for_json() -> None:
+    described = json.loads(json.dumps(describe()))
+
+    assert [each["name"] for each in described] == searcher_names()
+    assert all(each["summary"] for each in described)
+    assert described[2]["options"]["mode"] == "corrected"
+
+
+def test_names_are_listed_without_loading_torch() -> None:
+    code = (
+        "import sys; from automl_agents.catalogue import searcher_names; searcher_names(); "
+        "print('torch' in sys.modules, 'stable_baselines3' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_unknown_searcher_names_the_known_ones() -> None:
+    with pytest.raises(UnknownName, match="amc, random, uniform"):
+        create_searcher("genetic", problem_of(), {})
+
+
+@pytest.mark.parametrize("name", searcher_names())
+def test_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="no option temperature"):
+        create_searcher(name, problem_of(), {"temperature": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("batch_size", "64", "an integer"),
+        ("batch_size", 64.5, "an integer"),
+        ("batch_size", True, "an integer"),
+        ("tau", "much", "a number"),
+        ("mode", "magic", "'corrected' or 'faithful'"),
+        ("hidden", [300, "wide"], "a list of integers"),
+        ("warmup_evaluations", "many", "an integer or null"),
+        ("batch_size", 0, "above 0"),
+        ("hidden", [], "one width at least"),
+        ("tau", 2.0, "from 0 to 1"),
+    ],
+)
+def test_ill_typed_option_says_what_it_takes(option: str, value: object, expected: str) -> None:
+    with pytest.raises(InvalidInput, match=expected):
+        create_searcher("amc", problem_of(), {option: value})
+
+
+@pytest.mark.parametrize("name", searcher_names())
+def test_impossible_budget_is_refused_with_the_smallest_cost(name: str) -> None:
+    with pytest.raises(BudgetUnreachable, match="smallest policy"):
+        create_searcher(name, problem_of(ratio=0.001), {})
+
+
+def test_options_of_faithful_mode_start_from_the_published_constants() -> None:
+    from automl_agents.amc import AmcSearcher
+
+    searcher = create_searcher("amc", problem_of(), {"mode": "faithful", "tau": 0.5})
+
+    assert isinstance(searcher, AmcSearcher)
+    assert searcher.config.warmup_evaluations == 101
+    assert searcher.config.tau == 0.5

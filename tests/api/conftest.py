@@ -1,0 +1,130 @@
+import json
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from safetensors.numpy import save_file
+
+from automl_api.app import create_app
+from automl_api.client import Client
+from automl_api.serving import listen
+from automl_api.settings import Settings
+from automl_compress.networks import __path__ as networks_path
+from automl_compress.store import ArtifactFiles, Database
+
+DIGITS_CONFIG = {"in_channels": 1, "num_classes": 10, "image_size": 8}
+DIGITS_WEIGHTS = Path(networks_path[0]) / "weights" / "resnet-20-digits.safetensors"
+
+
+@dataclass
+class RunningService:
+    """A service without a worker, its tables, and a plain HTTP client."""
+
+    url: str
+    settings: Settings
+    database: Database
+    files: ArtifactFiles
+    http: httpx.Client
+
+    def client(self) -> Client:
+        return Client(self.url)
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        return self.http.post(path, json=body, headers=headers)
+
+
+@contextmanager
+def running_service(settings: Settings) -> Iterator[RunningService]:
+    listener = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = uvicorn.Config(create_app(settings), log_level="error", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    database = Database(settings.tables_url)
+    try:
+        with httpx.Client(base_url=url, timeout=120, trust_env=False) as http:
+            while not server.started:
+                assert thread.is_alive(), "the server did not start"
+                thread.join(0.01)
+            yield RunningService(url, settings, database, ArtifactFiles(settings.data_dir), http)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+        database.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningService]:
+    directory = tmp_path_factory.mktemp("service")
+    with running_service(Settings(data_dir=directory, max_upload_bytes=3_000_000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(service: RunningService) -> dict[str, Any]:
+    """The digits network with its trained weights."""
+    with service.client() as client:
+        return client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def dataset(service: RunningService) -> dict[str, Any]:
+    with service.client() as client:
+        return client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
+
+
+def job_body(model: dict[str, Any], dataset: dict[str, Any], **study: Any) -> dict[str, Any]:
+    """The smallest valid body of `POST /v1/jobs`, with some of the study replaced."""
+    return {
+        "model_id": model["id"],
+        "dataset_id": dataset["id"],
+        "study": {
+            "searcher": "random",
+            "budget": {"metric": "macs", "ratio": 0.5},
+            "effort": {"evaluations": 10},
+            **study,
+        },
+    }
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Check the form that every error has, and return the document."""
+    content = response.json()
+    assert (response.status_code, content["code"]) == (status, code), content
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert content["status"] == status
+    assert content["type"] == f"/problems/{code}"
+    assert content["title"]
+    assert content["detail"]
+    assert content["instance"] == response.request.url.path
+    assert content["request_id"] == response.headers["X-Request-Id"]
+    return content
+
+
+def write_npz(path: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+def grey_images(count: int = 40, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, size, size), dtype=np.uint8)
+    return images, np.arange(count) % 10
+
+
+def write_weights(path: Path, **arrays: np.ndarray) -> Path:
+    save_file(arrays, path)
+    return path
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,114 @@
+"""Real jobs, small: a convolutional network on scikit-learn's digits."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automl_compress import networks
+from automl_compress.compress.apply import apply_policy
+from automl_compress.core import Budget, Confirmation, Effort, Recipe, StudySpec
+from automl_compress.core.document import PolicyDocument
+from automl_compress.data.loading import load_data
+from automl_compress.networks.architectures import build_network, load_weights
+from automl_compress.store import JobState, artifacts, jobs, policies
+from automl_compress.train.accuracy import evaluate_accuracy
+from tests.api.engine.conftest import Service, check_every_trial_is_stored_once
+from tests.automl_compress.store.conftest import new_job
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+CONFIG = {"in_channels": 1, "image_size": 8}
+WEIGHTS = Path(networks.__file__).parent / "weights" / "resnet-20-digits.safetensors"
+WORKER = [
+    sys.executable,
+    "-c",
+    "from automl_api.engine import serve_worker; from automl_api.settings import Settings; "
+    "serve_worker(Settings())",
+]
+
+
+def submit(service: Service, **changes: Any) -> str:
+    usual: dict[str, Any] = {
+        "searcher": "random",
+        "budget": Budget("macs", 0.5),
+        "effort": Effort(6),
+        "recipe": Recipe(images=64, calibration_images=64),
+        "confirmation": Confirmation(top_k=2, finetune_epochs=0),
+    }
+    new = new_job(service.database)
+    new.spec.clear()
+    new.spec.update(
+        model={"architecture": "resnet-20", "config": CONFIG, "weights": str(WEIGHTS)},
+        dataset={"kind": "builtin", "location": ["digits"]},
+        study=StudySpec(**{**usual, **changes}).to_json(),
+    )
+    with service.database.session() as session:
+        row = jobs.create(session, new)
+    service.queue.submit(row.id)
+    return row.id
+
+
+@on_sqlite
+def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
+    service.start_worker(WORKER)
+    job_id = submit(service)
+
+    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+
+    check_every_trial_is_stored_once(service, job_id, 6)
+    assert row.baseline is not None
+    assert row.result is not None
+    with service.database.reading() as session:
+        rows = policies.of_job(session, job_id)
+        stored = {each.name: each for each in artifacts.of_job(session, job_id)}
+    documents = [PolicyDocument.from_json(each.document) for each in rows]
+    assert len(documents) == 2
+    assert all(each.after.macs <= 0.5 * each.before.macs for each in documents)
+    assert set(stored) == {
+        "network.safetensors", "network-2.safetensors",
+        "policy.json", "policy-2.json", "report.json",
+    }  # fmt: skip
+    path = service.settings.data_dir / stored["policy.json"].path
+    assert json.loads(path.read_text())["id"] == row.result["policy_id"]
+    weights = service.settings.data_dir / stored["network.safetensors"].path
+    uncut = build_network("resnet-20", CONFIG)
+    load_weights(uncut, WEIGHTS)
+    small = apply_policy(uncut, path, weights)
+    assert sum(each.numel() for each in small.parameters()) == documents[0].after.parameters
+    correct, total = evaluate_accuracy(small, load_data("digits").split("test"))
+    assert correct / total == row.result["policies"][0]["test"]["accuracy"]
+    assert row.baseline["accuracy"] > 0.9
+    assert max(each["test"]["accuracy"] for each in row.result["policies"]) > 0.8
+
+
+def test_killed_worker_leaves_no_children_and_its_job_goes_on(service: Service) -> None:
+    worker = service.start_worker(WORKER)
+    job_id = submit(service, effort=Effort(16))
+    service.wait(job_id, lambda row: row.trials_done >= 4, seconds=60)
+    listed = [path.read_text() for path in Path(f"/proc/{worker.pid}/task").glob("*/children")]
+    children = [Path(f"/proc/{child}") for child in " ".join(listed).split()]
+    assert children
+    worker.kill()
+    worker.wait()
+    service.start_worker(WORKER)
+
+    service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+
+    assert not [child for child in children if child.exists()]
+
+    check_every_trial_is_stored_once(service, job_id, 16)
+
+
+@on_sqlite
+def test_unknown_searcher_ends_the_job_with_a_problem_document(service: Service) -> None:
+    service.start_worker(WORKER)
+    job_id = submit(service, searcher="does-not-exist")
+
+    row = service.wait_for_state(job_id, JobState.FAILED, seconds=60)
+
+    assert row.error is not None
+    assert row.error["code"] == "unknown-name"
+    assert "choose one of" in row.error["detail"]

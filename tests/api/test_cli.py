@@ -1,0 +1,291 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automl_compress import __version__
+from automl_compress.core.document import PolicyDocument
+from tests.api.conftest import DIGITS_WEIGHTS, RunningService, job_body
+
+pytestmark = pytest.mark.e2e
+
+DIGITS = str(DIGITS_WEIGHTS)
+
+
+def run(*arguments: str, url: str | None = None, cwd: Path | None = None) -> Any:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("AUTOML_")
+    }
+    if url is not None:
+        environment["AUTOML_COMPRESS_URL"] = url
+    return subprocess.run(
+        [sys.executable, "-m", "automl_api.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        env=environment,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_the_version_is_said() -> None:
+    told = run("--version")
+
+    assert (told.returncode, told.stdout) == (0, f"automl-compress {__version__}\n")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What costs the time: torch, numpy, HTTP, SQL. Seconds depend on the machine's load."""
+    program = (
+        "import sys, automl_api.cli\n"
+        "heavy = {'torch', 'numpy', 'httpx', 'sqlalchemy', 'fastapi', 'dbos', 'pydantic'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"
+    )
+
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "serve", "worker", "search", "run", "train", "jobs", "best", "apply", "doctor", "db"],
+)
+def test_every_command_explains_itself(command: str) -> None:
+    told = run(command, "--help")
+
+    assert told.returncode == 0
+    assert "Usage:" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense"], "No such command"),
+        (["search", DIGITS, "digits"], "--max-macs"),
+        (["search", DIGITS, "digits", "--max-macs", "150%"], "50% or 0.5"),
+        (["search", DIGITS, "digits", "--max-macs", "50%", "--max-bytes", "50%"], "2 budgets"),
+        (["search", DIGITS, "digits", "--max-macs", "50%", "--config", "x"], "NAME=VALUE"),
+        (["search", DIGITS, "digits", "--max-macs", "50%", "--mean", "0.5"], "--std"),
+        (["search", "none.safetensors", "digits", "--max-macs", "50%"], "none.safetensors"),
+        (["run", "resnet-21", "digits", "--max-macs", "50%"], "resnet-20"),
+        (["run", "resnet-20", "no-data", "--max-macs", "50%"], "digits"),
+        (["run", DIGITS, "digits", "--max-macs", "50%", "--searcher", "genetic"], "uniform"),
+        (["run", DIGITS, "digits", "--max-macs", "0.1%"], "smallest policy"),
+        (["run", "resnet-20", "digits", "--max-macs", "50%"], "image_size"),
+        (["train", "resnet-20"], "DATA"),
+        (["serve", "--host", "0.0.0.0"], "AUTOML_COMPRESS_KEY"),
+        (["serve", "--port", "70000"], "65535"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    told = run(*arguments, cwd=tmp_path)
+
+    assert told.returncode == 2, told.stderr
+    assert says in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+
+        told = run("serve", "--port", port, "--data-dir", str(tmp_path))
+
+    assert told.returncode == 2
+    assert f"port {port} of 127.0.0.1 is in use; choose another with --port" in told.stderr
+
+
+def test_without_a_service_commands_end_with_3() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    told = run("jobs", "ls", url=url)
+
+    assert told.returncode == 3
+    assert "automl-compress serve" in told.stderr
+
+
+def test_a_refusal_ends_with_3_and_is_json_where_that_is_wanted(service: RunningService) -> None:
+    plain = run("jobs", "show", "job_0", url=service.url)
+    told = run("jobs", "show", "job_0", "--json", url=service.url)
+
+    assert (plain.returncode, told.returncode) == (3, 3)
+    assert "error: no job has the id 'job_0'" in plain.stderr
+    assert json.loads(told.stderr)["error"]["code"] == "not-found"
+
+
+def test_a_search_is_submitted_listed_and_cancelled(service: RunningService) -> None:
+    search = [DIGITS, "digits", "--max-macs", "50%", "--searcher", "random"]
+
+    submitted = json.loads(run("search", *search, "--json", url=service.url).stdout)
+    listed = json.loads(run("jobs", "ls", "--json", url=service.url).stdout)
+    table = run("jobs", "ls", url=service.url).stdout
+    cancelled = run("jobs", "cancel", submitted["id"], url=service.url)
+    waited = run("jobs", "wait", submitted["id"], url=service.url)
+
+    assert submitted["status"] == "queued"
+    assert submitted["study"]["budget"] == {"metric": "macs", "ratio": 0.5}
+    assert [job["id"] for job in listed] == [submitted["id"]]
+    assert "50% macs" in table
+    assert cancelled.stdout.strip() == f"{submitted['id']} cancelled"
+    assert waited.returncode == 1
+    assert "has been cancelled" in waited.stderr
+
+
+def test_waiting_too_long_ends_with_4(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    job = service.post("/v1/jobs", job_body(model, dataset)).json()
+
+    told = run("jobs", "wait", job["id"], "--timeout", "0.1", url=service.url)
+
+    assert told.returncode == 4
+    assert "is still queued after 0.1 s" in told.stderr
+
+
+def test_an_unreachable_budget_is_refused_by_the_service(service: RunningService) -> None:
+    told = run("search", DIGITS, "digits", "--max-macs", "0.1%", "--json", url=service.url)
+
+    assert told.returncode == 3
+    assert json.loads(told.stderr)["error"]["code"] == "infeasible-budget"
+
+
+def test_the_database_is_upgraded_and_checked(tmp_path: Path) -> None:
+    place = ["--data-dir", str(tmp_path), "--json"]
+
+    before = run("db", "check", *place)
+    upgraded = run("db", "upgrade", *place)
+    after = run("db", "check", *place)
+
+    assert before.returncode == 1
+    assert (upgraded.returncode, after.returncode) == (0, 0)
+    assert upgraded.stdout == after.stdout
+
+
+def test_the_doctor_finds_nothing_wrong(tmp_path: Path) -> None:
+    told = run("doctor", "--data-dir", str(tmp_path), "--json")
+
+    findings = {each["name"]: each for each in json.loads(told.stdout)}
+    assert told.returncode == 0, told.stdout
+    assert {"python", "packages", "database", "disk", "port", "threads"} <= set(findings)
+
+
+def test_the_doctor_names_a_place_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    told = run("doctor", "--database-url", "mysql://nowhere/x")
+
+    assert told.returncode == 1
+    assert "sqlite:///" in told.stdout
+
+
+@pytest.mark.slow
+def test_a_small_training_writes_a_network_that_names_itself(tmp_path: Path) -> None:
+    output = tmp_path / "small.safetensors"
+    config = ["--config", "in_channels=1", "--config", "image_size=8"]
+
+    told = run(
+        "train", "resnet-20", "digits", "-o", str(output), "--epochs", "1", *config, "--json"
+    )
+
+    report = json.loads(told.stdout)
+    assert report["total"] == 397
+    assert 0 < report["accuracy"] < 1
+    assert [path.name for path in tmp_path.iterdir()] == ["small.safetensors"]
+
+
+@pytest.mark.slow
+def test_a_search_without_a_service_leaves_policy_and_network(tmp_path: Path) -> None:
+    arguments = ["--max-macs", "50%", "--searcher", "uniform", "--evaluations", "1"]
+
+    told = run(
+        "run", DIGITS, "digits", *arguments, "--finetune-epochs", "0", "-o", str(tmp_path / "out")
+    )
+
+    assert told.returncode == 0, told.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["network.safetensors", "policy.json", "report.json"]
+    document = PolicyDocument.load(tmp_path / "out" / "policy.json")
+    assert document.after.macs <= 0.5 * document.before.macs
+
+
+@pytest.mark.slow
+def test_serve_runs_a_worker_and_ends_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "automl_api.cli", "serve", "--port", "0", "--json"]
+    server = subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    try:
+        url = json.loads(server.stdout.readline())["url"]
+        search = ["--max-macs", "50%", "--searcher", "uniform", "--evaluations", "1"]
+        search += ["--finetune-epochs", "0", "--watch"]
+
+        told = run("search", DIGITS, "digits", *search, url=url)
+
+        assert told.returncode == 0, told.stderr
+        job_id = told.stdout.split()[0]
+        best = run(
+            "best",
+            job_id,
+            "-o",
+            str(tmp_path / "policy.json"),
+            "--network",
+            str(tmp_path / "network.safetensors"),
+            url=url,
+        )
+        assert best.returncode == 0, best.stderr
+        assert PolicyDocument.load(tmp_path / "policy.json").policy.choices
+        assert (tmp_path / "network.safetensors").stat().st_size > 100_000
+        smaller = run("best", job_id, "--max-macs", "10%", url=url)
+        assert smaller.returncode == 3
+        assert "nothing-fits" in smaller.stderr
+    finally:
+        workers = children_of(server.pid)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+        server.stdout.close()
+    assert workers
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+def test_a_service_that_is_killed_takes_its_worker_along(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "automl_api.cli", "serve", "--port", "0", "--json"]
+    server = subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    server.stdout.readline()
+    workers = wait_for(lambda: children_of(server.pid))
+    time.sleep(3)  # until the worker has set its signal handlers
+
+    server.kill()
+    server.wait()
+    server.stdout.close()
+
+    assert wait_for(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()])
+
+
+def children_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in children for child in path.read_text().split()]
+
+
+def wait_for(condition: Any, seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    return condition()

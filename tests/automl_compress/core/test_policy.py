@@ -1,0 +1,78 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from automl_compress.core import Choice, Policy, kept_channels
+from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
+from tests.fakes import plain_graph
+
+GRAPH = plain_graph((8, 16, 24))
+widths = st.tuples(st.integers(1, 8), st.integers(1, 16), st.integers(1, 24))
+
+
+@given(widths)
+def test_widths_survive_the_policy(kept: tuple[int, ...]) -> None:
+    assert Policy.from_widths(GRAPH, kept).widths(GRAPH) == kept
+
+
+@given(widths)
+def test_policy_survives_json(kept: tuple[int, ...]) -> None:
+    policy = Policy.from_widths(GRAPH, kept, criterion="l2")
+
+    assert Policy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
+
+
+@given(st.integers(1, 2048), st.data())
+def test_every_count_of_channels_has_a_sparsity(channels: int, data: st.DataObject) -> None:
+    kept = data.draw(st.integers(1, channels))
+
+    assert kept_channels(channels, 1.0 - kept / channels) == kept
+
+
+def test_no_sparsity_empties_a_group() -> None:
+    assert kept_channels(4, 0.99) == 1
+
+
+def test_kept_channels_survive_json_and_make_policies_differ() -> None:
+    plain = Policy.from_widths(GRAPH, (1, 2, 3))
+
+    explicit = plain.with_kept([[4], [0, 9], [1, 2, 3]])
+
+    assert explicit != plain
+    assert len({explicit, plain, Policy.from_json(explicit.to_json())}) == 2
+
+
+def test_policy_of_another_graph_is_refused_with_names() -> None:
+    with pytest.raises(PolicyMismatch, match="missing: \\['convolution2'\\]"):
+        Policy.from_widths(plain_graph((8, 16)), (8, 16)).widths(GRAPH)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sparsity": 0.5}, "KeyError"),
+        ({"group": "a", "sparsity": 1.0}, "allowed is 0 to below 1"),
+        ({"group": "a", "sparsity": -0.1}, "allowed is 0 to below 1"),
+        ({"group": "a", "sparsity": "half"}, "cannot be read"),
+        ({"group": "a", "sparsity": 0.5, "scheme": "magic"}, "'channel'"),
+        ({"group": "a", "sparsity": 0.5, "weight_bits": 8}, "32/32"),
+        ({"group": "a", "sparsity": float("nan")}, "allowed is 0 to below 1"),
+    ],
+)
+def test_document_that_cannot_be_read_says_why(wrong: dict, message: str) -> None:
+    with pytest.raises(PolicyInvalid, match=message):
+        Policy.from_json([wrong])
+
+
+@pytest.mark.parametrize("wrong", ["text", {"group": "a"}, 3])
+def test_policy_is_a_list(wrong: object) -> None:
+    with pytest.raises(PolicyInvalid, match="list of choices"):
+        Policy.from_json(wrong)  # type: ignore[arg-type]
+
+
+def test_choice_is_untouched_by_default() -> None:
+    choice = Choice("a", 0.0)
+
+    assert (choice.weight_bits, choice.activation_bits, choice.scheme) == (32, 32, "channel")

@@ -1,0 +1,388 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from automl_agents.catalogue import create_searcher
+from automl_compress.core import (
+    Effort,
+    Measurement,
+    Outcome,
+    Policy,
+    Searcher,
+    SearchProblem,
+    Snapshot,
+    Suggestion,
+    Trial,
+    TrialState,
+)
+from automl_compress.core.errors import BudgetUnreachable, InvalidInput, WrongState
+from automl_compress.search import (
+    InProcessExecutor,
+    MemoryTrialStore,
+    Study,
+    StudyEvent,
+    StudySummary,
+    run_study,
+)
+from tests.fakes import FixedClock, FormulaEvaluator, problem_of
+
+AMC = {"hidden": [16, 16], "batch_size": 8}
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in the loop may catch it."""
+
+
+class DyingStore(MemoryTrialStore):
+    """Dies before or after its n-th write."""
+
+    def __init__(self, *, writes: int, is_written: bool) -> None:
+        super().__init__()
+        self.writes, self.is_written = writes, is_written
+
+    def _write(self, write: Callable[[], None]) -> None:
+        self.writes -= 1
+        if self.writes == 0 and not self.is_written:
+            raise Killed
+        write()
+        if self.writes == 0:
+            raise Killed
+
+    def asked(self, suggestion: Suggestion) -> None:
+        self._write(lambda: super(DyingStore, self).asked(suggestion))
+
+    def told(self, trial: Trial, snapshot: Snapshot | None = None) -> None:
+        self._write(lambda: super(DyingStore, self).told(trial, snapshot))
+
+
+class OutOfOrderExecutor(InProcessExecutor):
+    """Finishes the newest submission first."""
+
+    def next_finished(self, timeout_seconds: float | None = None) -> Outcome | None:
+        self._waiting.rotate(1)
+        return super().next_finished(timeout_seconds)
+
+
+class BrokenEvaluator:
+    def evaluate(self, policy: Policy) -> Measurement:
+        raise RuntimeError("the network is broken")
+
+
+class SkewedEvaluator(FormulaEvaluator):
+    """Changes each measurement."""
+
+    def __init__(self, problem: SearchProblem, change: Callable[[Measurement], Measurement]):
+        super().__init__(problem.space)
+        self.change = change
+
+    def evaluate(self, policy: Policy) -> Measurement:
+        return self.change(super().evaluate(policy))
+
+
+def random_searcher(problem: SearchProblem) -> Searcher:
+    return create_searcher("random", problem, {})
+
+
+def run(
+    problem: SearchProblem, store: MemoryTrialStore | None = None, **options: object
+) -> StudySummary:
+    arguments: dict[str, object] = {
+        "searcher": random_searcher(problem),
+        "executor": InProcessExecutor(FormulaEvaluator(problem.space)),
+        "store": store or MemoryTrialStore(),
+        "space": problem.space,
+        "budget": problem.budget,
+        "effort": problem.effort,
+        "clock": FixedClock(),
+    }
+    return run_study(**(arguments | options))  # type: ignore[arg-type]
+
+
+def test_study_spends_its_effort_and_returns_the_best_trial() -> None:
+    problem, store = problem_of(evaluations=12), MemoryTrialStore()
+
+    summary = run(problem, store)
+
+    trials = store.trials()
+    best = max(trials, key=lambda trial: trial.measurement.score)  # type: ignore[union-attr]
+    assert (summary.stop_reason, summary.evaluations) == ("completed", 12.0)
+    assert [trial.number for trial in trials] == list(range(12))
+    assert summary.best == best
+
+
+def test_effort_counts_fractions_of_an_evaluation() -> None:
+    problem, store = problem_of(evaluations=3), MemoryTrialStore()
+    evaluator = FormulaEvaluator(problem.space, evaluations=0.3)
+
+    summary = run(problem, store, executor=InProcessExecutor(evaluator))
+
+    assert len(store.trials()) == 10
+    assert summary.evaluations == pytest.approx(3.0)
+
+
+def test_one_event_is_published_for_each_trial() -> None:
+    problem, events = problem_of(evaluations=5), list[StudyEvent]()
+    clock = FixedClock()
+
+    def publish(event: StudyEvent) -> None:
+        events.append(event)
+        clock.seconds += 2.0
+
+    run(problem, publish=publish, clock=clock)
+
+    assert [event.number for event in events] == [0, 1, 2, 3, 4]
+    assert [event.evaluations for event in events] == [1, 2, 3, 4, 5]
+    assert events[-1].best_score == max(event.score or 0.0 for event in events)
+    assert all(0.4 < (event.cost_ratio or 0) <= 0.5 for event in events)
+    assert [event.elapsed_seconds for event in events] == [0, 2, 4, 6, 8]
+    # After 3 of 5 trials in 4 seconds, 2 are left at 4/3 seconds each.
+    assert events[2].eta_seconds == pytest.approx(8 / 3)
+    assert events[0].to_json()["state"] == "complete"
+
+
+def test_policy_that_was_measured_before_is_not_evaluated_again() -> None:
+    problem, store = problem_of(evaluations=6), MemoryTrialStore()
+    evaluator = FormulaEvaluator(problem.space)
+    uniform = create_searcher("uniform", problem, {})
+
+    summary = run(problem, store, searcher=uniform, executor=InProcessExecutor(evaluator))
+
+    assert len(evaluator.calls) == 1
+    assert summary.evaluations == 6.0
+    assert store.trials()[3].note.endswith("measured in trial 0")
+
+
+def test_wall_seconds_end_a_study_and_earlier_runs_count() -> None:
+    problem, store, clock = problem_of(evaluations=100), MemoryTrialStore(), FixedClock(50.0)
+
+    def publish(event: StudyEvent) -> None:
+        clock.seconds += 1.0
+
+    summary = run(
+        problem,
+        store,
+        publish=publish,
+        clock=clock,
+        effort=Effort(100, wall_seconds=10.0),
+        elapsed_before_seconds=7.0,
+    )
+
+    assert summary.stop_reason == "deadline"
+    assert len(store.trials()) == 3
+
+
+def test_study_stops_when_asked_to() -> None:
+    problem, store = problem_of(evaluations=100), MemoryTrialStore()
+
+    summary = run(problem, store, should_stop=lambda: len(store.trials()) >= 4)
+
+    assert summary.stop_reason == "stopped"
+    assert len(store.trials()) == 4
+
+
+def test_five_failures_and_no_success_end_a_study_and_say_why() -> None:
+    problem, store = problem_of(evaluations=100), MemoryTrialStore()
+
+    summary = run(problem, store, executor=InProcessExecutor(BrokenEvaluator()))
+
+    assert summary.stop_reason == "all_failed"
+    assert summary.best is None
+    assert "all 5 trials failed" in summary.message
+    assert "the network is broken" in summary.message
+    assert [trial.state for trial in store.trials()] == [TrialState.FAILED] * 5
+
+
+def test_failures_after_a_success_cost_effort_but_do_not_end_a_study() -> None:
+    problem, store = problem_of(evaluations=9), MemoryTrialStore()
+    good = FormulaEvaluator(problem.space)
+
+    class MostlyBroken:
+        def evaluate(self, policy: Policy) -> Measurement:
+            if good.calls:
+                raise RuntimeError("no memory left")
+            return good.evaluate(policy)
+
+    summary = run(problem, store, executor=InProcessExecutor(MostlyBroken()))
+
+    assert summary.stop_reason == "completed"
+    assert summary.best == store.trials()[0]
+    assert len(store.trials()) == 9
+
+
+def test_network_that_really_costs_more_than_the_budget_is_never_the_best() -> None:
+    problem, store = problem_of(evaluations=1), MemoryTrialStore()
+    full = problem.space.full
+    evaluator = SkewedEvaluator(problem, lambda measured: replace(measured, cost=full))
+
+    summary = run(problem, store, executor=InProcessExecutor(evaluator))
+
+    assert summary.best is None
+    assert "the budget allows" in (store.trials()[0].failure or "")
+
+
+def test_score_that_is_not_a_number_is_a_failure() -> None:
+    problem, store = problem_of(evaluations=1), MemoryTrialStore()
+    evaluator = SkewedEvaluator(problem, lambda measured: replace(measured, score=float("nan")))
+
+    run(problem, store, executor=InProcessExecutor(evaluator))
+
+    assert "not finite" in (store.trials()[0].failure or "")
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.501])
+def test_searcher_that_leaves_budget_or_space_fails_loudly(keep: float) -> None:
+    problem, store = problem_of(evaluations=10, round_to=8), MemoryTrialStore()
+    graph = problem.space.graph
+
+    class Lawless:
+        def ask(self) -> Suggestion:
+            widths = [int(keep * width) + (keep < 1) for width in graph.full_widths]
+            return Suggestion(0, Policy.from_widths(graph, widths))
+
+        def snapshot(self) -> Snapshot:
+            return Snapshot({})
+
+    with pytest.raises(InvalidInput, match="mend the searcher"):
+        run(problem, store, searcher=Lawless())
+
+    assert list(store.trials()) == []
+
+
+def test_unreachable_budget_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(BudgetUnreachable):
+        run(problem_of(ratio=0.001), searcher=object())
+
+
+def test_advance_goes_on_in_chunks() -> None:
+    problem, store, clock = problem_of(evaluations=10), MemoryTrialStore(), FixedClock()
+
+    def publish(event: StudyEvent) -> None:
+        clock.seconds += 1.0
+
+    study = Study(
+        random_searcher(problem),
+        InProcessExecutor(FormulaEvaluator(problem.space)),
+        store,
+        problem.space,
+        problem.budget,
+        problem.effort,
+        publish=publish,
+        clock=clock,
+    )
+
+    counts = []
+    while not study.advance(until=clock.seconds + 4.0):
+        counts.append(len(store.trials()))
+
+    assert counts == [4, 8]
+    assert study.summary is not None
+    assert study.summary.evaluations == 10
+
+
+def test_several_evaluations_in_flight_come_back_in_any_order() -> None:
+    problem, store = problem_of(evaluations=11), MemoryTrialStore()
+    executor = OutOfOrderExecutor(FormulaEvaluator(problem.space), capacity=3)
+
+    summary = run(
+        problem,
+        store,
+        executor=executor,
+        parallelism=3,
+        searcher=create_searcher("amc", problem, AMC),
+    )
+
+    assert summary.evaluations == 11
+    assert [trial.state for trial in store.trials()] == [TrialState.COMPLETE] * 11
+
+
+def test_a_snapshot_is_stored_every_twenty_trials() -> None:
+    problem, store = problem_of(evaluations=45), MemoryTrialStore()
+
+    run(problem, store)
+
+    snapshot, events = store.history()
+    assert snapshot is not None
+    assert snapshot.values["ledger"]["told"] == 40
+    assert len(events) == 10  # an ask and a tell for each of the last five
+
+
+def test_snapshots_come_more_often_while_they_are_cheap() -> None:
+    problem, store, clock = problem_of(evaluations=30), MemoryTrialStore(), FixedClock()
+
+    def publish(event: StudyEvent) -> None:
+        clock.seconds += 1.0  # taking a snapshot takes no time on this clock
+
+    run(problem, store, publish=publish, clock=clock)
+
+    snapshot, _ = store.history()
+    assert snapshot is not None
+    assert snapshot.values["ledger"]["told"] == 30
+
+
+def continued(problem: SearchProblem, store: MemoryTrialStore, searcher: str) -> list[Policy]:
+    """Run the study to its end from what a store holds; the policies it evaluated now."""
+    evaluator = FormulaEvaluator(problem.space)
+    options = AMC if searcher == "amc" else {}
+    executor = InProcessExecutor(evaluator)
+    run(problem, store, searcher=create_searcher(searcher, problem, options), executor=executor)
+    return evaluator.calls
+
+
+@pytest.mark.parametrize("searcher", ["random", pytest.param("amc", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_written", [True, False])
+def test_killed_at_any_write_it_goes_on_as_if_nothing_had_happened(
+    searcher: str, is_written: bool, rng: np.random.Generator
+) -> None:
+    problem = problem_of(evaluations=30)
+    uninterrupted = MemoryTrialStore()
+    continued(problem, uninterrupted, searcher)
+
+    for writes in sorted({1, 2, 41, 60, *rng.integers(3, 60, 3).tolist()}):
+        store = DyingStore(writes=writes, is_written=is_written)
+        with pytest.raises(Killed):
+            continued(problem, store, searcher)
+        done = [trial.policy for trial in store.trials() if trial.state is TrialState.COMPLETE]
+
+        again = continued(problem, store, searcher)
+
+        assert list(store.trials()) == list(uninterrupted.trials())
+        assert not set(done) & set(again), "a stored trial was evaluated again"
+
+
+def test_trials_in_flight_run_again_under_their_numbers_first() -> None:
+    problem, store = problem_of(evaluations=4), MemoryTrialStore()
+    searcher = random_searcher(problem)
+    in_flight = [searcher.ask(), searcher.ask()]
+    for suggestion in in_flight:
+        store.asked(suggestion)
+
+    calls = continued(problem, store, "random")
+
+    assert calls[:2] == [suggestion.policy for suggestion in in_flight]
+    assert [trial.number for trial in store.trials()] == [0, 1, 2, 3]
+
+
+def test_finished_study_is_not_begun_again() -> None:
+    problem, store = problem_of(evaluations=4), MemoryTrialStore()
+    continued(problem, store, "random")
+
+    assert continued(problem, store, "random") == []
+
+
+def test_another_seed_cannot_continue_a_study() -> None:
+    store = MemoryTrialStore()
+    continued(problem_of(evaluations=4, seed=0), store, "random")
+
+    with pytest.raises(WrongState, match="another policy"):
+        continued(problem_of(evaluations=4, seed=1), store, "random")
+
+
+def test_executor_with_a_foreign_trial_is_refused() -> None:
+    problem = problem_of(evaluations=4)
+    executor = InProcessExecutor(FormulaEvaluator(problem.space), capacity=3)
+    executor.submit(99, random_searcher(problem).ask().policy)
+
+    with pytest.raises(WrongState, match="executor of its own"):
+        run(problem, executor=executor)
