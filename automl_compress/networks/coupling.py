@@ -128,38 +128,34 @@ def _read_group(
 ) -> CoupledChannels:
     coupled = CoupledChannels(channels=len(group[0].idxs))
     for item in group:
-        member, is_output = (
-            item.dep.target.module,
-            dependencies.is_out_channel_pruning_fn(item.dep.handler),
-        )
-        name = names.get(member)
-        is_last = is_output and not item.dep.target.outputs
-        if is_last or type(member).__name__ == "_OutputOp":
+        target = item.dep.target
+        is_output = dependencies.is_out_channel_pruning_fn(item.dep.handler)
+        name = names.get(target.module)
+        if type(target.module).__name__ == "_OutputOp" or (is_output and not target.outputs):
             coupled.obstacles.append((name or "", "output", "it carries the network's output"))
         if name is None:  # an operator without tensors: it moves channels, it stores none
-            coupled.operators.add(_operator(member))
+            coupled.operators.add(_operator(target.module))
             continue
-        is_input_only = isinstance(member, (*CONVOLUTIONS, nn.Linear)) and not is_output
-        if isinstance(member, (*CONVOLUTIONS, nn.Linear)):
-            is_depthwise = _is_depthwise(member)
-            listing = coupled.consumers if is_input_only and not is_depthwise else coupled.producers
-            if name not in listing:
-                listing.append(name)
-        try:
-            axes = _axes(member, name, is_output)
-        except NotImplementedError:
-            coupled.obstacles.append(
-                (name, type(member).__name__, f"{type(member).__name__} cannot be cut yet")
-            )
-            continue
-        if any(tensor not in tensors for tensor, _ in axes):
-            operator = type(member).__name__
+        _list_layer(coupled, target.module, name, is_output)
+        axes, operator = _axes(target.module, name, is_output), type(target.module).__name__
+        if axes is None:
+            coupled.obstacles.append((name, operator, f"{operator} cannot be cut yet"))
+        elif not tensors.issuperset(tensor for tensor, _ in axes):
             coupled.obstacles.append((name, operator, "it shares its weight with another layer"))
-            continue
-        roots = item.root_idxs
-        for axis in axes:
-            coupled.members.setdefault(axis, []).extend(zip(roots, item.idxs, strict=True))
+        else:
+            for axis in axes:
+                pairs = zip(item.root_idxs, item.idxs, strict=True)
+                coupled.members.setdefault(axis, []).extend(pairs)
     return coupled
+
+
+def _list_layer(coupled: CoupledChannels, member: nn.Module, name: str, is_output: bool) -> None:
+    if not isinstance(member, (*CONVOLUTIONS, nn.Linear)):
+        return
+    is_producer = is_output or _is_depthwise(member)
+    listing = coupled.producers if is_producer else coupled.consumers
+    if name not in listing:
+        listing.append(name)
 
 
 def _operator(member: Any) -> str:
@@ -177,9 +173,12 @@ def _is_depthwise(member: nn.Module) -> bool:
 
 
 @singledispatch
-def _axes(member: object, name: str, is_output: bool) -> list[TensorAxis]:
-    """Name the tensor axes of a module that follow its output or input channels."""
-    raise NotImplementedError(type(member).__name__)
+def _axes(member: object, name: str, is_output: bool) -> list[TensorAxis] | None:
+    """Name the tensor axes of a module that follow its output or input channels.
+
+    None for modules that we cannot cut.
+    """
+    return None
 
 
 @_axes.register

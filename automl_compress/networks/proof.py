@@ -1,14 +1,22 @@
-"""Proving by cutting: a group is right if the cut network computes what the masked one does."""
+"""Proving by cutting: a group is right if the cut network computes what the masked one does.
 
+What can be cut must not depend on what the network has learned, and a network that is trained
+badly, or not at all, hides wrong cuts behind dead activations. So its structure is proved with
+random weights under which every layer's output varies.
+"""
+
+import math
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from automl_compress.networks.coupling import NORMS
 from automl_compress.networks.plan import ChannelPlan
-from automl_compress.networks.surgery import cut_module, masked_module
+from automl_compress.networks.surgery import cut_module, masked_module, with_tensors
 
 PROBE_TOLERANCE = 1e-3  # of the largest output; couplings that were missed differ by far more
 _TORCH = str(Path(torch.__file__).parent)
@@ -25,9 +33,12 @@ def refused_groups(
         By group index, why it cannot be cut. All other groups can be cut together.
     """
     groups = range(len(plan.channels))
+    if not groups:
+        return {}
+    lively = lively_twin(module, input_shape)
     uneven = _uneven_groups(plan)
     probes = [[draw(channels) for channels in plan.channels] for draw in (_but_first, _scattered)]
-    if not uneven and not _refusal(module, plan, probes, input_shape):
+    if not uneven and not _refusal(lively, plan, probes, input_shape):
         return {}
     refusals: dict[int, Refusal] = {}
     whole = [torch.arange(channels) for channels in plan.channels]
@@ -40,12 +51,40 @@ def refused_groups(
             [*kept[:group], probe[group], *whole[group + 1 :]]
             for kept, probe in zip(proved, probes, strict=True)
         ]
-        refusal = _refusal(module, plan, attempt, input_shape)
+        refusal = _refusal(lively, plan, attempt, input_shape)
         if refusal is None:
             proved = attempt
         else:
             refusals[group] = refusal
     return refusals
+
+
+def lively_twin(module: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """Return a copy with random weights, its norms set to the statistics of random images."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = {
+        name: _drawn(name, parameter, generator) for name, parameter in module.named_parameters()
+    }
+    twin = with_tensors(module, drawn)
+    norms: list[Any] = [member for member in twin.modules() if isinstance(member, NORMS)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        twin(torch.randn(4, *input_shape, generator=generator))
+    for norm in norms:
+        norm.eval()
+    return twin
+
+
+def _drawn(name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
+    if not parameter.is_floating_point():
+        return parameter
+    if parameter.dim() > 1:  # He et al. 2015: keeps the variance through rectified layers
+        spread = math.sqrt(2 / parameter[0].numel())
+        return torch.randn(parameter.shape, generator=generator) * spread
+    low, high = (-0.2, 0.5) if name.endswith("bias") else (0.5, 1.5)
+    return torch.empty(parameter.shape).uniform_(low, high, generator=generator)
 
 
 def _but_first(channels: int) -> Tensor:
@@ -64,7 +103,7 @@ def _scattered(channels: int) -> Tensor:
 def _uneven_groups(plan: ChannelPlan) -> set[int]:
     """Find groups whose channels differ in what they cut; their cost depends on which go."""
     uneven: set[int] = set()
-    for axis in plan.axes if plan.channels else ():
+    for axis in plan.axes:
         least, most = plan.entries_each(axis)
         uneven.update((least != most).nonzero()[0].tolist())
     return uneven

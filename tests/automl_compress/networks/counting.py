@@ -50,4 +50,4 @@ def counted_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
 def relative_difference(found: Tensor, expected: Tensor) -> float:
     """Return the largest difference in units of the largest expected value."""
     assert bool(torch.isfinite(expected).all())
-    return float((found - expected).abs().max() / expected.abs().max())
+    return float(((found - expected).abs().max() / expected.abs().max()).detach())
