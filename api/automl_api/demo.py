@@ -54,6 +54,7 @@ def run_demo(options: DemoOptions) -> None:
             f"[bold]AutoML Compress[/bold]: ResNet-20 on scikit-learn's digits, keeping "
             f"{options.macs_ratio:.0%} of its MACs\nservice on {url}, data in {options.data_dir}"
         )
+        _end_earlier(client)
         model, dataset = _register(client)
         searches = {
             "uniform": _submit(client, model, dataset, options, "uniform", 1),
@@ -80,6 +81,13 @@ def demo_weights() -> Path:
             f"train demo -o {path}'"
         )
     return path
+
+
+def _end_earlier(client: Client) -> None:
+    """Cancel what an interrupted demo left in the same folder; it would be done first."""
+    for job in client.jobs():
+        if not job.is_terminal:
+            job.cancel()
 
 
 def _register(client: Client) -> tuple[str, str]:

@@ -93,10 +93,6 @@ class Transport:
         """Send a POST that may be repeated without harm."""
         return self._answer("POST", path, is_safe=True).json()
 
-    def delete(self, path: str) -> None:
-        """Delete one thing."""
-        self._answer("DELETE", path)
-
     def send(self, path: str, content: Iterator[bytes], **parameters: str) -> Json:
         """Send a stream of bytes, once."""
         headers = {"Content-Type": "application/octet-stream"}

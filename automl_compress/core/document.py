@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,6 @@ class PolicyDocument:
     def digest(self) -> str:
         """`sha256:...` over the canonical form of the document without its digest."""
         return digest(self._content())
-
-    def identified(self, identity: str) -> "PolicyDocument":
-        """Return the document under this id."""
-        return replace(self, id=identity)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document as a JSON object, its digest included."""

@@ -11,6 +11,7 @@ from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.evaluate.bank import ParameterBank
 from automl_compress.evaluate.program import Program, compile_program
+from automl_compress.evaluate.segments import PrefixCache
 from automl_compress.networks.surgery import tensors_of
 from automl_compress.networks.trace import Network
 
@@ -30,6 +31,10 @@ class Candidates(Protocol):
         """Return the forward pass of a cut module with its own weights."""
         ...
 
+    def logits(self, kept: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
+        """Return the logits of all batches, for the same batches at every call."""
+        ...
+
 
 class ProgramCandidates:
     """Runs every candidate through one program, with tensors from the parameter bank."""
@@ -39,6 +44,7 @@ class ProgramCandidates:
     ) -> None:
         self._program = program
         self._bank = ParameterBank(network, program, reconstruction)
+        self._prefixes = PrefixCache(program, network.plan)
 
     def cut(self, kept: Sequence[Tensor]) -> Forward:
         """Return the program with the tensors of these channels."""
@@ -47,6 +53,10 @@ class ProgramCandidates:
     def of_module(self, module: nn.Module) -> Forward:
         """Return the program with the module's tensors."""
         return self._with(self._bank.bind_tensors(tensors_of(module)))
+
+    def logits(self, kept: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
+        """Run the program, from behind a prefix that did not change where one is known."""
+        return self._prefixes.logits(kept, self._bank.bind(kept), batches)
 
     def _with(self, tensors: Sequence[Tensor]) -> Forward:
         return lambda images: self._program(images, tensors)
@@ -65,6 +75,11 @@ class ModuleCandidates:
     def of_module(self, module: nn.Module) -> Forward:
         """Return the module itself."""
         return module
+
+    def logits(self, kept: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
+        """Run the cut module."""
+        module = self.cut(kept)
+        return torch.cat([module(images) for images in batches])
 
 
 def candidates_of(network: Network, reconstruction: Reconstruction | None) -> Candidates:

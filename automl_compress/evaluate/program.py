@@ -3,7 +3,9 @@
 A candidate is scored without building a module: the same program runs with other weights.
 """
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +73,9 @@ def compile_program(network: Network) -> Program:
     """
     example = torch.zeros(2, *network.graph.input_shape)
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    exported = torch.export.export(network.module, (example,), dynamic_shapes=({0: batch},))
+    # On a network that it cannot follow the exporter prints all it has seen of it.
+    with redirect_stderr(io.StringIO()):
+        exported = torch.export.export(network.module, (example,), dynamic_shapes=({0: batch},))
     graph = exported.graph
     names = _placeholder_names(exported)
     folded = _fold_norms(graph, names, network)

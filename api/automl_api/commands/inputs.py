@@ -4,7 +4,7 @@ import json
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class ModelInput:
     source: ModelSource
     name: str
     normalisation: Mapping[str, Any] | None = None
-    weights: Path | None = field(default=None)
+    weights: Path | None = None
 
 
 def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> ModelInput:
@@ -120,11 +120,6 @@ def known_normalisation(
     if told is not None or file is None:
         return told
     return weights_metadata(file).get("normalisation")
-
-
-def with_initial_weights(told: ModelInput) -> ModelInput:
-    """Return the network without its weights."""
-    return replace(told, source=replace(told.source, weights=None), weights=None)
 
 
 def _uploaded(client: Client, path: Path) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from automl_api.commands.failure import JobFailed
 from automl_api.transport import Json
 
 _PHASES = {
-    "queued": "waiting for a worker",
-    "validating": "loading and tracing the network",
-    "profiling": "measuring the uncut network",
+    "queued": "waiting",
+    "validating": "loading",
+    "profiling": "profiling",
     "running": "searching",
-    "finalizing": "fine-tuning and scoring the best",
+    "finalizing": "confirming",
 }
 _LINE_EVERY = 10  # trials, where there is no terminal to draw on
 
@@ -39,7 +39,7 @@ class Display:
         self._best: tuple[float, int] | None = None
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(24),
+            BarColumn(16),
             TextColumn("{task.fields[trials]}", markup=False),
             TextColumn("{task.fields[best]}", markup=False),
             _TimeLeft(),
@@ -77,7 +77,7 @@ class Display:
         phase = _PHASES.get(state)
         if phase is None:
             return
-        self._progress.update(self._task, description=f"{self._title}: {phase}")
+        self._progress.update(self._task, description=f"{self._title}: {phase}", left=None)
         if not self._console.is_terminal:
             self._console.print(f"{self._title}: {phase}", markup=False, highlight=False)
 

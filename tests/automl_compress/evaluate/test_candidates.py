@@ -1,0 +1,254 @@
+"""The shared program computes what the cut module computes."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.recalibration import recalibrate
+from automl_compress.compress.reconstruction import Reconstruction
+from automl_compress.evaluate.candidates import (
+    ModuleCandidates,
+    ProgramCandidates,
+    candidates_of,
+)
+from automl_compress.evaluate.program import Program, compile_program
+from automl_compress.networks.trace import Network, trace
+from tests.automl_compress.networks import topologies as made
+from tests.automl_compress.networks import zoo
+from tests.automl_compress.networks.counting import random_kept, relative_difference, settled
+
+IMAGE = (3, 8, 8)
+
+
+def of(module: nn.Module, input_shape: tuple[int, ...] = IMAGE) -> Network:
+    return trace(settled(module, input_shape), input_shape)
+
+
+def batches(network: Network, count: int = 2) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(4)
+    shape = network.graph.input_shape
+    labels = torch.zeros(16, dtype=torch.int64)
+    return [(torch.randn(16, *shape, generator=generator), labels) for _ in range(count)]
+
+
+def assert_same(
+    network: Network,
+    program: Program,
+    rng: np.random.Generator,
+    repair: Reconstruction | None = None,
+) -> None:
+    programs = ProgramCandidates(network, program, repair)
+    modules = ModuleCandidates(network, repair)
+    images = torch.randn(5, *network.graph.input_shape)
+    # Few calibration images leave outputs of little variance, which a norm then amplifies.
+    tolerance = 2e-5 if repair is None else 2e-4
+
+    for _ in range(3):
+        kept = random_kept(network.plan, rng)
+        with torch.inference_mode():
+            expected = modules.cut(kept)(images)
+            assert relative_difference(programs.cut(kept)(images), expected) < tolerance
+            own = programs.of_module(cut_network(network, kept, repair))
+            assert relative_difference(own(images), expected) < tolerance
+
+
+@cache
+def zoo_program(name: str) -> Program:
+    return compile_program(zoo.traced(name))
+
+
+SLOW_TO_EXPORT = {"densenet-bc-100"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW_TO_EXPORT)) for n in zoo.NAMES],
+)
+def test_program_of_every_zoo_network(name: str, rng: np.random.Generator) -> None:
+    assert_same(zoo.traced(name), zoo_program(name), rng)
+
+
+@pytest.mark.parametrize("name", ["lenet-5", "resnet-20", "mobilenet-v2", "squeezenet"])
+def test_program_with_reconstruction(name: str, rng: np.random.Generator) -> None:
+    network = zoo.traced(name)
+
+    assert_same(network, zoo_program(name), rng, Reconstruction(network, batches(network)))
+
+
+class BiasThenNorm(nn.Module):
+    """Convolutions that have a bias although a norm follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.linear = nn.Linear(6, 4)
+        nn.init.uniform_(self.second.get_parameter("bias"), 1.0, 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.second(self.first(x).relu())).relu()
+        return self.linear(x.mean((2, 3)))
+
+
+class InPlace(nn.Module):
+    """Overwrites what a second name still reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = made.convolution(3, 8, bias=True)
+        self.second = made.convolution(8, 8, bias=True)
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = self.first(x)
+        rectified = torch.relu_(before)
+        total = rectified + self.second(rectified)
+        return self.linear((total + before).mean((2, 3)))
+
+
+class Sums(nn.Module):
+    """Sums in both orders, with a factor, of images and of branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = made.convolution(3, 3), made.convolution(3, 3)
+        self.third, self.fourth = made.convolution(3, 6), made.convolution(6, 6)
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.add(x, self.first(x), alpha=2.0) - x
+        x = x + self.second(x)
+        x = self.third(x).clamp_min(0)
+        return self.linear((x + self.fourth(x) + x).mean((2, 3)))
+
+
+class SamePadding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding="same", bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding="same", groups=8)
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.depthwise(self.norm(self.first(x)).relu())
+        return self.linear(x.mean((2, 3)))
+
+
+class PlainNorm(nn.Module):
+    """A norm without scale and shift."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = made.convolution(3, 8)
+        self.norm = nn.BatchNorm2d(8, affine=False)
+        self.linear = nn.Linear(8, 4)
+        self.norm.running_var.fill_(3.0)
+        self.norm.running_mean.fill_(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(self.first(x)).relu().mean((2, 3)))
+
+
+ODD = {
+    "bias before norm": BiasThenNorm,
+    "in place": InPlace,
+    "sums": Sums,
+    "same padding": SamePadding,
+    "identity": lambda: made.Classifier(made.Residual("identity"), 8),
+    "grouped residual": lambda: made.Classifier(made.Residual("identity", groups=2), 8),
+    "depthwise with a multiplier": made.depthwise_multiplier,
+    "used twice": lambda: made.Classifier(made.UsedTwice(), 6),
+    "concatenation": lambda: made.Classifier(made.Concatenation(), 8),
+    "squeeze and excite": lambda: made.Classifier(made.SqueezeExcite(), 6),
+    "PReLU": made.rectified_by_parameters,
+    "a learned scale": lambda: made.Classifier(made.ScaledBranch(), 6),
+    "flatten": lambda: made.Flattened(8, 8),
+    "group norm": lambda: made.between(nn.GroupNorm(2, 8)),
+    "transposed convolution": lambda: made.between(nn.ConvTranspose2d(8, 8, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_program_of_odd_networks(name: str, rng: np.random.Generator) -> None:
+    network = of(ODD[name]())
+    program = compile_program(network)
+
+    assert_same(network, program, rng)
+    assert_same(network, program, rng, Reconstruction(network, batches(network)))
+
+
+def test_program_in_one_dimension(rng: np.random.Generator) -> None:
+    network = of(made.one_dimensional(), (2, 20))
+    program = compile_program(network)
+
+    assert_same(network, program, rng)
+    assert_same(network, program, rng, Reconstruction(network, batches(network)))
+
+
+def test_program_of_a_norm_without_scale(rng: np.random.Generator) -> None:
+    network = trace(PlainNorm(), IMAGE)
+
+    assert_same(network, compile_program(network), rng)
+
+
+def test_program_takes_over_recalibrated_norms(rng: np.random.Generator) -> None:
+    network = of(made.Classifier(made.Residual("option A"), 12))
+    cut = cut_network(network, random_kept(network.plan, rng))
+    recalibrate(cut, batches(network))
+    images = torch.randn(5, *IMAGE)
+
+    with torch.inference_mode():
+        found = candidates_of(network, None).of_module(cut)(images)
+
+        assert relative_difference(found, cut(images)) < 1e-5
+
+
+def test_images_are_not_overwritten(rng: np.random.Generator) -> None:
+    network = of(Sums())
+    images = torch.randn(5, *IMAGE)
+    before = images.clone()
+
+    with torch.inference_mode():
+        candidates_of(network, None).cut(random_kept(network.plan, rng))(images)
+
+    assert torch.equal(images, before)
+
+
+def test_a_network_that_cannot_be_exported_is_scored_module_by_module(
+    rng: np.random.Generator,
+) -> None:
+    network = of(made.Classifier(made.DataDependent(), 6))
+    candidates = candidates_of(network, None)
+    kept = random_kept(network.plan, rng)
+    images = torch.randn(5, *IMAGE)
+
+    assert isinstance(candidates, ModuleCandidates)
+    with torch.inference_mode():
+        found = candidates.cut(kept)(images)
+        assert torch.equal(found, cut_network(network, kept)(images))
+
+
+def test_the_program_is_chosen_where_it_agrees() -> None:
+    assert isinstance(candidates_of(of(made.grouped(2)), None), ProgramCandidates)
+
+
+def test_a_program_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = of(made.grouped(2))
+    monkeypatch.setattr("automl_compress.evaluate.candidates._difference", lambda *_: float("nan"))
+
+    assert isinstance(candidates_of(network, None), ModuleCandidates)
+
+
+def test_shortcuts_are_summed_inside_the_convolution() -> None:
+    # Either order of the terms; it saves a tenth of the forward pass and more.
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this build of torch has no oneDNN to fuse with")
+    for name, shortcuts in (("resnet-20", 9), ("mobilenet-v2", 10)):
+        targets = [str(node.target) for node in zoo_program(name).module.graph.nodes]
+        assert sum("_convolution_pointwise.binary" in each for each in targets) == shortcuts

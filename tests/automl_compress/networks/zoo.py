@@ -1,0 +1,22 @@
+"""Every network of the zoo, settled and traced, once for all tests of a process."""
+
+from functools import cache
+
+import torch
+
+from automl_compress.networks.architectures import architecture, architecture_names
+from automl_compress.networks.trace import Network, trace
+from tests.automl_compress.networks.counting import settled
+
+NAMES = architecture_names()
+
+
+@cache
+def traced(name: str) -> Network:
+    """Return the network on images as small as it takes, at least 16 pixels wide."""
+    chosen = architecture(name)
+    config = chosen.configure({"image_size": max(16, chosen.minimum_size)})
+    torch.manual_seed(0)
+    return trace(
+        settled(chosen.build(config), chosen.input_shape(config)), chosen.input_shape(config)
+    )
