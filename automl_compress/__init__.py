@@ -22,7 +22,22 @@ _DOOR = {
     "StudySpec": "automl_compress.core",
 }
 
-__all__ = ["__version__", *_DOOR]
+__all__ = [
+    "Budget",
+    "CompressionResult",
+    "Effort",
+    "PolicyDocument",
+    "Recipe",
+    "SpaceOptions",
+    "StudySpec",
+    "__version__",
+    "apply_policy",
+    "build_network",
+    "compress_network",
+    "load_data",
+    "load_weights",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

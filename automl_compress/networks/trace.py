@@ -65,7 +65,13 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
     candidates, obstacles = _candidates(coupling, atoms, module)
     order = {name: place for place, name in enumerate(uses)}
     candidates.sort(key=lambda each: min(order.get(name, 0) for name in each[1].producers))
-    plan = _plan(module, candidates, placed, coupling.norm_after)
+    norm_after = {
+        layer: norm
+        for layer, norm in coupling.norm_after.items()
+        # A norm counts axis 1; behind a linear layer on sequences that is not its outputs.
+        if not (isinstance(module.get_submodule(layer), nn.Linear) and uses[layer].output_size)
+    }
+    plan = _plan(module, candidates, placed, norm_after)
     refused = refused_groups(module, plan, input_shape)
     obstacles += [
         Obstacle(tuple(group.producers), operator or group.unproved_operators, reason)
@@ -73,7 +79,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
         for group in [candidates[place][1]]
     ]
     kept = [each for place, each in enumerate(candidates) if place not in refused]
-    plan = _plan(module, kept, placed, coupling.norm_after)
+    plan = _plan(module, kept, placed, norm_after)
     graph = describe(
         module,
         plan,

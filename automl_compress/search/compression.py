@@ -97,8 +97,6 @@ def compress_network(
     return _confirm(network, images, study, summary, store.trials(), name)
 
 
-
-
 def _create_searcher(study: StudySpec, problem: SearchProblem) -> Searcher:
     found = list(entry_points(group=CATALOGUE))
     if not found:
@@ -166,4 +164,4 @@ class _ProgressBar:
     def _show(self, event: StudyEvent) -> None:
         self._bar.update(event.evaluations - self._bar.n)
         if event.best_score is not None:
-            self._bar.set_postfix(best=f"{event.best_score:.4f}")
+            self._bar.set_postfix_str(f"best={event.best_score:.4f}")

@@ -185,7 +185,7 @@ def test_unreachable_budget_names_the_smallest_cost() -> None:
 
     # 4 of 8 channels: 576 * 3 * 4 + 40
     assert caught.value.smallest == 6_952
-    assert "raise the budget" in str(caught.value)
+    assert "Raise the budget" in str(caught.value)
 
 
 def test_unknown_groups_are_refused_with_the_known_ones() -> None:

@@ -77,6 +77,9 @@ CUTTABLE = {
         {"body.stem.0": 8, "body.reduce": 4, "body.last.0": 6},
     ),
     "one dimension": Case(made.one_dimensional, {"body.0": 6, "body.3": 8, "body.6": 5}, (2, 20)),
+    "linear layers on a sequence": Case(
+        lambda: made.Tokens(has_norm=False), {"first": 12, "second": 6}, (5, 8)
+    ),
     "a module used twice": Case(on_body(made.UsedTwice, 6), {"body.stem.0": 8, "body.last.0": 6}),
     "PReLU": Case(made.rectified_by_parameters, {"body.0": 8, "body.2.0": 6}),
     "a learned scale": Case(on_body(made.ScaledBranch, 6), {"body.stem.0": 8, "body.last.0": 6}),
@@ -254,6 +257,14 @@ def test_layers_of_a_module_used_twice_count_both_uses() -> None:
     assert graph.layer("body.shared").calls == 2
     [weight] = [each for each in graph.tensors if each.name == "body.shared.weight"]
     assert weight.positions == 2 * 8 * 8
+
+
+def test_norm_over_the_places_of_a_sequence_is_not_one_over_channels() -> None:
+    # Six places and six outputs: only their order tells them apart.
+    network = trace(made.Tokens(has_norm=True), (6, 8))
+
+    assert [group.name for group in network.graph.groups] == ["first"]
+    assert network.plan.norm_after == {}
 
 
 def test_network_with_two_outputs_is_refused() -> None:

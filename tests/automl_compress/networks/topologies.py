@@ -247,6 +247,20 @@ class ScaledBranch(nn.Module):
         return self.last(F.relu(torch.add(x, self.branch(x) * self.scale, alpha=0.5)))
 
 
+class Tokens(nn.Module):
+    """Linear layers on each element of a sequence, and a norm over its places."""
+
+    def __init__(self, has_norm: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 12), nn.Linear(12, 6)
+        self.norm = nn.BatchNorm1d(6) if has_norm else nn.Identity()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.second(F.relu(self.first(x))))
+        return self.linear(x.mean(1))
+
+
 def one_dimensional() -> nn.Module:
     return Classifier(
         nn.Sequential(
