@@ -1,7 +1,16 @@
 """The library: from a trained network and a budget to a policy and a smaller network."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from automl_compress.compress.apply import apply_policy
+    from automl_compress.core import Budget, Effort, Recipe, SpaceOptions, StudySpec
+    from automl_compress.core.document import PolicyDocument
+    from automl_compress.data.loading import load_data
+    from automl_compress.networks.architectures import build_network, load_weights
+    from automl_compress.networks.trace import trace
+    from automl_compress.search.compression import CompressionResult, compress_network
 
 __version__ = "0.1.0"
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from automl_agents.options import options_of, read_options
 from automl_compress.core import Searcher, SearchProblem
 from automl_compress.core.errors import UnknownName
+
+if TYPE_CHECKING:
+    from automl_agents.amc_config import AmcConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,46 +21,42 @@ class NoOptions:
 class Entry:
     """A searcher of the catalogue.
 
-    options: field names of its configuration and their defaults; loads what it needs.
-    create: builds it; heavy imports happen here, so that listing names stays cheap.
+    defaults: its configuration where these options leave it open; loads neither torch nor an
+        RL library, so that names are listed and options checked in any process.
+    create: builds it from its configuration; heavy imports happen here.
     """
 
     summary: str
-    options: Callable[[], dict[str, Any]]
-    create: Callable[[SearchProblem, Mapping[str, Any]], Searcher]
+    defaults: Callable[[Mapping[str, Any]], Any]
+    create: Callable[[SearchProblem, Any], Searcher]
 
 
-def _uniform(problem: SearchProblem, options: Mapping[str, Any]) -> Searcher:
+def _uniform(problem: SearchProblem, _config: NoOptions) -> Searcher:
     from automl_agents.uniform import UniformSearcher
 
-    read_options("uniform", NoOptions(), options)
     return UniformSearcher(problem)
 
 
-def _random(problem: SearchProblem, options: Mapping[str, Any]) -> Searcher:
+def _random(problem: SearchProblem, _config: NoOptions) -> Searcher:
     from automl_agents.random_search import RandomSearcher
 
-    read_options("random", NoOptions(), options)
     return RandomSearcher(problem)
 
 
-def _amc(problem: SearchProblem, options: Mapping[str, Any]) -> Searcher:
+def _amc(problem: SearchProblem, config: "AmcConfig") -> Searcher:
     from automl_agents.amc import AmcSearcher
+
+    return AmcSearcher(problem, config)
+
+
+def _no_options(_options: Mapping[str, Any]) -> NoOptions:
+    return NoOptions()
+
+
+def _amc_defaults(options: Mapping[str, Any]) -> "AmcConfig":
     from automl_agents.amc_config import AmcConfig
 
-    is_faithful = options.get("mode") == "faithful"
-    defaults = AmcConfig.faithful() if is_faithful else AmcConfig()
-    return AmcSearcher(problem, read_options("amc", defaults, options))
-
-
-def _no_options() -> dict[str, Any]:
-    return options_of(NoOptions)
-
-
-def _amc_options() -> dict[str, Any]:
-    from automl_agents.amc_config import AmcConfig
-
-    return options_of(AmcConfig)
+    return AmcConfig.faithful() if options.get("mode") == "faithful" else AmcConfig()
 
 
 SEARCHERS: Mapping[str, Entry] = {
@@ -73,7 +72,7 @@ SEARCHERS: Mapping[str, Entry] = {
     ),
     "amc": Entry(
         "AMC: a DDPG actor decides layer by layer (He et al. 2018); corrected or faithful mode.",
-        _amc_options,
+        _amc_defaults,
         _amc,
     ),
 }
@@ -97,14 +96,32 @@ def create_searcher(name: str, problem: SearchProblem, options: Mapping[str, Any
         InvalidInput: an option is unknown or has a value it cannot have.
         BudgetUnreachable: no policy of the space is within the budget.
     """
-    if name not in SEARCHERS:
-        raise UnknownName("searcher", name, SEARCHERS)
-    return SEARCHERS[name].create(problem, options)
+    return _entry(name).create(problem, _configuration(name, options))
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Make sure that a searcher could be built with these options; loads nothing heavy.
+
+    Raises:
+        UnknownName: no searcher has this name.
+        InvalidInput: an option is unknown or has a value it cannot have.
+    """
+    _configuration(name, options)
 
 
 def describe() -> list[dict[str, Any]]:
     """Return name, summary and options with defaults of every searcher, ready for JSON."""
     return [
-        {"name": name, "summary": entry.summary, "options": entry.options()}
+        {"name": name, "summary": entry.summary, "options": options_of(entry.defaults({}))}
         for name, entry in SEARCHERS.items()
     ]
+
+
+def _configuration(name: str, options: Mapping[str, Any]) -> Any:
+    return read_options(name, _entry(name).defaults(options), options)
+
+
+def _entry(name: str) -> Entry:
+    if name not in SEARCHERS:
+        raise UnknownName("searcher", name, SEARCHERS)
+    return SEARCHERS[name]

@@ -1,6 +1,7 @@
 """Reads a searcher's options from a request into its configuration."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -10,9 +11,9 @@ from automl_compress.core.errors import InvalidInput
 Config = TypeVar("Config")
 
 
-def options_of(config_class: type) -> dict[str, Any]:
-    """Return the fields of a configuration class with their defaults."""
-    return {each.name: each.default for each in dataclasses.fields(config_class)}
+def options_of(config: Any) -> dict[str, Any]:
+    """Return the fields of a configuration and their values."""
+    return {each.name: getattr(config, each.name) for each in dataclasses.fields(config)}
 
 
 def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) -> Config:
@@ -47,7 +48,7 @@ def _read(searcher: str, name: str, value: object, hint: Any) -> Any:
         if get_origin(kind) is tuple and isinstance(value, list | tuple):
             if all(type(each) is int for each in value):
                 return tuple(value)
-        elif kind is float and type(value) in (int, float):
+        elif kind is float and _is_number(value):
             return float(value)  # type: ignore[arg-type]
         elif type(value) is kind:
             return value
@@ -55,6 +56,13 @@ def _read(searcher: str, name: str, value: object, hint: Any) -> Any:
         f"option {name} of searcher {searcher!r} is {value!r}; "
         f"it takes {' or '.join(_words(kind) for kind in kinds)}"
     )
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def _words(kind: Any) -> str:

@@ -17,7 +17,7 @@ from automl_api.sources import DataSource, ModelSource
 from automl_api.transport import Event
 from automl_compress.core import StudySpec
 from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import StorageFailed, UnknownName
+from automl_compress.core.errors import StorageFailed
 from automl_compress.networks.architectures import architecture
 from automl_compress.store import (
     ArtifactFiles,
@@ -69,8 +69,8 @@ def run_locally(request: RunRequest, show: Callable[[Event], None]) -> RunResult
         StorageFailed: the output folder cannot be written.
     """
     torch.set_num_threads(1)
-    if request.study.searcher not in catalogue.SEARCHERS:  # found out before anything is loaded
-        raise UnknownName("searcher", request.study.searcher, catalogue.searcher_names())
+    # Found out before anything is loaded.
+    catalogue.check_options(request.study.searcher, request.study.searcher_options)
     workshop = request.output / ".automl-compress"
     try:
         workshop.mkdir(parents=True, exist_ok=True)

@@ -92,6 +92,11 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
 
+def pointer(*parts: object) -> str:
+    """Write where a field stands in a body (RFC 6901)."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
 def not_found(noun: str, identity: str) -> NoReturn:
     """Raise the problem that there is no such thing."""
     raise Problem(404, "not-found", f"there is no {noun} {identity!r}; GET the list to see all")
@@ -210,8 +215,7 @@ def _field_error(error: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(came, (str, int, float, bool)) and error["type"] != "missing":
         detail = f"{detail}; {str(came)[:80]!r} came"
     if source == "body":
-        pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
-        return {"pointer": pointer or "/", "detail": detail}
+        return {"pointer": pointer(*path) or "/", "detail": detail}
     return {"parameter": ".".join(map(str, path)), "detail": detail}
 
 

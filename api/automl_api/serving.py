@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from automl_api.app import create_app
 from automl_api.guard import LOOPBACK_NAMES
 from automl_api.settings import Settings
+from automl_api.threads import ONE_THREAD
 from automl_compress.core.errors import InvalidInput
 
 SHUTDOWN_SECONDS = 3  # for answers that are on their way; event streams are cut
@@ -164,9 +165,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "CHUNK_SECONDS": str(settings.chunk_seconds),
     }
     return {
-        # Small convolutions lose by threads: work is spread over processes, one thread each.
-        "OMP_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
+        **ONE_THREAD,
         **os.environ,
         **{f"AUTOML_COMPRESS_{name}": value for name, value in told.items()},
     }

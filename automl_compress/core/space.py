@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 
@@ -211,7 +212,9 @@ def _allowed_widths(
     if name in options.skip:
         return (channels,)
     step = options.round_to
-    smallest = max(1, -int(-channels * (1.0 - options.max_sparsity) // 1))  # rounds up
+    smallest = max(
+        1, ceil(channels * (1.0 - options.max_sparsity) - 1e-9)
+    )  # 3.0000000000000004 is 3
     if name in fixed:
         smallest = max(1, round(channels * (1.0 - fixed[name])))
         return (min(channels, -(-smallest // step) * step),)

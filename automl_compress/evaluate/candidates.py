@@ -1,7 +1,8 @@
 """Two ways to run a candidate: the shared program, or the cut module itself."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,8 +17,57 @@ from automl_compress.networks.surgery import tensors_of
 from automl_compress.networks.trace import Network
 
 logger = logging.getLogger(__name__)
-Forward = Callable[[Tensor], Tensor]  # images (B, ...) -> logits (B, classes)
 AGREEMENT = 1e-3  # of the largest logit, between program and module
+
+
+class Forward(Protocol):
+    """The forward pass of one candidate."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits (B, classes) of images (B, ...)."""
+        ...
+
+    def logits(self, batches: Sequence[Tensor]) -> Tensor:
+        """Return the logits of all batches, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class BoundProgram:
+    """The program with one candidate's tensors.
+
+    kept: channels of each group; None where the tensors say more than the channels do.
+    """
+
+    program: Program
+    tensors: Sequence[Tensor]
+    prefixes: PrefixCache
+    kept: Sequence[Tensor] | None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits (B, classes) of images (B, ...)."""
+        return self.program(images, self.tensors)
+
+    def logits(self, batches: Sequence[Tensor]) -> Tensor:
+        """Run from behind a prefix that did not change, where one is known."""
+        if self.kept is None:
+            return torch.cat([self(images) for images in batches])
+        return self.prefixes.logits(self.kept, self.tensors, batches)
+
+
+@dataclass(frozen=True)
+class BoundModule:
+    """A cut module."""
+
+    module: nn.Module
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits (B, classes) of images (B, ...)."""
+        return self.module(images)
+
+    def logits(self, batches: Sequence[Tensor]) -> Tensor:
+        """Run batch by batch."""
+        return torch.cat([self.module(images) for images in batches])
 
 
 class Candidates(Protocol):
@@ -29,10 +79,6 @@ class Candidates(Protocol):
 
     def of_module(self, module: nn.Module) -> Forward:
         """Return the forward pass of a cut module with its own weights."""
-        ...
-
-    def logits(self, kept: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
-        """Return the logits of all batches, for the same batches at every call."""
         ...
 
 
@@ -48,18 +94,13 @@ class ProgramCandidates:
 
     def cut(self, kept: Sequence[Tensor]) -> Forward:
         """Return the program with the tensors of these channels."""
-        return self._with(self._bank.bind(kept))
+        tensors = self._bank.bind(kept)
+        return BoundProgram(self._program, tensors, self._prefixes, kept)
 
     def of_module(self, module: nn.Module) -> Forward:
         """Return the program with the module's tensors."""
-        return self._with(self._bank.bind_tensors(tensors_of(module)))
-
-    def logits(self, kept: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
-        """Run the program, from behind a prefix that did not change where one is known."""
-        return self._prefixes.logits(kept, self._bank.bind(kept), batches)
-
-    def _with(self, tensors: Sequence[Tensor]) -> Forward:
-        return lambda images: self._program(images, tensors)
+        tensors = self._bank.bind_tensors(tensors_of(module))
+        return BoundProgram(self._program, tensors, self._prefixes, None)
 
 
 class ModuleCandidates:
@@ -70,16 +111,11 @@ class ModuleCandidates:
 
     def cut(self, kept: Sequence[Tensor]) -> Forward:
         """Return the cut module."""
-        return cut_network(self._network, kept, self._reconstruction)
+        return BoundModule(cut_network(self._network, kept, self._reconstruction))
 
     def of_module(self, module: nn.Module) -> Forward:
         """Return the module itself."""
-        return module
-
-    def logits(self, kept: Sequence[Tensor], batches: Sequence[Tensor]) -> Tensor:
-        """Run the cut module."""
-        module = self.cut(kept)
-        return torch.cat([module(images) for images in batches])
+        return BoundModule(module)
 
 
 def candidates_of(network: Network, reconstruction: Reconstruction | None) -> Candidates:

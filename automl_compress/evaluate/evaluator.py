@@ -56,9 +56,9 @@ class PolicyEvaluator:
         scored = _first(search, recipe.images, "images")
         calibration = _first(train, min(recipe.calibration_images, len(train)), "images")
         self.split = f"{scored.name}: {scored.provenance}"
-        self._batches = [
-            (_channels_last(images), labels) for images, labels in scored.batches(recipe.batch_size)
-        ]
+        pairs = list(scored.batches(recipe.batch_size))
+        self._images = [_channels_last(images) for images, _ in pairs]
+        self._labels = torch.cat([labels for _, labels in pairs])
         self._calibration = list(calibration.batches(recipe.batch_size))
         self._reconstruction = None
         if recipe.repair == "reconstruction":
@@ -128,10 +128,10 @@ class PolicyEvaluator:
 
     def _logits(self, forward: Forward) -> Tensor:
         with torch.inference_mode():
-            return torch.cat([forward(images) for images, _ in self._batches])
+            return forward.logits(self._images)
 
     def _score(self, logits: Tensor) -> Score:
-        labels = torch.cat([labels for _, labels in self._batches])
+        labels = self._labels
         with torch.inference_mode():
             predictions = F.log_softmax(logits.double(), dim=1)
             uncut = F.log_softmax(self._uncut_logits.double(), dim=1)

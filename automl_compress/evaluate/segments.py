@@ -48,6 +48,10 @@ class PrefixCache:
     def __init__(self, program: Program, plan: ChannelPlan) -> None:
         """Cut the program where a single tensor crosses."""
         self._segments = tuple(split_program(program, plan))
+        self._batches: Sequence[Tensor] = ()
+        self._forget()
+
+    def _forget(self) -> None:
         self._prefixes = [_Prefix() for _ in self._segments[:-1]]
 
     def logits(
@@ -58,8 +62,11 @@ class PrefixCache:
         Args:
             kept: channels of each group; they say which prefixes are unchanged.
             tensors: the program's.
-            batches: the same list of images at every call.
+            batches: images; another list than at the last call forgets all prefixes.
         """
+        if batches is not self._batches:
+            self._batches = batches
+            self._forget()
         start, inputs = self._longest_known(kept, batches)
         keeping = self._worth_keeping(kept, start)
         results: list[Tensor] = []

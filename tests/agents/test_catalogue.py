@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from automl_agents.catalogue import create_searcher, describe, searcher_names
+from automl_agents.catalogue import check_options, create_searcher, describe, searcher_names
 from automl_compress.core import SearchProblem
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput, UnknownName
 from tests.contracts.searcher import Create, SearcherContract
@@ -35,24 +35,29 @@ def test_catalogue_is_ready_for_json() -> None:
     assert described[2]["options"]["mode"] == "corrected"
 
 
-def test_names_are_listed_without_loading_torch() -> None:
+def test_names_are_listed_and_options_checked_without_loading_anything_heavy() -> None:
     code = (
-        "import sys; from automl_agents.catalogue import searcher_names; searcher_names(); "
-        "print('torch' in sys.modules, 'stable_baselines3' in sys.modules)"
+        "import sys; from automl_agents.catalogue import check_options, describe; describe(); "
+        "check_options('amc', {'mode': 'faithful', 'tau': 0.5}); "
+        "print({'torch', 'stable_baselines3', 'gymnasium'} & set(sys.modules) or 'none')"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.strip() == "none"
 
 
 def test_unknown_searcher_names_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="amc, random, uniform"):
         create_searcher("genetic", problem_of(), {})
+    with pytest.raises(UnknownName, match="amc, random, uniform"):
+        check_options("genetic", {})
 
 
 @pytest.mark.parametrize("name", searcher_names())
 def test_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="no option temperature"):
+        check_options(name, {"temperature": 1.0})
     with pytest.raises(InvalidInput, match="no option temperature"):
         create_searcher(name, problem_of(), {"temperature": 1.0})
 
@@ -64,6 +69,8 @@ def test_unknown_option_is_refused(name: str) -> None:
         ("batch_size", 64.5, "an integer"),
         ("batch_size", True, "an integer"),
         ("tau", "much", "a number"),
+        ("noise_sigma", float("inf"), "a number"),
+        ("noise_sigma", 10**400, "a number"),
         ("mode", "magic", "'corrected' or 'faithful'"),
         ("hidden", [300, "wide"], "a list of integers"),
         ("warmup_evaluations", "many", "an integer or null"),
@@ -73,8 +80,18 @@ def test_unknown_option_is_refused(name: str) -> None:
     ],
 )
 def test_ill_typed_option_says_what_it_takes(option: str, value: object, expected: str) -> None:
+    with pytest.raises(InvalidInput, match=expected) as refused:
+        check_options("amc", {option: value})
+    assert option in str(refused.value)
     with pytest.raises(InvalidInput, match=expected):
         create_searcher("amc", problem_of(), {option: value})
+
+
+@pytest.mark.parametrize("name", searcher_names())
+def test_defaults_as_json_gives_them_are_options_that_a_searcher_takes(name: str) -> None:
+    described = {each["name"]: each["options"] for each in json.loads(json.dumps(describe()))}
+
+    check_options(name, described[name])
 
 
 @pytest.mark.parametrize("name", searcher_names())

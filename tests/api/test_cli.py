@@ -79,6 +79,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["run", "resnet-21", "digits", "--max-macs", "50%"], "resnet-20"),
         (["run", "resnet-20", "no-data", "--max-macs", "50%"], "digits"),
         (["run", DIGITS, "digits", "--max-macs", "50%", "--searcher", "genetic"], "uniform"),
+        (["run", DIGITS, "digits", "--max-macs", "50%", "--option", "tau=much"], "a number"),
         (["run", DIGITS, "digits", "--max-macs", "0.1%"], "smallest policy"),
         (["run", "resnet-20", "digits", "--max-macs", "50%"], "image_size"),
         (["train", "resnet-20"], "DATA"),
@@ -157,6 +158,21 @@ def test_an_unreachable_budget_is_refused_by_the_service(service: RunningService
 
     assert told.returncode == 3
     assert json.loads(told.stderr)["error"]["code"] == "infeasible-budget"
+
+
+def test_an_option_that_the_searcher_cannot_have_is_said_alike_with_and_without_a_service(
+    service: RunningService, tmp_path: Path
+) -> None:
+    arguments = [DIGITS, "digits", "--max-macs", "50%", "--option", "batch_size=64.5"]
+
+    submitted = run("search", *arguments, url=service.url)
+    alone = run("run", *arguments, cwd=tmp_path)
+
+    says = "error: option batch_size of searcher 'amc' is 64.5; it takes an integer"
+    assert (submitted.returncode, alone.returncode) == (3, 2)
+    assert says in submitted.stderr
+    assert says in alone.stderr
+    assert not (tmp_path / "compressed").exists()
 
 
 def test_the_database_is_upgraded_and_checked(tmp_path: Path) -> None:

@@ -124,7 +124,24 @@ def test_a_job_is_accepted_and_waits_for_a_worker(
     ("study", "code", "pointer", "says"),
     [
         ({"searcher": "genetic"}, "unknown-name", "/study/searcher", "amc"),
-        ({"searcher": "amc", "searcher_options": {"depth": 3}}, "invalid", "", "mode"),
+        (
+            {"searcher": "amc", "searcher_options": {"depth/x": 3}},
+            "invalid",
+            "/study/searcher_options/depth~1x",
+            "batch_size",
+        ),
+        (
+            {"searcher": "amc", "searcher_options": {"batch_size": "64"}},
+            "invalid",
+            "/study/searcher_options/batch_size",
+            "is '64'; it takes an integer",
+        ),
+        (
+            {"searcher": "amc", "searcher_options": {"tau": 2}},
+            "invalid",
+            "/study/searcher_options/tau",
+            "tau is 2.0; give a number from 0 to 1",
+        ),
         ({"space": {"skip": ["conv9"]}}, "invalid", "/study/space", "layer1.0.conv1"),
         ({"space": {"criterion": "beauty"}}, "unknown-name", "/study/space/criterion", "l1"),
         ({"budget": {"metric": "flops", "ratio": 0.5}}, "invalid", "/study/budget/metric", "macs"),
@@ -151,6 +168,22 @@ def test_a_study_that_makes_no_sense_is_refused(
     assert says in answer["detail"]
     assert answer["errors"][0]["pointer"].startswith(pointer)
     assert count_jobs(service) == before
+
+
+def test_every_option_that_a_searcher_cannot_have_is_named(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    options = {"batch_size": 64.5, "tau": 0.5, "mode": "magic"}
+    body = job_body(model, dataset, searcher="amc", searcher_options=options)
+
+    answer = problem(service.post("/v1/jobs", body), 422, "invalid")
+
+    assert {each["pointer"] for each in answer["errors"]} == {
+        "/study/searcher_options/batch_size",
+        "/study/searcher_options/mode",
+    }
+    taken = {"mode": "faithful", "tau": 1, "hidden": [32, 32], "warmup_evaluations": None}
+    submit(service, job_body(model, dataset, searcher="amc", searcher_options=taken))
 
 
 def test_a_budget_that_cannot_be_reached_is_answered_with_the_smallest_cost(

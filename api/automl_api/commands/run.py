@@ -23,6 +23,10 @@ def run(
     """Do the same search as `search` on this machine, without a service."""
     wanted, fields, normalisation = study.body(), network.fields(), network.normalisation()
 
+    from automl_api.threads import prefer_one_thread
+
+    prefer_one_thread()  # before anything can import torch
+
     from automl_api.commands.inputs import read_data, read_model
     from automl_api.commands.local import run_and_show
     from automl_api.local_run import RunRequest

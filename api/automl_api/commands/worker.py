@@ -20,6 +20,10 @@ def worker(
     """Take jobs from the queue until told to stop."""
     import logging
 
+    from automl_api.threads import prefer_one_thread
+
+    prefer_one_thread()  # before anything can import torch
+
     from automl_api.engine import serve_worker
     from automl_api.serving import end_with_parent, read_settings
 

@@ -20,6 +20,7 @@ from automl_api.engine.queue import JobQueue
 from automl_api.engine.reaper import Reaper
 from automl_api.engine.system import QUEUE, configuration, migrate, quieten, worker_engine
 from automl_api.settings import Settings
+from automl_api.threads import prefer_one_thread
 from automl_compress.core.errors import StorageFailed
 from automl_compress.store import ArtifactFiles, Database, leases
 
@@ -42,6 +43,7 @@ def run_worker(
         StorageFailed: the database cannot be reached at the start.
         WrongState: the database is of a newer version.
     """
+    prefer_one_thread()  # what a job needs of torch is imported below, by `_compression`
     database = Database(settings.tables_url)
     try:
         database.upgrade()

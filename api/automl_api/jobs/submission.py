@@ -1,12 +1,12 @@
 """Checking a job against its model and its space, before a row is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from automl_agents import catalogue
 from automl_api.graph_json import graph_from_json
 from automl_api.jobs.requests import NewJobBody
-from automl_api.problem import Problem
+from automl_api.problem import Problem, pointer
 from automl_api.service import Service
 from automl_api.system.capabilities import installation
 from automl_compress.core import CompressionSpace, SpaceOptions, StudySpec
@@ -61,19 +61,29 @@ def check_fits(model: ModelRow, dataset: DatasetRow) -> None:
 
 
 def check_searcher(study: StudySpec) -> None:
-    """Refuse an unknown searcher, and options that it does not have."""
-    if study.searcher not in catalogue.SEARCHERS:
-        error = UnknownName("searcher", study.searcher, catalogue.searcher_names())
+    """Refuse an unknown searcher, and options that it cannot have; each is named."""
+    options = study.searcher_options
+    alone = [(name, {name: value}) for name, value in options.items()]
+    wrong = [
+        {"pointer": pointer("study", "searcher_options", name), "detail": detail}
+        for name, each in alone
+        if (detail := _option_error(study.searcher, each)) is not None
+    ]
+    if wrong:
+        raise Problem(422, "invalid", wrong[0]["detail"], errors=wrong)
+    together = _option_error(study.searcher, options)
+    if together is not None:
+        _refuse("/study/searcher_options", "invalid", together)
+
+
+def _option_error(searcher: str, options: Mapping[str, Any]) -> str | None:
+    try:
+        catalogue.check_options(searcher, options)
+    except UnknownName as error:
         _refuse("/study/searcher", "unknown-name", str(error))
-    known = catalogue.SEARCHERS[study.searcher].options()
-    for name in study.searcher_options:
-        if name not in known:
-            allowed = ", ".join(known) or "none"
-            _refuse(
-                f"/study/searcher_options/{name}",
-                "invalid",
-                f"{study.searcher} has no option {name!r}; its options are: {allowed}",
-            )
+    except InvalidInput as error:
+        return str(error)
+    return None
 
 
 def check_space(model: ModelRow, study: StudySpec) -> None:
