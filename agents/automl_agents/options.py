@@ -48,8 +48,9 @@ def _read(searcher: str, name: str, value: object, hint: Any) -> Any:
         if get_origin(kind) is tuple and isinstance(value, list | tuple):
             if all(type(each) is int for each in value):
                 return tuple(value)
-        elif kind is float and _is_number(value):
-            return float(value)  # type: ignore[arg-type]
+        elif kind is float:
+            if _is_number(value):
+                return float(value)  # type: ignore[arg-type]
         elif type(value) is kind:
             return value
     raise InvalidInput(

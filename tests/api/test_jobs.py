@@ -314,17 +314,26 @@ def test_before_anything_is_confirmed_the_best_trial_is_named(
     assert answer["nearest"] == {"trial_number": 1, "score": 0.7}
 
 
-def test_the_best_policy_is_the_one_that_the_search_split_chooses(
+def finish(service: RunningService, job_id: str, *best_first: PolicyDocument) -> None:
+    """Store a job's end; the documents are stored in another order than the result has."""
+    move_to(service, job_id, *FINISHED)
+    with service.database.session() as session:
+        rows = [
+            policies.add(session, each.to_json(), job_id=job_id, trial_number=number)
+            for number, each in enumerate(best_first[::-1])
+        ]
+        listed = [{"policy_id": row.id} for row in rows[::-1]]
+        job_rows.lock(session, job_id).result = {**listed[0], "policies": listed}
+
+
+def test_the_best_policy_is_the_first_of_the_result(
     service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
 ) -> None:
     job = submit(service, job_body(model, dataset))
-    move_to(service, job["id"], *FINISHED)
-    luckiest = document(0.5, search=0.80, test=0.99)
     best = document(0.45, search=0.85, test=0.84)
+    luckiest = document(0.5, search=0.80, test=0.99)
     smallest = document(0.3, search=0.75)
-    with service.database.session() as session:
-        for number, each in enumerate((luckiest, best, smallest)):
-            policies.add(session, each.to_json(), job_id=job["id"], trial_number=number)
+    finish(service, job["id"], best, luckiest, smallest)
     path = f"/v1/jobs/{job['id']}/best"
 
     found = service.http.get(path)

@@ -33,7 +33,10 @@ def finish(
     console.print(f"{job.id} {job.status}", markup=False)
     if job.status == "succeeded":
         print_policy(job.best())
-        console.print(f"fetch it: automl-compress best {job.id} -o policy.json", markup=False)
+        console.print(
+            f"fetch it: automl-compress best {job.id} -o policy.json --network network.safetensors",
+            markup=False,
+        )
     elif not job.is_terminal:
         console.print(f"follow it: automl-compress jobs watch {job.id}", markup=False)
 
@@ -61,7 +64,10 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of jobs."""
     table = Table(box=None, pad_edge=False)
     for title in ("id", "name", "status", "searcher", "budget", "trials", "done", "best"):
-        table.add_column(title, justify="right" if title in ("trials", "done", "best") else "left")
+        justify = "right" if title in ("trials", "done", "best") else "left"
+        table.add_column(
+            title, justify=justify, no_wrap=title == "id", min_width=24 if title == "id" else None
+        )
     for job in jobs:
         progress, budget = job["progress"], job["study"]["budget"]
         best = "" if progress["best"] is None else f"{progress['best']['score']:.4f}"

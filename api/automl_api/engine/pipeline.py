@@ -87,7 +87,8 @@ class PolicyDocument:
 class Finished:
     """What a job ends with; all of it is stored in one transaction.
 
-    result: for the job's row: the confirmed measurements and the best policy's id.
+    result: for the job's row: `policies`, the confirmed measurements from the best to the worst,
+        each with its `policy_id`; and `policy_id`, that of the first.
     stop_reason: why the study ended: completed, deadline, stopped or all_failed.
     """
 

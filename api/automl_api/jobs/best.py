@@ -13,13 +13,13 @@ from automl_compress.store import trials as trial_rows
 def best_policy(session: Session, job: JobRow, max_macs_ratio: float | None) -> PolicyRow:
     """Return the document of the best confirmed policy.
 
-    The best is the one that is right most often on the search split, after its tuning; the test
-    split has no part in the choice. Of equals it is the one that was stored first.
+    The job's result lists its policies from the best to the worst, by what they scored on the
+    search split after their tuning; the test split has no part in it.
 
     Raises:
         Problem: nothing is confirmed yet, or nothing is within the limit (`nothing-fits`).
     """
-    documents = policy_rows.of_job(session, job.id)
+    documents = _best_first(session, job)
     if not documents:
         raise _nothing_confirmed(session, job)
     fitting = [
@@ -35,15 +35,13 @@ def best_policy(session: Session, job: JobRow, max_macs_ratio: float | None) -> 
             "submit a job with a smaller budget",
             extensions={"nearest": {"policy_id": nearest.id, "macs_ratio": _macs_ratio(nearest)}},
         )
-    return max(fitting, key=_search_accuracy)
+    return fitting[0]
 
 
-def _search_accuracy(row: PolicyRow) -> float:
-    for metric in row.document["metrics"]:
-        is_of_search = str(metric["split"]).startswith("search")
-        if metric["name"] == "accuracy" and metric["fidelity"] == "confirmed" and is_of_search:
-            return float(metric["value"])
-    return 0.0
+def _best_first(session: Session, job: JobRow) -> list[PolicyRow]:
+    listed = (job.result or {}).get("policies", [])
+    rows = {row.id: row for row in policy_rows.of_job(session, job.id)}
+    return [rows[each["policy_id"]] for each in listed]
 
 
 def _macs_ratio(row: PolicyRow) -> float:

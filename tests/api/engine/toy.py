@@ -84,7 +84,7 @@ class ToyDriver:
         path = f"artifacts/{self._job.job_id}/policy.json"
         written = self._job.files.write(path, [json.dumps(document).encode()])
         return Finished(
-            {"policy_id": document["id"]},
+            {"policy_id": document["id"], "policies": [{"policy_id": document["id"]}]},
             "completed",
             [PolicyDocument(document["id"], best.number, document)],
             [(new, written)],
