@@ -10,9 +10,13 @@ AutomlCompressError
 │   │   └── PolicyMismatch             a policy made for another graph
 │   └── BudgetUnreachable              no policy of this space is that small
 ├── WrongState (RuntimeError)          the call is legal, but not now
-│   └── TrialMismatch                  a trial told twice, or never asked
+│   ├── TrialMismatch                  a trial told twice, or never asked
+│   └── JobTaken                       who calls no longer owns the job that it would write
 ├── NotFound (LookupError)             no job, model, file ... of this id
 └── StorageFailed (OSError)            the disk or the database did not take it
+
+What only a client meets (the service said no, is not there, or took too long) hangs below the
+root in `automl_api`.
 
 Each message has three parts: what came, what is allowed, what to do.
 """
@@ -81,6 +85,10 @@ class WrongState(AutomlCompressError, RuntimeError):
 
 class TrialMismatch(WrongState):
     """A trial was told twice, or was never asked for."""
+
+
+class JobTaken(WrongState):
+    """The caller may not write the job: another execution owns it, or its user stopped it."""
 
 
 class NotFound(AutomlCompressError, LookupError):

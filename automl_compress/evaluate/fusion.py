@@ -4,6 +4,7 @@ oneDNN applies an activation, or adds a residual branch, while the convolution's
 still in cache; on small channel counts that saves a tenth to a fifth of the forward pass.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,38 @@ from torch import fx
 
 aten = torch.ops.aten
 _RECTIFIERS: dict[Any, str] = {aten.relu_.default: "relu", aten.hardtanh_.default: "hardtanh"}
+
+
+def convolve_shortcuts(graph: fx.Graph, sources: Mapping[fx.Node, int]) -> None:
+    """Run zero-pad shortcuts as 1x1 convolutions with a matrix of zeros and ones, in place.
+
+    The module's own form pads, copies and gathers, and leaves the channels-last layout; a
+    strided convolution does all of it in one pass and adds nothing but zeros.
+
+    Args:
+        graph: of the program.
+        sources: placeholders of the shortcuts' channel maps, each with its stride.
+    """
+    for node in list(graph.nodes):
+        if node.target is not aten.index_select.default or node.args[2] not in sources:
+            continue
+        padded, source = node.args[0], node.args[2]
+        images = padded.args[0]
+        while images.target is aten.slice.Tensor:
+            images = images.args[0]
+        stride = sources[source]
+        with graph.inserting_before(node):
+            channels = graph.call_function(aten.sym_size.int, (images, 1))
+            numbers = graph.call_function(aten.arange.default, (channels,))
+            column = graph.call_function(aten.view.default, (source, [-1, 1, 1, 1]))
+            row = graph.call_function(aten.view.default, (numbers, [1, -1, 1, 1]))
+            shown = graph.call_function(aten.eq.Tensor, (column, row))
+            matrix = graph.call_function(aten.to.dtype, (shown, torch.float32))
+            taken = graph.call_function(
+                aten.conv2d.default, (images, matrix, None, [stride, stride])
+            )
+        node.replace_all_uses_with(taken)
+        graph.erase_node(node)
 
 
 def fuse_convolutions(graph: fx.Graph) -> None:

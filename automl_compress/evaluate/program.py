@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, fx
 from torch._export.utils import is_buffer, is_lifted_tensor_constant, is_param
 
-from automl_compress.evaluate.fusion import fuse_convolutions
+from automl_compress.evaluate.fusion import convolve_shortcuts, fuse_convolutions
+from automl_compress.networks.shortcut import ZeroPadShortcut
 from automl_compress.networks.trace import Network
 
 aten = torch.ops.aten
@@ -80,6 +81,7 @@ def compile_program(network: Network) -> Program:
     names = _placeholder_names(exported)
     folded = _fold_norms(graph, names, network)
     _free_depthwise(graph, names, network)
+    convolve_shortcuts(graph, _shortcut_strides(names, network))
     _write_in_place(graph)
     fuse_convolutions(graph)
     graph.eliminate_dead_code()
@@ -134,6 +136,16 @@ def _fold_norms(graph: fx.Graph, names: dict[fx.Node, str], network: Network) ->
         graph.erase_node(node)
         folded[layer] = norm
     return folded
+
+
+def _shortcut_strides(names: dict[fx.Node, str], network: Network) -> dict[fx.Node, int]:
+    """Map the placeholders of zero-pad shortcuts' channel maps to the shortcuts' strides."""
+    found: dict[fx.Node, int] = {}
+    for node, name in names.items():
+        member = network.module.get_submodule(name.rpartition(".")[0])
+        if isinstance(member, ZeroPadShortcut) and name.endswith(".source"):
+            found[node] = member.stride
+    return found
 
 
 def _free_depthwise(graph: fx.Graph, names: dict[fx.Node, str], network: Network) -> None:

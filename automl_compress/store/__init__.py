@@ -6,7 +6,6 @@ The repositories are modules of functions that take a session: `files`, `models`
 
 from automl_compress.store.artifact_files import ArtifactFiles, PartialFile, WrittenFile
 from automl_compress.store.database import Database
-from automl_compress.store.jobs import JobTaken
 from automl_compress.store.paging import Page
 from automl_compress.store.tables import (
     ArtifactRow,
@@ -32,7 +31,6 @@ __all__ = [
     "FileRow",
     "JobRow",
     "JobState",
-    "JobTaken",
     "ModelRow",
     "Page",
     "PartialFile",

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, load_only
 
-from automl_compress.core.errors import InvalidInput, NotFound, WrongState
+from automl_compress.core.errors import InvalidInput, JobTaken, NotFound, WrongState
 from automl_compress.store import events
 from automl_compress.store.ids import new_id
 from automl_compress.store.paging import Page, page_of
@@ -29,10 +29,6 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
 }
 TERMINAL = frozenset(state for state, targets in MOVES.items() if not targets)
 ACTIVE = frozenset({S.QUEUED, S.VALIDATING, S.PROFILING, S.RUNNING, S.FINALIZING})
-
-
-class JobTaken(WrongState):
-    """This execution may no longer write the job: another one owns it, or its user stopped it."""
 
 
 @dataclass(frozen=True, slots=True)

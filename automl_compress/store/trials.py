@@ -211,6 +211,8 @@ def _summary(job: JobRow, row: TrialRow, trial: Trial) -> Json:
         "note": row.note,
         "trials_done": job.trials_done,
         "evaluations": job.evaluations,
+        "elapsed_seconds": job.elapsed_seconds,
+        "eta_seconds": job.eta_seconds,
         "best_score": job.best_score,
         "best_number": job.best_number,
     }

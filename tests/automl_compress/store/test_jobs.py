@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from automl_compress.core.errors import InvalidInput, NotFound, WrongState
-from automl_compress.store import Database, DesiredState, JobRow, JobState, JobTaken, events, jobs
+from automl_compress.core.errors import InvalidInput, JobTaken, NotFound, WrongState
+from automl_compress.store import Database, DesiredState, JobRow, JobState, events, jobs
 from automl_compress.store.jobs import MOVES, TERMINAL
 from tests.automl_compress.store.conftest import new_job
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from automl_compress.core import Asked, Snapshot, Told, TrialState
-from automl_compress.core.errors import NotFound, TrialMismatch
-from automl_compress.store import Database, JobRow, JobTaken, SqlTrialStore, events, jobs, trials
+from automl_compress.core.errors import JobTaken, NotFound, TrialMismatch
+from automl_compress.store import Database, JobRow, SqlTrialStore, events, jobs, trials
 from automl_compress.store.tables import SnapshotRow
 from tests.automl_compress.store.measured import complete, failed, suggestion
 
