@@ -1,6 +1,7 @@
 """A search without a server: the worker's own pipeline, on tables in the output folder."""
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from automl_agents import catalogue
 from automl_api.engine.compression_job import CompressionPipeline
 from automl_api.engine.execution import store_finished
-from automl_api.engine.pipeline import OwnedJob
+from automl_api.engine.pipeline import JobDriver, OwnedJob
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_api.transport import Event
@@ -122,7 +123,9 @@ def _work(job: OwnedJob, settings: Settings, show: Callable[[Event], None]) -> N
     driver = CompressionPipeline(settings).prepare(job)
     try:
         job.enter(JobState.RUNNING)
-        while not driver.advance(SLICE_SECONDS):
+        has_ended = False
+        while not has_ended:
+            has_ended = _advance(job, driver)
             seen = _show_new(job, show, seen)
         job.enter(JobState.FINALIZING)
         seen = _show_new(job, show, seen)
@@ -130,6 +133,13 @@ def _work(job: OwnedJob, settings: Settings, show: Callable[[Event], None]) -> N
         _show_new(job, show, seen)
     finally:
         driver.close()
+
+
+def _advance(job: OwnedJob, driver: JobDriver) -> bool:
+    began = time.monotonic()
+    has_ended = driver.advance(SLICE_SECONDS)
+    job.beat(time.monotonic() - began, driver.eta_seconds)
+    return has_ended
 
 
 def _show_new(job: OwnedJob, show: Callable[[Event], None], seen: int) -> int:

@@ -232,6 +232,7 @@ def test_a_search_without_a_service_leaves_policy_and_network(tmp_path: Path) ->
     assert names == ["network.safetensors", "policy.json", "report.json"]
     document = PolicyDocument.load(tmp_path / "out" / "policy.json")
     assert document.after.macs <= 0.5 * document.before.macs
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["search_seconds"] > 0
 
 
 @pytest.mark.slow

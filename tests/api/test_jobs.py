@@ -303,6 +303,28 @@ def test_trials_come_by_number_in_pages(
     assert shown["fraction"] == pytest.approx(0.3)
 
 
+def test_a_job_says_how_long_it_took_and_how_long_it_will(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    job = submit(service, job_body(model, dataset))
+    for attempt, owner in ((1, "first"), (1, "second")):  # another worker goes on with it
+        with service.database.session() as session:
+            job_rows.claim(session, job["id"], attempt, owner)
+            job_rows.beat(session, job["id"], owner, 1.25, 30.5)
+    move_to(service, job["id"], *SEARCHED)
+    store_trials(service, job["id"], [0.5])
+    path = f"/v1/jobs/{job['id']}"
+
+    running = service.http.get(path).json()["progress"]
+    event = service.http.get(f"{path}/events").json()["data"][-1]
+    move_to(service, job["id"], *FINISHED[len(SEARCHED) :])
+    ended = service.http.get(path).json()["progress"]
+
+    assert (running["elapsed_seconds"], running["eta_seconds"]) == (2.5, 30.5)
+    assert (event["data"]["elapsed_seconds"], event["data"]["eta_seconds"]) == (2.5, 30.5)
+    assert (ended["elapsed_seconds"], ended["eta_seconds"]) == (2.5, None)
+
+
 def test_before_anything_is_confirmed_the_best_trial_is_named(
     service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
 ) -> None:

@@ -35,8 +35,7 @@ class Display:
 
     def __init__(self, console: Console, title: str, evaluations: float) -> None:
         """Prepare; nothing is drawn yet."""
-        self._console, self._title, self._evaluations = console, title, evaluations
-        self._best: tuple[float, int] | None = None
+        self._console, self._title = console, title
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(16),
@@ -51,7 +50,6 @@ class Display:
         self._task = self._progress.add_task(
             f"{title}: {_PHASES['queued']}", total=evaluations, trials="", best="", left=None
         )
-        self._started: float | None = None
 
     def __enter__(self) -> "Display":
         """Begin to draw."""
@@ -82,12 +80,8 @@ class Display:
             self._console.print(f"{self._title}: {phase}", markup=False, highlight=False)
 
     def _show_trial(self, event: Event) -> None:
-        data, now = event.data, self._progress.get_time()
-        self._started = self._started or now
-        spent = float(data.get("evaluations") or 0.0)
-        left = None
-        if spent > 1 and now > self._started:
-            left = max(self._evaluations - spent, 0.0) * (now - self._started) / (spent - 1)
+        data = event.data
+        spent, left = float(data.get("evaluations") or 0.0), data.get("eta_seconds")
         best = ""
         if data.get("best_score") is not None:
             best = f"best {data['best_score']:.4f} in trial {data['best_number']}"

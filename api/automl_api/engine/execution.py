@@ -11,13 +11,12 @@ from typing import Literal
 
 from automl_api.engine.failure import problem_of
 from automl_api.engine.pipeline import Finished, JobDriver, JobPipeline, OwnedJob
-from automl_compress.core.errors import AutomlCompressError, StorageFailed
+from automl_compress.core.errors import AutomlCompressError, JobTaken, StorageFailed
 from automl_compress.store import (
     ArtifactFiles,
     Database,
     JobRow,
     JobState,
-    JobTaken,
     artifacts,
     jobs,
     policies,
@@ -59,8 +58,22 @@ class JobExecution:
         self.executor_id, self.chunk_seconds = executor_id, chunk_seconds
         self.stopping = threading.Event()
         self.handed_over: list[str] = []
+        self._running: set[str] = set()
         self._places: dict[str, _Place] = {}
         self._places_lock = threading.Lock()
+
+    @contextmanager
+    def working_on(self, workflow: str) -> Generator[None]:
+        """Let others know, within the block, that a thread of this process runs the workflow."""
+        self._running.add(workflow)
+        try:
+            yield
+        finally:
+            self._running.discard(workflow)
+
+    def is_working_on(self, workflow: str) -> bool:
+        """Say whether a thread of this process runs the workflow."""
+        return workflow in self._running
 
     def prepare(self, job_id: str, attempt: int) -> Outcome:
         """Build the driver."""

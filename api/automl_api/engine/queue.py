@@ -1,4 +1,4 @@
-"""The queue, as the API sees it: five methods."""
+"""The queue, as the API and the reaper see it."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ class JobQueue:
         options: EnqueueOptions = {
             "workflow_name": WORKFLOW,
             "queue_name": QUEUE,
-            "workflow_id": workflow_id(row),
+            "workflow_id": workflow_id(row.id, row.attempt),
             "app_version": GENERATION,
         }
         with storage_errors():
@@ -89,7 +89,7 @@ class JobQueue:
 
     def statuses(self, rows: Sequence[JobRow]) -> dict[str, str]:
         """Return what the queue says of the present attempts, by job id."""
-        by_workflow = {workflow_id(row): row.id for row in rows}
+        by_workflow = {workflow_id(row.id, row.attempt): row.id for row in rows}
         if not by_workflow:
             return {}
         with storage_errors():
@@ -98,15 +98,24 @@ class JobQueue:
             )
         return {by_workflow[each.workflow_id]: each.status for each in found}
 
-    def move_from(self, executor_id: str) -> list[str]:
-        """Queue again what a dead worker was working on; return the workflows' ids."""
+    def taken_by(self, executor_id: str) -> list[str]:
+        """Return the ids of the workflows that the queue believes in a worker's hands."""
         with storage_errors():
             pending = self._client.list_workflows(
                 status="PENDING", executor_id=executor_id, load_input=False, load_output=False
             )
-            moved = [each.workflow_id for each in pending]
-            for each in moved:
+        return [each.workflow_id for each in pending]
+
+    def move(self, workflow_ids: Sequence[str]) -> None:
+        """Queue workflows again; they go on behind their last stored step."""
+        with storage_errors():
+            for each in workflow_ids:
                 self._client.resume_workflow(each, queue_name=QUEUE)
+
+    def move_from(self, executor_id: str) -> list[str]:
+        """Queue again what a dead worker was working on; return the workflows' ids."""
+        moved = self.taken_by(executor_id)
+        self.move(moved)
         return moved
 
     def close(self) -> None:
@@ -115,6 +124,6 @@ class JobQueue:
         self._engine.dispose()
 
 
-def workflow_id(row: JobRow) -> str:
-    """Return the id of the workflow of a job's present attempt."""
-    return f"{row.id}.{row.attempt}"
+def workflow_id(job_id: str, attempt: int) -> str:
+    """Return the id of the workflow of one attempt at a job."""
+    return f"{job_id}.{attempt}"

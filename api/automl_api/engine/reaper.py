@@ -27,10 +27,21 @@ class Reaper:
         database: Database,
         queue: JobQueue,
         lease: Lease,
+        is_working_on: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Judge in the name of the lease's owner."""
+        """Judge in the name of the lease's owner.
+
+        Args:
+            database: our tables.
+            queue: of the same service.
+            lease: this process's own.
+            is_working_on: whether this process runs a workflow, by its id.
+            clock: seconds, from any origin.
+        """
         self._database, self._queue, self._lease, self._clock = database, queue, lease, clock
+        self._is_working_on = is_working_on
+        self._stranded_since: dict[str, float] = {}
         self._seen: dict[str, tuple[int, float]] = {}
         self._lost_since: dict[tuple[str, int], float] = {}
         self._stop = threading.Event()
@@ -50,6 +61,7 @@ class Reaper:
             try:
                 self.reap()
                 self.sweep()
+                self.free()
             except StorageFailed as error:
                 logger.warning("dead workers were not looked for: %s", error)
             except Exception:
@@ -112,6 +124,23 @@ class Reaper:
         for row in overdue:
             self._queue_again(row, is_known=row.id in statuses)
         return [row.id for row in overdue]
+
+    def free(self) -> list[str]:
+        """Queue again what is in this process's hands for the queue alone; return the ids.
+
+        A thread ends unheard when the queue's database takes nothing, as on a full disk.
+        """
+        taken = self._queue.taken_by(self._lease.owner)
+        stranded = [each for each in taken if not self._is_working_on(each)]
+        now = self._clock()
+        self._stranded_since = {each: self._stranded_since.get(each, now) for each in stranded}
+        overdue = [
+            each for each in stranded if self._stranded_since[each] + self._lease.seconds <= now
+        ]
+        self._queue.move(overdue)
+        if overdue:
+            logger.warning("the queue took nothing for a while; queued again: %s", overdue)
+        return overdue
 
     def _queue_again(self, row: JobRow, *, is_known: bool) -> None:
         if is_known:  # its workflow has ended; a new attempt is a new workflow

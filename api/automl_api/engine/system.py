@@ -104,10 +104,16 @@ def quieten() -> None:
 
 
 class _Expected(logging.Filter):
-    """Drops reports of executions that ended because another one owns their job now."""
+    """Drops reports of executions that ended because another one owns their job now.
+
+    A step that is tried again is reported in one line, for it may be tried for minutes.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
+        if "automatically retried" in text and record.exc_info:
+            record.msg, record.args = f"{text}: {record.exc_info[1]}", ()
+            record.exc_info = None
         return "no longer owned" not in text and "AwaitedWorkflowCancelled" not in text
 
 

@@ -94,7 +94,7 @@ def _serve(
         lease = Lease(settings.tables_url, executor_id, settings.lease_seconds, lost.set)
         lease.start()
         stack.callback(lease.stop)
-        reaper = Reaper(database, queue, lease)
+        reaper = Reaper(database, queue, lease, execution.is_working_on)
         with _launched(settings, execution):
             reaper.start()
             stack.callback(reaper.stop)

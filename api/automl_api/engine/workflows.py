@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from dbos import DBOS
+from dbos import error as dbos_errors
+from sqlalchemy.exc import SQLAlchemyError
 
 from automl_api.engine.execution import JobExecution, Outcome
+from automl_api.engine.queue import workflow_id
 from automl_api.engine.system import WORKFLOW
 from automl_compress.core.errors import StorageFailed
 
@@ -27,13 +30,36 @@ def register(execution: JobExecution) -> None:
 
     @DBOS.workflow(name=WORKFLOW)
     def run_job(job_id: str, attempt: int) -> None:
-        try:
-            if _run(steps, job_id, attempt) == "hand over":
+        with execution.working_on(workflow_id(job_id, attempt)):
+            outcome = _run_or_give_up(execution, steps, job_id, attempt)
+            if outcome == "hand over":
                 execution.hand_over(job_id, attempt)
-        except Exception as error:  # the steps' retries are used up
-            execution.give_up(job_id, attempt, error)
 
     _ = run_job
+
+
+def _run_or_give_up(
+    execution: JobExecution, steps: Sequence[Step], job_id: str, attempt: int
+) -> Outcome:
+    try:
+        return _run(steps, job_id, attempt)
+    except SQLAlchemyError:
+        raise  # the queue's own tables took nothing; the reaper queues the job again
+    except Exception as error:  # the steps' retries are used up
+        execution.give_up(job_id, attempt, _reason(error))
+        return "leave"
+
+
+def _reason(error: Exception) -> Exception:
+    """Return why a step was given up, without what DBOS wraps around it.
+
+    A step is tried again for one reason only. Once stored, that is all the queue knows of it.
+    """
+    if isinstance(error, dbos_errors.DBOSMaxStepRetriesExceeded) and error.errors:
+        return error.errors[-1]
+    if getattr(error, "name", "") == "DBOSMaxStepRetriesExceeded":
+        return StorageFailed(f"the storage took nothing for minutes ({error}); make room")
+    return error
 
 
 def _run(steps: Sequence[Step], job_id: str, attempt: int) -> Outcome:
