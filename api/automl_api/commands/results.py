@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from automl_api.client import Job
@@ -65,9 +66,7 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("id", "name", "status", "searcher", "budget", "trials", "done", "best"):
         justify = "right" if title in ("trials", "done", "best") else "left"
-        table.add_column(
-            title, justify=justify, no_wrap=title == "id", min_width=24 if title == "id" else None
-        )
+        table.add_column(title, justify=justify, no_wrap=True)
     for job in jobs:
         progress, budget = job["progress"], job["study"]["budget"]
         best = "" if progress["best"] is None else f"{progress['best']['score']:.4f}"
@@ -81,4 +80,13 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
             f"{progress['fraction']:.0%}",
             best,
         )
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    # An id that is cut short cannot be copied: a narrow terminal breaks the line instead.
+    console.print(
+        table,
+        width=max(
+            console.width,
+            Measurement.get(console, console.options.update(max_width=200), table).maximum,
+        ),
+        crop=False,
+    )

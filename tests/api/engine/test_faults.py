@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -46,11 +47,19 @@ def stop_outside_of_transactions(
     """Send SIGSTOP; a process that holds SQLite's lock would stop every other one with it."""
     for _ in range(50):
         worker.send_signal(signal.SIGSTOP)
+        while not is_stopped(worker):  # on a busy machine other threads run on for a while
+            time.sleep(0.01)
         if not service.is_locked(job_id):
             return
         worker.send_signal(signal.SIGCONT)
         time.sleep(0.03)
     pytest.fail("the worker never was outside of a transaction")
+
+
+def is_stopped(worker: subprocess.Popen[bytes]) -> bool:
+    """Whether every thread is: the signal reaches one, which then stops the others."""
+    states = [path.read_text() for path in Path(f"/proc/{worker.pid}/task").glob("*/stat")]
+    return all(each.rpartition(")")[2].split()[0] == "T" for each in states)
 
 
 def test_zombie_past_its_lease_stores_nothing_and_serves_on(service: Service) -> None:
