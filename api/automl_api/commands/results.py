@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from automl_api.client import Job
 from automl_api.commands.watching import require_success, watch
 from automl_compress.core.document import PolicyDocument
+
+LEAST_WIDTH = 110  # of the list of jobs
 
 
 def print_json(content: Any) -> None:
@@ -80,13 +81,5 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
             f"{progress['fraction']:.0%}",
             best,
         )
-    console = Console(highlight=False)
     # An id that is cut short cannot be copied: a narrow terminal breaks the line instead.
-    console.print(
-        table,
-        width=max(
-            console.width,
-            Measurement.get(console, console.options.update(max_width=200), table).maximum,
-        ),
-        crop=False,
-    )
+    Console(highlight=False, width=max(Console().width, LEAST_WIDTH)).print(table)
