@@ -11,7 +11,7 @@ from automl_api.client import Job
 from automl_api.commands.watching import require_success, watch
 from automl_compress.core.document import PolicyDocument
 
-LEAST_WIDTH = 110  # of the list of jobs
+LEAST_WIDTH = 130  # of the list of jobs
 
 
 def print_json(content: Any) -> None:
