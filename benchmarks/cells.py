@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import RESULTS
+from benchmarks.records import COMMIT, RESULTS
 
 
 class Cells:
@@ -38,7 +38,7 @@ class Cells:
             if not content:  # an input of the cell is still missing
                 return None
             partial = self.folder / f"{key}.partial"
-            partial.write_text(json.dumps(content, indent=1) + "\n")
+            partial.write_text(json.dumps({**content, "commit": COMMIT}, indent=1) + "\n")
             partial.replace(self.folder / f"{key}.json")
             return content
         finally:

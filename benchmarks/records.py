@@ -23,7 +23,7 @@ def save(name: str, summary: dict[str, Any], details: dict[str, Any], seeds: lis
         "command": f"make bench-{name}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": seeds,
-        "commit": _commit(),
+        "commit": COMMIT,
         "host": {
             "cpu": _cpu(),
             "cores": os.cpu_count(),
@@ -62,3 +62,7 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
+
+
+# Read when the program starts: the code that runs, not what was committed since.
+COMMIT = _commit()
