@@ -155,8 +155,8 @@ class Bench:
         bench = self
 
         class Recording:
-            def evaluate(self, policy: Policy) -> Measurement:
-                measurement = bench.evaluator.evaluate(policy)
+            def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
+                measurement = bench.evaluator.evaluate(policy, images)
                 rows.append(bench._row(policy, measurement))
                 return measurement
 
@@ -222,6 +222,7 @@ class Bench:
             )
             scores[f"{repair}.accuracy"] = found.accuracy
             scores[f"{repair}.cross_entropy"] = -found.cross_entropy
+            scores[f"{repair}.kl"] = -found.kl
         return scores
 
 

@@ -25,6 +25,7 @@ from automl_compress.core import (
 from automl_compress.costs.analytic import AnalyticCosts
 
 CLASSES = 10
+IMAGES = 10_000
 
 
 @dataclass
@@ -184,27 +185,31 @@ class FormulaEvaluator:
         self.space, self.evaluations = space, evaluations
         self.calls: list[Policy] = []
 
-    def evaluate(self, policy: Policy) -> Measurement:
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
         self.calls.append(policy)
+        start, stop, _ = (images or slice(None)).indices(IMAGES)
         sparsity = np.array([choice.sparsity for choice in policy.choices])
         accuracy = max(0.9 - float(self.sensitivity @ sparsity**2), 0.1)
         return measurement_of(
             self.space.costs.cost(policy.widths(self.space.graph)),
             accuracy,
-            evaluations=self.evaluations,
+            evaluations=self.evaluations * (stop - start) / IMAGES,
+            total=stop - start,
         )
 
 
-def measurement_of(cost: Cost, accuracy: float, evaluations: float = 1.0) -> Measurement:
+def measurement_of(
+    cost: Cost, accuracy: float, evaluations: float = 1.0, total: int = IMAGES
+) -> Measurement:
     return Measurement(
         cost=cost,
         score=accuracy,
-        correct=round(accuracy * 10_000),
-        total=10_000,
+        correct=round(accuracy * total),
+        total=total,
         cross_entropy=1.0 - accuracy,
-        kl=None,
+        kl=(1.0 - accuracy) / 2,
         split="search: made up",
-        fidelity="proxy",
+        fidelity="proxy" if total == IMAGES else "subset",
         recipe=Recipe(),
         seed=0,
         evaluations=evaluations,

@@ -1,7 +1,7 @@
 """The one catalogue of everything that proposes policies: by name, built on demand."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from automl_agents.options import options_of, read_options
@@ -24,11 +24,13 @@ class Entry:
     defaults: its configuration where these options leave it open; loads neither torch nor an
         RL library, so that names are listed and options checked in any process.
     create: builds it from its configuration; heavy imports happen here.
+    recipe: how its candidates are scored where the job leaves it open.
     """
 
     summary: str
     defaults: Callable[[Mapping[str, Any]], Any]
     create: Callable[[SearchProblem, Any], Searcher]
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def _uniform(problem: SearchProblem, _config: NoOptions) -> Searcher:
@@ -109,10 +111,24 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     _configuration(name, options)
 
 
+def complete_recipe(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's fields, those of the searcher's method where they were left open.
+
+    An unknown searcher adds nothing; it is refused where it is created.
+    """
+    defaults = SEARCHERS[name].recipe if name in SEARCHERS else {}
+    return {**defaults, **recipe}
+
+
 def describe() -> list[dict[str, Any]]:
     """Return name, summary and options with defaults of every searcher, ready for JSON."""
     return [
-        {"name": name, "summary": entry.summary, "options": options_of(entry.defaults({}))}
+        {
+            "name": name,
+            "summary": entry.summary,
+            "options": options_of(entry.defaults({})),
+            "recipe": dict(entry.recipe),
+        }
         for name, entry in SEARCHERS.items()
     ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from automl_compress.core import Policy, Suggestion, Trial, TrialState
+from automl_compress.core import Policy, Role, Suggestion, Trial, TrialState
 from automl_compress.core.errors import TrialMismatch
 
 
@@ -16,9 +16,15 @@ class TrialLedger:
         self.told = 0
         self.open: set[int] = set()
 
-    def suggest(self, policy: Policy, note: str = "") -> Suggestion:
+    def suggest(
+        self,
+        policy: Policy,
+        note: str = "",
+        role: Role = "candidate",
+        images: int | None = None,
+    ) -> Suggestion:
         """Give the next number to a policy."""
-        suggestion = Suggestion(self.asked, policy, note)
+        suggestion = Suggestion(self.asked, policy, note, role, images)
         self.open.add(self.asked)
         self.asked += 1
         return suggestion

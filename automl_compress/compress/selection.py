@@ -53,13 +53,21 @@ class ChannelSelector:
         """Return the policy with its channels written out."""
         return policy.with_kept([indices.tolist() for indices in self.kept(policy)])
 
+    def ranking(self, criterion: str) -> list[Tensor]:
+        """Return each group's channels from most to least important.
+
+        Raises:
+            UnknownName: no criterion has this name.
+        """
+        if criterion not in self._rankings:
+            scores = channel_scores(self._network, criterion, self._calibration, self._seed)
+            self._rankings[criterion] = rank_channels(scores)
+        return self._rankings[criterion]
+
     def _top(self, criterion: str, group: int, width: int) -> Tensor:
         key = (criterion, group, width)
         if key not in self._chosen:
-            if criterion not in self._rankings:
-                scores = channel_scores(self._network, criterion, self._calibration, self._seed)
-                self._rankings[criterion] = rank_channels(scores)
-            self._chosen[key] = self._rankings[criterion][group][:width].sort().values
+            self._chosen[key] = self.ranking(criterion)[group][:width].sort().values
         return self._chosen[key]
 
 

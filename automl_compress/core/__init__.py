@@ -24,7 +24,7 @@ from automl_compress.core.protocols import (
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace, SpaceOptions
 from automl_compress.core.study import Confirmation, SearchProblem, StudySpec
-from automl_compress.core.trial import Measurement, Suggestion, Trial, TrialState
+from automl_compress.core.trial import Measurement, Role, Suggestion, Trial, TrialState
 
 __all__ = [
     "METRICS",
@@ -47,6 +47,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Recipe",
+    "Role",
     "SearchProblem",
     "Searcher",
     "Snapshot",

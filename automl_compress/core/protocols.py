@@ -22,8 +22,13 @@ class CostModel(Protocol):
 class Evaluator(Protocol):
     """Scores a policy under one recipe, on one set of images."""
 
-    def evaluate(self, policy: Policy) -> Measurement:
-        """Measure a policy. The same policy gives the same accuracy and score."""
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
+        """Measure a policy. The same policy and images give the same accuracy and score.
+
+        Args:
+            policy: of the evaluator's network.
+            images: which of the recipe's images score it, without a step; None for all.
+        """
         ...
 
 
@@ -42,7 +47,8 @@ class Searcher(Protocol):
 
     - `ask` never evaluates; it may be called several times before a `tell`.
     - Suggestions are numbered 0, 1, 2 ... in the order of the asks; every policy lies in the
-      space and within the budget.
+      space, and every candidate within the budget. Only candidates that all of the recipe's
+      images scored can win.
     - `tell` comes in any order, once for each suggestion, also for failed trials; an unknown
       or already told number raises TrialMismatch and changes nothing.
     - A failed trial never makes the next ask raise.
@@ -132,7 +138,7 @@ class Executor(Protocol):
 
     capacity: int
 
-    def submit(self, number: int, policy: Policy) -> None:
+    def submit(self, number: int, policy: Policy, images: slice | None = None) -> None:
         """Start an evaluation; legal while fewer than `capacity` are in flight."""
         ...
 

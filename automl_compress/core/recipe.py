@@ -41,6 +41,14 @@ class Recipe:
             if value is not None and value < 1:
                 raise InvalidInput(f"recipe.{name} is {value!r}; give an integer of at least 1")
 
+    def score(self, accuracy: float, cross_entropy: float | None, kl: float | None) -> float:
+        """Return what the searcher sees of these; higher is better."""
+        if self.signal == "accuracy":
+            return accuracy
+        value = kl if self.signal == "kl" else cross_entropy
+        assert value is not None
+        return -value
+
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object."""
         return asdict(self)

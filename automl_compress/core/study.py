@@ -1,6 +1,6 @@
 """What a search is asked to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -81,9 +81,14 @@ class StudySpec:
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """What a searcher is built from: where it searches, under which limits, with which seed."""
+    """What a searcher is built from: where it searches, under which limits, with which seed.
+
+    importance: returns a score of each channel of each group under the space's criterion,
+        higher is more important; None where the caller has no network.
+    """
 
     space: CompressionSpace
     budget: Budget
     effort: Effort
     seed: int
+    importance: Callable[[], Sequence[Sequence[float]]] | None = None

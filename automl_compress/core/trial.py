@@ -6,10 +6,14 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from automl_compress.core.budget import Cost
+from automl_compress.core.errors import InvalidInput
 from automl_compress.core.policy import Policy
 from automl_compress.core.recipe import Recipe
 
-Fidelity = Literal["proxy", "confirmed"]
+#: subset: on fewer images than the recipe's. proxy: on all of them. confirmed: tuned, test split.
+Fidelity = Literal["subset", "proxy", "confirmed"]
+#: candidate: within the budget, may win. probe: asked to learn from, whatever it costs; cannot win.
+Role = Literal["candidate", "probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +23,13 @@ class Measurement:
     accuracy: top-1 fraction, `correct / total`.
     score: the recipe's signal; higher is better.
     cross_entropy, kl: means over images, in nats; None where they were not measured.
-    split: the images that were used, for instance `search: test.parquet rows 0-999`.
+    split: the recipe's images, for instance `search: test.parquet rows 0-999`; a subset is the
+        first `total` of them.
     evaluations: effort spent, in full proxy evaluations.
     wall_seconds, cpu_seconds: of this evaluation alone; forward_cpu_seconds is the part that
         the network's own forward passes took.
+    hits: whether each image was predicted right, in their order: bits packed into bytes, most
+        significant first, in base64; empty where they were not kept.
     """
 
     cost: Cost
@@ -39,6 +46,7 @@ class Measurement:
     wall_seconds: float
     cpu_seconds: float
     forward_cpu_seconds: float = 0.0
+    hits: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -63,6 +71,7 @@ class Measurement:
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
             "forward_cpu_seconds": self.forward_cpu_seconds,
+            "hits": self.hits,
         }
 
     @classmethod
@@ -78,12 +87,46 @@ class Measurement:
 class Suggestion:
     """A policy that a searcher asks to have evaluated.
 
-    note says in words why, for the trial log; may be empty.
+    note says in words why, for the trial log; may be empty. images: only the first so many of
+    the recipe's images score it, at their share of an evaluation; None for all of them.
     """
 
     number: int  # counts the searcher's asks from 0
     policy: Policy
     note: str = ""
+    role: Role = "candidate"
+    images: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse to measure on no image."""
+        if self.images is not None and self.images < 1:
+            raise InvalidInput(f"trial {self.number} asks for {self.images} images; at least 1")
+
+    def running(self) -> "Trial":
+        """Return the trial that is not told yet."""
+        return self._trial(TrialState.RUNNING, None, None)
+
+    def complete(self, measurement: Measurement) -> "Trial":
+        """Return the trial with this measurement."""
+        return self._trial(TrialState.COMPLETE, measurement, None)
+
+    def failed(self, reason: str) -> "Trial":
+        """Return the trial that could not be measured."""
+        return self._trial(TrialState.FAILED, None, reason)
+
+    def _trial(
+        self, state: "TrialState", measurement: Measurement | None, failure: str | None
+    ) -> "Trial":
+        return Trial(
+            self.number,
+            self.policy,
+            state,
+            measurement,
+            failure,
+            self.note,
+            self.role,
+            self.images,
+        )
 
 
 class TrialState(StrEnum):
@@ -104,3 +147,18 @@ class Trial:
     measurement: Measurement | None = None
     failure: str | None = None
     note: str = ""
+    role: Role = "candidate"
+    images: int | None = None
+
+    @property
+    def suggestion(self) -> Suggestion:
+        """What was asked."""
+        return Suggestion(self.number, self.policy, self.note, self.role, self.images)
+
+    @property
+    def score(self) -> float | None:
+        """The score by which trials compete; None for probes, subsets and what has failed."""
+        measured = self.measurement
+        if measured is None or self.role == "probe" or measured.fidelity == "subset":
+            return None
+        return measured.score

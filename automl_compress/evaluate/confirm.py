@@ -116,10 +116,11 @@ class Confirmer:
 
 def best_trials(trials: Sequence[Trial], count: int) -> list[Trial]:
     """Return the trials of highest score, each policy once; the earliest among equals."""
-    measured = [trial for trial in trials if trial.measurement is not None]
-    measured.sort(key=lambda trial: (-_score(trial), trial.number))
+    measured = [
+        (-trial.score, trial.number, trial) for trial in trials if trial.score is not None
+    ]
     distinct: dict[Policy, Trial] = {}
-    for trial in measured:
+    for _, _, trial in sorted(measured, key=lambda each: each[:2]):
         distinct.setdefault(trial.policy, trial)
     return list(distinct.values())[:count]
 
@@ -136,8 +137,3 @@ def count_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
             tensor.numel() * tensor.element_size() for tensor in module.state_dict().values()
         ),
     )
-
-
-def _score(trial: Trial) -> float:
-    assert trial.measurement is not None
-    return trial.measurement.score

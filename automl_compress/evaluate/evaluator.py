@@ -14,6 +14,7 @@ from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Measurement, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
+from automl_compress.core.hits import pack_hits
 from automl_compress.costs import AnalyticCosts
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidates import Forward, candidates_of
@@ -67,45 +68,51 @@ class PolicyEvaluator:
         self._selector = ChannelSelector(network, self._calibration, recipe.seed)
         self._costs = AnalyticCosts(network.graph)
         self._total = len(scored)
-        self._uncut_logits = self._logits(self._candidates.of_module(network.module))
+        self._parts: dict[tuple[int, int], list[Tensor]] = {}
+        uncut = self._candidates.of_module(network.module)
+        self._uncut_logits = self._logits(uncut, slice(0, self._total))
 
-    def evaluate(self, policy: Policy) -> Measurement:
-        """Measure a policy on the search images.
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
+        """Measure a policy on the search images, or on some of them.
 
         Raises:
             PolicyMismatch: the policy was made for another network.
             ModelInvalid: the cut network's outputs are not finite.
+            InvalidInput: the slice has no image.
         """
         wall, cpu = time.perf_counter(), time.process_time()
+        part = self._part(images)
         forward = self._forward_of(self._selector.kept(policy))
         before_forward = time.process_time()
-        logits = self._logits(forward)
+        logits = self._logits(forward, part)
         forward_cpu = time.process_time() - before_forward
         if not bool(torch.isfinite(logits).all()):
             raise ModelInvalid(
                 "the cut network gives NaN or infinity on the search images; keep more channels"
             )
-        score = self._score(logits)
+        score = self._score(logits, part)
+        accuracy = score.correct / score.total
         return Measurement(
             cost=self._costs.cost(policy.widths(self.network.graph)),
-            score=self._signal(score),
+            score=self.recipe.score(accuracy, score.cross_entropy, score.kl),
             correct=score.correct,
             total=score.total,
             cross_entropy=score.cross_entropy,
             kl=score.kl,
             split=self.split,
-            fidelity="proxy",
+            fidelity="proxy" if score.total == self._total else "subset",
             recipe=self.recipe,
             seed=self.recipe.seed,
-            evaluations=self._evaluations(),
+            evaluations=self._evaluations(score.total),
             wall_seconds=time.perf_counter() - wall,
             cpu_seconds=time.process_time() - cpu,
             forward_cpu_seconds=forward_cpu,
+            hits=pack_hits((logits.argmax(1) == self._labels[part]).numpy()),
         )
 
     def score_uncut(self) -> Score:
         """Score the uncut network on the same images."""
-        return self._score(self._uncut_logits)
+        return self._score(self._uncut_logits, slice(0, self._total))
 
     def explicit(self, policy: Policy) -> Policy:
         """Return the policy with its channels written out."""
@@ -126,15 +133,35 @@ class PolicyEvaluator:
         recalibrate(module, self._calibration)
         return self._candidates.of_module(module)
 
-    def _logits(self, forward: Forward) -> Tensor:
-        with torch.inference_mode():
-            return forward.logits(self._images)
+    def _part(self, images: slice | None) -> slice:
+        start, stop, _ = (images or slice(None)).indices(self._total)
+        if start >= stop:
+            raise InvalidInput(
+                f"no image from {start} to {stop}; the recipe's images are numbered from 0 to "
+                f"{self._total - 1}"
+            )
+        return slice(start, stop)
 
-    def _score(self, logits: Tensor) -> Score:
-        labels = self._labels
+    def _batches(self, part: slice) -> list[Tensor]:
+        """Return the images of a part; the same list each time, as the prefix cache asks."""
+        key = (part.start, part.stop)
+        if key not in self._parts:
+            size, batches = self.recipe.batch_size, []
+            for start in range(part.start // size * size, part.stop, size):
+                batch = self._images[start // size]
+                batches.append(batch[max(part.start - start, 0) : part.stop - start])
+            self._parts[key] = batches
+        return self._parts[key]
+
+    def _logits(self, forward: Forward, part: slice) -> Tensor:
+        with torch.inference_mode():
+            return forward.logits(self._batches(part))
+
+    def _score(self, logits: Tensor, part: slice) -> Score:
+        labels = self._labels[part]
         with torch.inference_mode():
             predictions = F.log_softmax(logits.double(), dim=1)
-            uncut = F.log_softmax(self._uncut_logits.double(), dim=1)
+            uncut = F.log_softmax(self._uncut_logits[part].double(), dim=1)
             return Score(
                 correct=int((logits.argmax(1) == labels).sum()),
                 total=len(labels),
@@ -142,19 +169,11 @@ class PolicyEvaluator:
                 kl=float(F.kl_div(predictions, uncut, reduction="batchmean", log_target=True)),
             )
 
-    def _signal(self, score: Score) -> float:
-        if self.recipe.signal == "accuracy":
-            return score.correct / score.total
-        value = score.kl if self.recipe.signal == "kl" else score.cross_entropy
-        assert value is not None
-        return -value
-
-    def _evaluations(self) -> float:
+    def _evaluations(self, images: int) -> float:
         """Count images forwarded for one candidate, in full proxy evaluations."""
-        if self.recipe.repair != "recalibration":
-            return 1.0
-        calibrated = sum(len(labels) for _, labels in self._calibration)
-        return 1.0 + calibrated / self._total
+        if self.recipe.repair == "recalibration":
+            images += sum(len(labels) for _, labels in self._calibration)
+        return images / self._total
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class EvaluationPool:
         self._trial_seconds = trial_seconds
         self._children = [self._spawn() for _ in range(processes)]
 
-    def submit(self, number: int, policy: Policy) -> None:
+    def submit(self, number: int, policy: Policy, images: slice | None = None) -> None:
         """Send a policy to an idle child.
 
         Raises:
@@ -74,10 +74,10 @@ class EvaluationPool:
         for child in self._children:
             if child.number is None:
                 try:
-                    child.pipe.send((number, policy))
+                    child.pipe.send((number, policy, images))
                 except OSError:  # it died idle; the new one cannot have died yet
                     child = self._replace(child)
-                    child.pipe.send((number, policy))
+                    child.pipe.send((number, policy, images))
                 child.number, child.began = number, time.monotonic()
                 return
         raise WrongState(f"{self.capacity} evaluations are in flight; wait for one to finish")
@@ -192,16 +192,18 @@ def _serve(pipe: Connection, reader: Connection, parent: int) -> None:
     with suppress(EOFError, OSError):  # the parent is gone
         pipe.send(None)
         while os.getppid() == parent:
-            number, policy = pipe.recv()
+            number, policy, images = pipe.recv()
             if evaluator is None:
                 pipe.send(Outcome(number, failure=failure))
             else:
-                pipe.send(_outcome(evaluator, number, policy))
+                pipe.send(_outcome(evaluator, number, policy, images))
 
 
-def _outcome(evaluator: PolicyEvaluator, number: int, policy: Policy) -> Outcome:
+def _outcome(
+    evaluator: PolicyEvaluator, number: int, policy: Policy, images: slice | None
+) -> Outcome:
     try:
-        return Outcome(number, measurement=evaluator.evaluate(policy))
+        return Outcome(number, measurement=evaluator.evaluate(policy, images))
     except AutomlCompressError as error:
         return Outcome(number, failure=str(error))
     except Exception as error:  # one bad trial must not end the process

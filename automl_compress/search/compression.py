@@ -24,6 +24,7 @@ from automl_compress.data.loading import load_data
 from automl_compress.evaluate.confirm import Confirmer, best_trials
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.evaluate.pool import EvaluationPool
+from automl_compress.evaluate.problem import search_problem
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
@@ -76,8 +77,7 @@ def compress_network(
     network = trace(module, images.input_shape)
     check_fits(images, network.graph.input_shape)
     space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
-    problem = SearchProblem(space, study.budget, study.effort, study.seed)
-    searcher = _create_searcher(study, problem)
+    searcher = _create_searcher(study, search_problem(network, images, space, study))
     store = MemoryTrialStore()
     executor = _executor(network, images, study, processes)
     try:

@@ -35,9 +35,7 @@ class MemoryTrialStore:
         """
         known = self._trials.get(suggestion.number)
         if known is None:
-            self._trials[suggestion.number] = Trial(
-                suggestion.number, suggestion.policy, TrialState.RUNNING, note=suggestion.note
-            )
+            self._trials[suggestion.number] = suggestion.running()
             self._events.append(Asked(suggestion))
         elif known.policy != suggestion.policy:
             raise TrialMismatch(
@@ -97,9 +95,9 @@ class InProcessExecutor:
         """Take the evaluator; capacity is how many policies may wait."""
         self.capacity = capacity
         self._evaluator = evaluator
-        self._waiting: deque[tuple[int, Policy]] = deque()
+        self._waiting: deque[tuple[int, Policy, slice | None]] = deque()
 
-    def submit(self, number: int, policy: Policy) -> None:
+    def submit(self, number: int, policy: Policy, images: slice | None = None) -> None:
         """Put a policy into the queue.
 
         Raises:
@@ -110,15 +108,15 @@ class InProcessExecutor:
                 f"{len(self._waiting)} evaluations are in flight and the capacity is "
                 f"{self.capacity}; take an outcome by next_finished first"
             )
-        self._waiting.append((number, policy))
+        self._waiting.append((number, policy, images))
 
     def next_finished(self, timeout_seconds: float | None = None) -> Outcome | None:
         """Evaluate the next policy; None when none is waiting."""
         if not self._waiting:
             return None
-        number, policy = self._waiting.popleft()
+        number, policy, images = self._waiting.popleft()
         try:
-            return Outcome(number, measurement=self._evaluator.evaluate(policy))
+            return Outcome(number, measurement=self._evaluator.evaluate(policy, images))
         except Exception as error:  # whatever an evaluator raises is this trial's failure
             return Outcome(number, failure=f"{type(error).__name__}: {error}")
 

@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from automl_compress.core import (
     Budget,
     CompressionSpace,
@@ -10,8 +12,8 @@ from automl_compress.core import (
     Outcome,
     Suggestion,
     Trial,
-    TrialState,
 )
+from automl_compress.core.hits import pack_hits, unpack_hits
 
 
 def answered_by(suggestion: Suggestion, number: int, measurement: Measurement) -> Trial:
@@ -20,17 +22,54 @@ def answered_by(suggestion: Suggestion, number: int, measurement: Measurement) -
     It counts as an evaluation, whoever computed it first, but took no time.
     """
     note = f"{suggestion.note}; measured in trial {number}".removeprefix("; ")
-    answer = replace(measurement, wall_seconds=0.0, cpu_seconds=0.0)
-    return Trial(suggestion.number, suggestion.policy, TrialState.COMPLETE, answer, note=note)
+    answer = replace(measurement, wall_seconds=0.0, cpu_seconds=0.0, forward_cpu_seconds=0.0)
+    return replace(suggestion, note=note).complete(answer)
+
+
+def answers(measurement: Measurement, suggestion: Suggestion) -> bool:
+    """Say whether a measurement of the suggested policy used the images that are asked for."""
+    if suggestion.images is None:
+        return measurement.fidelity == "proxy"
+    return measurement.total >= suggestion.images or measurement.fidelity == "proxy"
+
+
+def joined(earlier: Measurement, rest: Measurement, is_whole: bool) -> Measurement:
+    """Put together what two disjoint parts of the images gave, the earlier ones first.
+
+    Effort and time are those of the rest: the earlier part counted in its own trial.
+    """
+    correct, total = earlier.correct + rest.correct, earlier.total + rest.total
+
+    def mean(first: float | None, second: float | None) -> float | None:
+        if first is None or second is None:
+            return None
+        return (first * earlier.total + second * rest.total) / total
+
+    cross_entropy = mean(earlier.cross_entropy, rest.cross_entropy)
+    kl = mean(earlier.kl, rest.kl)
+    hits = ""
+    if earlier.hits and rest.hits:
+        parts = (unpack_hits(each.hits, each.total) for each in (earlier, rest))
+        hits = pack_hits(np.concatenate(list(parts)))
+    return replace(
+        rest,
+        score=rest.recipe.score(correct / total, cross_entropy, kl),
+        correct=correct,
+        total=total,
+        cross_entropy=cross_entropy,
+        kl=kl,
+        hits=hits,
+        fidelity="proxy" if is_whole else "subset",
+    )
 
 
 def finished(
     suggestion: Suggestion, outcome: Outcome, space: CompressionSpace, budget: Budget
 ) -> Trial:
-    """Make the trial of an outcome; one whose measured cost is over the budget has failed."""
-    number, policy, note = suggestion.number, suggestion.policy, suggestion.note
+    """Make the trial of an outcome; a candidate whose measured cost is over the budget failed."""
     measurement, failure = outcome.measurement, outcome.failure
-    if measurement is not None and not budget.allows(measurement.cost, space.full):
+    is_candidate = suggestion.role == "candidate"
+    if measurement and is_candidate and not budget.allows(measurement.cost, space.full):
         failure = (
             f"the cut network costs {measurement.cost.of(budget.metric):,} {budget.metric}, "
             f"the budget allows {budget.limit(space.full):,}; its analytic cost was within: "
@@ -39,6 +78,5 @@ def finished(
     elif measurement is not None and not math.isfinite(measurement.score):
         failure = f"the score is {measurement.score}; the network's outputs are not finite"
     if failure is None and measurement is not None:
-        return Trial(number, policy, TrialState.COMPLETE, measurement, note=note)
-    reason = failure or "the executor gave neither a measurement nor a reason"
-    return Trial(number, policy, TrialState.FAILED, failure=reason, note=note)
+        return suggestion.complete(measurement)
+    return suggestion.failed(failure or "the executor gave neither a measurement nor a reason")

@@ -11,16 +11,16 @@ def non_dominated(trials: Iterable[Trial], metric: Metric) -> list[Trial]:
     Of trials that are equal in both, the one with the lowest number stays.
 
     Args:
-        trials: in any order; those without a measurement are left out.
+        trials: in any order; those that cannot win are left out.
         metric: the cost that counts, lower is better; the score counts as higher is better.
 
     Returns:
         By ascending cost, and so by ascending score.
     """
     measured = [
-        (each.measurement.cost.of(metric), -each.measurement.score, each.number, each)
+        (each.measurement.cost.of(metric), -each.score, each.number, each)
         for each in trials
-        if each.measurement is not None
+        if each.measurement is not None and each.score is not None
     ]
     front: list[Trial] = []
     best = float("inf")

@@ -27,7 +27,7 @@ def restore_searcher(searcher: Searcher, store: TrialStore) -> list[Suggestion]:
         else:
             searcher.tell(event.trial)
     return [
-        Suggestion(trial.number, trial.policy, trial.note)
+        trial.suggestion
         for trial in store.trials()
         if trial.state is TrialState.RUNNING
     ]
@@ -35,9 +35,13 @@ def restore_searcher(searcher: Searcher, store: TrialStore) -> list[Suggestion]:
 
 def _repeat(searcher: Searcher, stored: Suggestion) -> None:
     repeated = searcher.ask()
-    if (repeated.number, repeated.policy) != (stored.number, stored.policy):
+    if _essence(repeated) != _essence(stored):
         raise WrongState(
             f"restored, the searcher asks trial {repeated.number} with another policy than the "
             f"stored trial {stored.number}; a study goes on only under the searcher version, "
             "options, seed, space and budget that it began with; start a new study instead"
         )
+
+
+def _essence(suggestion: Suggestion) -> tuple[object, ...]:
+    return suggestion.number, suggestion.policy, suggestion.role, suggestion.images

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from automl_compress.core import (
     Budget,
@@ -17,7 +18,7 @@ from automl_compress.core import (
     TrialStore,
 )
 from automl_compress.core.errors import InvalidInput, WrongState
-from automl_compress.search.outcome import answered_by, finished
+from automl_compress.search.outcome import answered_by, answers, finished, joined
 from automl_compress.search.progress import StopReason, StudyEvent, StudySummary
 from automl_compress.search.restore import restore_searcher
 from automl_compress.search.tally import Tally
@@ -94,7 +95,8 @@ class Study:
         self._started = clock()
         self._elapsed_before = elapsed_before_seconds
         self._again = restore_searcher(searcher, store)
-        self._in_flight: dict[int, Suggestion] = {}
+        # With each suggestion what an earlier trial measured on the first images, if one did.
+        self._in_flight: dict[int, tuple[Suggestion, Measurement | None]] = {}
         self._tally = Tally(objective, store.trials())
         self._evaluations_before = self._tally.evaluations
         self._untaken = 0  # tells since the latest snapshot, of this run
@@ -155,12 +157,18 @@ class Study:
             else:
                 return
             earlier = self._tally.measured(suggestion.policy)
-            if earlier is None:
-                self._in_flight[suggestion.number] = suggestion
-                self._executor.submit(suggestion.number, suggestion.policy)
-            else:
+            if earlier is not None and answers(earlier[1], suggestion):
                 self._record(answered_by(suggestion, *earlier))
                 return  # each trial may end the study
+            self._submit(suggestion, None if earlier is None else earlier[1])
+
+    def _submit(self, suggestion: Suggestion, earlier: Measurement | None) -> None:
+        """Start an evaluation; images that an earlier one used are not forwarded again."""
+        first = 0 if earlier is None else earlier.total
+        self._in_flight[suggestion.number] = suggestion, earlier
+        self._executor.submit(
+            suggestion.number, suggestion.policy, slice(first, suggestion.images)
+        )
 
     def _check(self, suggestion: Suggestion) -> None:
         """Refuse what breaks the searcher's law, before anything is spent on it."""
@@ -175,7 +183,7 @@ class Study:
                     f"{allowed[0]} to {allowed[-1]} in its steps; mend the searcher"
                 )
         cost = self._space.costs.cost(widths)
-        if not self._budget.allows(cost, self._space.full):
+        if suggestion.role == "candidate" and not self._budget.allows(cost, self._space.full):
             raise InvalidInput(
                 f"the searcher asked for {cost.of(self._budget.metric):,} {self._budget.metric} "
                 f"in trial {suggestion.number}; the budget allows "
@@ -184,12 +192,15 @@ class Study:
             )
 
     def _finish(self, outcome: Outcome) -> None:
-        suggestion = self._in_flight.pop(outcome.number, None)
+        suggestion, earlier = self._in_flight.pop(outcome.number, (None, None))
         if suggestion is None:
             raise WrongState(
                 f"the executor returned trial {outcome.number}, which is not in flight; "
                 "give each study an executor of its own, with nothing in it"
             )
+        if earlier is not None and outcome.measurement is not None:
+            whole = suggestion.images is None
+            outcome = replace(outcome, measurement=joined(earlier, outcome.measurement, whole))
         self._record(finished(suggestion, outcome, self._space, self._budget))
 
     def _record(self, trial: Trial) -> None:

@@ -34,8 +34,11 @@ class Tally:
         elif trial.measurement is not None:
             self.complete += 1
             self.evaluations += trial.measurement.evaluations
-            self._measurements.setdefault(trial.policy, (trial.number, trial.measurement))
-            self._compare(trial, self._objective(trial.measurement))
+            known = self._measurements.get(trial.policy)
+            if known is None or known[1].total < trial.measurement.total:
+                self._measurements[trial.policy] = trial.number, trial.measurement
+            if trial.score is not None:
+                self._compare(trial, self._objective(trial.measurement))
 
     def _compare(self, trial: Trial, value: float) -> None:
         # Among equals the lowest number: the same trial wins in whichever order they were told.
@@ -53,5 +56,5 @@ class Tally:
         return self.evaluations / told if told else 1.0
 
     def measured(self, policy: Policy) -> tuple[int, Measurement] | None:
-        """Return number and measurement of the first trial of this policy, if there is one."""
+        """Return number and measurement of the trial that used most images on this policy."""
         return self._measurements.get(policy)

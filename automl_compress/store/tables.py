@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from automl_compress.core import TrialState
+from automl_compress.core import Role, TrialState
 
 Json = dict[str, Any]
 
@@ -207,6 +207,8 @@ class JobRow(Table):
 class TrialRow(Table):
     """A suggestion and its outcome.
 
+    role, images: as in core's `Suggestion`. score: by which trials compete; empty for probes and
+        subsets, whose own score stands in the measurement.
     asked_position, told_position: places in the searcher's history of asks and tells.
     """
 
@@ -218,6 +220,8 @@ class TrialRow(Table):
     state: Mapped[TrialState]
     policy: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     note: Mapped[str] = mapped_column(Text, default="")
+    role: Mapped[Role] = mapped_column(String(16), default="candidate")
+    images: Mapped[int | None]
     measurement: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
     score: Mapped[float | None]
     failure: Mapped[str | None] = mapped_column(Text)

@@ -62,6 +62,8 @@ class SqlTrialStore:
             state=TrialState.RUNNING,
             policy=suggestion.policy.to_json(),
             note=suggestion.note,
+            role=suggestion.role,
+            images=suggestion.images,
             asked_position=_next_position(session, self.job_id),
         )
         session.add(row)
@@ -83,7 +85,7 @@ class SqlTrialStore:
             row.note = trial.note
             if trial.measurement is not None:
                 row.measurement = trial.measurement.to_json()
-                row.score = trial.measurement.score
+                row.score = trial.score
             row.told_position = position = _next_position(session, self.job_id)
             if snapshot is not None:
                 content = snapshots.to_bytes(snapshot)
@@ -136,6 +138,8 @@ def to_trial(row: TrialRow) -> Trial:
         measurement=None if measured is None else Measurement.from_json(measured),
         failure=row.failure,
         note=row.note,
+        role=row.role,
+        images=row.images,
     )
 
 
@@ -181,7 +185,7 @@ def best(session: Session, job_id: str, count: int = 1) -> Sequence[TrialRow]:
 
 def _history_of(row: TrialRow) -> list[tuple[int, Asked | Told]]:
     trial = to_trial(row)
-    asked = Asked(Suggestion(trial.number, trial.policy, trial.note))
+    asked = Asked(trial.suggestion)
     happened: list[tuple[int, Asked | Told]] = [(row.asked_position, asked)]
     if row.told_position is not None:
         happened.append((row.told_position, Told(trial)))
@@ -200,8 +204,8 @@ def _count(job: JobRow, trial: Trial) -> None:
         job.evaluations += FAILED_EVALUATIONS
         return
     job.evaluations += trial.measurement.evaluations
-    if job.best_score is None or trial.measurement.score > job.best_score:
-        job.best_score, job.best_number = trial.measurement.score, trial.number
+    if trial.score is not None and (job.best_score is None or trial.score > job.best_score):
+        job.best_score, job.best_number = trial.score, trial.number
 
 
 def _summary(job: JobRow, row: TrialRow, trial: Trial) -> Json:
@@ -209,6 +213,7 @@ def _summary(job: JobRow, row: TrialRow, trial: Trial) -> Json:
         "number": row.number,
         "trial_id": row.id,
         "note": row.note,
+        "role": row.role,
         "trials_done": job.trials_done,
         "evaluations": job.evaluations,
         "elapsed_seconds": job.elapsed_seconds,
@@ -221,6 +226,7 @@ def _summary(job: JobRow, row: TrialRow, trial: Trial) -> Json:
     measured = trial.measurement
     return data | {
         "score": measured.score,
+        "images": measured.total,
         "accuracy": measured.accuracy,
         "cost": measured.cost.to_json(),
         "wall_seconds": measured.wall_seconds,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from automl_compress.core.errors import InvalidInput
 
-SCHEDULES = ("one-cycle", "cosine")
+SCHEDULES = ("one-cycle", "cosine", "linear")
 DIRECTIONS = ("forward", "reverse")
 
 
@@ -17,7 +17,7 @@ class TrainingConfig:
         epochs: passes over the training images, 1 or more.
         batch_size: 2 or more, as batch normalisation needs two images.
         learning_rate: the highest of the schedule.
-        schedule: `one-cycle` (up, then down to almost zero) or `cosine` (down to zero).
+        schedule: `one-cycle` (up, then down to almost zero), `cosine` or `linear` (down to zero).
         momentum: 0 (none) to below 1.
         nesterov: look ahead along the momentum; needs momentum.
         weight_decay: factor of the L2 penalty, on all parameters.

@@ -13,6 +13,7 @@ class EpochReport:
         train_accuracy: fraction, on the augmented images, while the weights changed.
         holdout_accuracy: fraction, after the epoch; None without held-out images.
         seconds: wall clock.
+        cpu_seconds: of this process, all threads.
     """
 
     epoch: int
@@ -20,6 +21,7 @@ class EpochReport:
     train_accuracy: float
     holdout_accuracy: float | None
     seconds: float
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ class TrainingRun:
         Raises:
             InvalidInput: the loss is no longer finite.
         """
-        config, started, epoch = self.config, time.perf_counter(), len(self.reports) + 1
+        config, epoch = self.config, len(self.reports) + 1
+        started = time.perf_counter(), time.process_time()
         batches = self.trained_on.training_batch_count(config.batch_size)
         loss_sum, correct, seen = 0.0, 0, 0
         self.module.train()
@@ -119,13 +120,15 @@ class TrainingRun:
                 f"(now {self.config.learning_rate:g}), or check that the images are normalised"
             )
 
-    def _close_epoch(self, epoch: int, loss: float, accuracy: float, started: float) -> None:
+    def _close_epoch(
+        self, epoch: int, loss: float, accuracy: float, started: tuple[float, float]
+    ) -> None:
         held = None
         if self.holdout is not None:
             right, total = evaluate_accuracy(self.module, self.holdout)
             held = right / total
-        seconds = time.perf_counter() - started
-        self.reports.append(EpochReport(epoch, loss, accuracy, held, seconds))
+        wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
+        self.reports.append(EpochReport(epoch, loss, accuracy, held, wall, cpu))
         if self.config.early_stop_patience is not None and self._kept_epoch() == epoch:
             weights = self.module.state_dict()
             self.best_weights = {key: value.clone() for key, value in weights.items()}

@@ -12,15 +12,17 @@ def learning_rate_at(schedule: str, highest: float, step: int, steps: int) -> fl
     """Give the learning rate of one step.
 
     Args:
-        schedule: `one-cycle` or `cosine`.
+        schedule: `one-cycle`, `cosine` or `linear`.
         highest: the largest rate of the schedule.
         step: 0 to `steps` - 1.
         steps: of the whole training.
 
     Source: Smith and Topin 2018, "Super-Convergence", section 3, with cosines in place of straight
     lines and without the cycle of momentum; Loshchilov and Hutter 2017, "SGDR", equation 5,
-    without restarts.
+    without restarts; linear decay as in the public code of MetaPruning (Liu et al. 2019).
     """
+    if schedule == "linear":
+        return highest * (1 - step / steps)
     if schedule == "cosine":
         return _between(highest, 0.0, step / steps)
     first = highest / _FIRST_DIVISOR

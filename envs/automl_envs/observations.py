@@ -1,6 +1,6 @@
 """What the actor sees before it decides a group: AMC's vector as published, and corrected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -115,9 +115,65 @@ class CorrectedObservation:
         return np.clip(np.array(row, dtype=np.float32), 0.0, self.highest)
 
 
-OBSERVATIONS: Mapping[str, type[PublishedObservation] | type[CorrectedObservation]] = {
+GROUP_STATE = ("removed", "undecided", "current")
+
+
+class GroupsObservation:
+    """The state of all G groups: three rows of G numbers, one behind the other.
+
+    - `removed`: the fraction of the group's channels that the walk has cut so far.
+    - `undecided`: 1 for groups still to come.
+    - `current`: 1 for those that the next action decides: all of them, since an agent that
+      sees nothing else decides the whole network in one action.
+
+    With the network's graph, which does not change, it is all that a graph encoder needs.
+    """
+
+    def __init__(self, walk: LayerWalk) -> None:
+        """Name the features."""
+        names = [group.name for group in walk.space.graph.groups]
+        self.features: tuple[str, ...] = tuple(f"{s}.{name}" for s in GROUP_STATE for name in names)
+        self.highest = np.ones(len(self.features), dtype=np.float32)
+
+    def observe(self, walk: LayerWalk) -> np.ndarray:
+        """Describe every group; when the walk is done, none is current. float32, (3 * G,)."""
+        return self.state(walk, walk.order[walk.steps :])
+
+    def state(self, walk: LayerWalk, current: Sequence[int]) -> np.ndarray:
+        """Describe every group, with these as the current ones. float32, (3 * G,)."""
+        full = walk.space.graph.full_widths
+        undecided = list(walk.order[walk.steps :])
+        state = np.zeros((len(GROUP_STATE), len(full)), dtype=np.float32)
+        state[0] = 1.0 - np.array(walk.widths) / full
+        state[0, undecided] = 0.0
+        state[1, undecided] = 1.0
+        state[2, list(current)] = 1.0
+        return state.reshape(-1)
+
+
+class GraphObservation:
+    """The corrected features, and beside them the state of all G groups, for a graph encoder.
+
+    Of the groups only the one to decide now is current; none when the walk is done.
+    """
+
+    def __init__(self, walk: LayerWalk) -> None:
+        """Lay out both parts."""
+        self._own, self._groups = CorrectedObservation(walk), GroupsObservation(walk)
+        self.features: tuple[str, ...] = (*self._own.features, *self._groups.features)
+        self.highest = np.ones(len(self.features), dtype=np.float32)
+
+    def observe(self, walk: LayerWalk) -> np.ndarray:
+        """Describe the group to decide now, then every group. float32, (13 + 3 * G,)."""
+        current = () if walk.is_done else (walk.group,)
+        return np.concatenate([self._own.observe(walk), self._groups.state(walk, current)])
+
+
+OBSERVATIONS: Mapping[str, Callable[[LayerWalk], Observation]] = {
     "published": PublishedObservation,
     "corrected": CorrectedObservation,
+    "groups": GroupsObservation,
+    "graph": GraphObservation,
 }
 
 

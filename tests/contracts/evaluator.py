@@ -5,8 +5,9 @@ import json
 import pytest
 
 from automl_compress.core import Evaluator, LayerGraph, Measurement, Policy
-from automl_compress.core.errors import PolicyMismatch
+from automl_compress.core.errors import InvalidInput, PolicyMismatch
 from automl_compress.costs import AnalyticCosts
+from automl_compress.search.outcome import joined
 from tests.fakes import plain_graph
 
 
@@ -57,6 +58,34 @@ class EvaluatorContract:
         text = json.dumps(measured.to_json(), allow_nan=False)
 
         assert Measurement.from_json(json.loads(text)) == measured
+
+    def test_parts_of_the_images_add_up_to_all_of_them(
+        self, evaluator: Evaluator, policies: list[Policy]
+    ) -> None:
+        whole = evaluator.evaluate(policies[1])
+        cut = whole.total // 3  # not at a batch's end
+
+        first = evaluator.evaluate(policies[1], slice(0, cut))
+        rest = evaluator.evaluate(policies[1], slice(cut, None))
+        together = joined(first, rest, is_whole=True)
+
+        assert (first.total, rest.total) == (cut, whole.total - cut)
+        assert first.fidelity == rest.fidelity == "subset"
+        assert first.evaluations < whole.evaluations
+        assert deterministic(together) == deterministic(whole) | {
+            "cross_entropy": pytest.approx(whole.cross_entropy),
+            "kl": pytest.approx(whole.kl),
+            "score": pytest.approx(whole.score),
+            "evaluations": rest.evaluations,
+        }
+
+    def test_a_part_without_images_is_refused(
+        self, evaluator: Evaluator, policies: list[Policy]
+    ) -> None:
+        total = evaluator.evaluate(policies[1]).total
+
+        with pytest.raises(InvalidInput, match="no image"):
+            evaluator.evaluate(policies[1], slice(total, None))
 
     def test_policy_of_another_network_is_refused(self, evaluator: Evaluator) -> None:
         other = plain_graph([8, 8, 8])

@@ -1,6 +1,7 @@
 """What every trial store must do. Subclass `TrialStoreContract` and say how to open one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from automl_compress.core import (
     Suggestion,
     Told,
     Trial,
-    TrialState,
     TrialStore,
 )
 from automl_compress.core.errors import TrialMismatch
@@ -32,21 +32,15 @@ def measurement_of(suggestion: Suggestion) -> Measurement:
 
 
 def complete(suggestion: Suggestion) -> Trial:
-    return Trial(
-        suggestion.number,
-        suggestion.policy,
-        TrialState.COMPLETE,
-        measurement_of(suggestion),
-        note=suggestion.note,
-    )
+    return suggestion.complete(measurement_of(suggestion))
 
 
 def failed(suggestion: Suggestion) -> Trial:
-    return Trial(suggestion.number, suggestion.policy, TrialState.FAILED, failure="made up")
+    return suggestion.failed("made up")
 
 
 def running(suggestion: Suggestion) -> Trial:
-    return Trial(suggestion.number, suggestion.policy, TrialState.RUNNING, note=suggestion.note)
+    return suggestion.running()
 
 
 SNAPSHOT = Snapshot(
@@ -75,6 +69,17 @@ class TrialStoreContract:
         store.asked(suggestion_of(0, note="first"))
 
         assert list(store.trials()) == [running(suggestion_of(0, note="first"))]
+
+    def test_a_probe_on_a_subset_comes_back_equal(self, store: TrialStore) -> None:
+        probe = replace(suggestion_of(0), role="probe", images=64)
+        measured = FormulaEvaluator(SPACE).evaluate(probe.policy, slice(0, 64))
+
+        store.asked(probe)
+        assert list(store.trials()) == [probe.running()]
+        store.told(probe.complete(measured))
+
+        assert list(store.trials()) == [probe.complete(measured)]
+        assert list(store.history()[1]) == [Asked(probe), Told(probe.complete(measured))]
 
     def test_a_told_trial_comes_back_equal(self, store: TrialStore) -> None:
         suggestions = [suggestion_of(0, note="why"), suggestion_of(1)]

@@ -102,10 +102,13 @@ class StudyOptions:
         None
     )
     seed: Seed = 0
-    repair: Annotated[str, typer.Option(help="none, reconstruction or recalibration.")] = (
-        "reconstruction"
-    )
-    signal: Annotated[str, typer.Option(help="accuracy, cross_entropy or kl.")] = "accuracy"
+    repair: Annotated[
+        str | None,
+        typer.Option(help="none, reconstruction or recalibration; the searcher's own unless set."),
+    ] = None
+    signal: Annotated[
+        str | None, typer.Option(help="accuracy, cross_entropy or kl; accuracy unless set.")
+    ] = None
     top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
     finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
     parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
@@ -113,11 +116,12 @@ class StudyOptions:
     def body(self) -> dict[str, Any]:
         """Write the study as `POST /v1/jobs` takes it."""
         effort = {"evaluations": self.evaluations, "wall_seconds": self.wall_seconds}
+        recipe = {"repair": self.repair, "signal": self.signal}
         return {
             "searcher": self.searcher,
             "budget": texts.budget(self.max_macs, self.max_parameters, self.max_bytes),
             "effort": {name: value for name, value in effort.items() if value is not None},
-            "recipe": {"repair": self.repair, "signal": self.signal},
+            "recipe": {name: value for name, value in recipe.items() if value is not None},
             "confirmation": {"top_k": self.top_k, "finetune_epochs": self.finetune_epochs},
             "seed": self.seed,
             "parallelism": self.parallelism,

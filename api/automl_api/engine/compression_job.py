@@ -12,12 +12,13 @@ from automl_api.engine.confirmation import Contest, confirm
 from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
-from automl_compress.core import CompressionSpace, SearchProblem, StudySpec
+from automl_compress.core import CompressionSpace, StudySpec
 from automl_compress.core.errors import ModelInvalid, WrongState
 from automl_compress.costs import AnalyticCosts
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.evaluate.pool import EvaluationPool
+from automl_compress.evaluate.problem import search_problem
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import Study, StudyEvent
 from automl_compress.store import JobState
@@ -102,7 +103,7 @@ class CompressionDriver:
     def __init__(self, job: OwnedJob, workload: Workload, pool: EvaluationPool) -> None:
         """Restore searcher and study from the tables."""
         study, space = workload.study, workload.space
-        problem = SearchProblem(space, study.budget, study.effort, study.seed)
+        problem = search_problem(workload.network, workload.data, space, study)
         self._job, self._workload, self._pool = job, workload, pool
         self._closed = threading.Event()
         self._latest: StudyEvent | None = None

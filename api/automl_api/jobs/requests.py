@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Metric, StudySpec
 from automl_compress.core.recipe import Repair, Signal
@@ -72,7 +73,10 @@ class StudyBody(RequestBody):
 
     def specification(self) -> StudySpec:
         """Return the study as the library's noun; raises InvalidInput."""
-        return StudySpec.from_json(self.model_dump(exclude_none=True))
+        content = self.model_dump(exclude_none=True)
+        given = {} if self.recipe is None else self.recipe.model_dump(exclude_unset=True)
+        content["recipe"] = complete_recipe(self.searcher, given)
+        return StudySpec.from_json(content)
 
 
 class NewJobBody(RequestBody):

@@ -62,7 +62,11 @@ class EventBody(ResponseBody):
 
 
 class TrialBody(ResponseBody):
-    """One policy and what was measured of it."""
+    """One policy and what was measured of it.
+
+    score: by which trials compete; null for probes and for what only a subset scored.
+    images: the first so many of the recipe's images score it; null for all of them.
+    """
 
     id: str
     job_id: str
@@ -73,6 +77,8 @@ class TrialBody(ResponseBody):
     score: float | None
     failure: str | None
     note: str
+    role: str
+    images: int | None
     created: Moment
     finished: Moment | None
 
@@ -117,6 +123,8 @@ def trial_body(row: TrialRow) -> TrialBody:
         score=row.score,
         failure=row.failure,
         note=row.note,
+        role=row.role,
+        images=row.images,
         created=row.created_at,
         finished=row.finished_at,
     )

@@ -40,14 +40,14 @@ class ToyExecutor:
         self._evaluator, self._seconds, self._log = evaluator, seconds, log
         self._outcomes: queue.Queue[Outcome] = queue.Queue()
 
-    def submit(self, number: int, policy: Policy) -> None:
-        thread = threading.Thread(target=self._evaluate, args=(number, policy), daemon=True)
+    def submit(self, number: int, policy: Policy, images: slice | None = None) -> None:
+        thread = threading.Thread(target=self._evaluate, args=(number, policy, images), daemon=True)
         thread.start()
 
-    def _evaluate(self, number: int, policy: Policy) -> None:
+    def _evaluate(self, number: int, policy: Policy, images: slice | None) -> None:
         write_line(self._log, f"begin {number}")
         time.sleep(self._seconds)
-        outcome = Outcome(number, self._evaluator.evaluate(policy))
+        outcome = Outcome(number, self._evaluator.evaluate(policy, images))
         write_line(self._log, f"end {number}")
         self._outcomes.put(outcome)
 

@@ -50,7 +50,7 @@ def test_executor_refuses_more_than_its_capacity() -> None:
 
 def test_evaluator_that_raises_gives_a_failure() -> None:
     class Broken:
-        def evaluate(self, policy: Policy) -> None:
+        def evaluate(self, policy: Policy, images: slice | None = None) -> None:
             raise ValueError("no images")
 
     executor = InProcessExecutor(Broken())  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ class OutOfOrderExecutor(InProcessExecutor):
 
 
 class BrokenEvaluator:
-    def evaluate(self, policy: Policy) -> Measurement:
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
         raise RuntimeError("the network is broken")
 
 
@@ -77,8 +77,8 @@ class SkewedEvaluator(FormulaEvaluator):
         super().__init__(problem.space)
         self.change = change
 
-    def evaluate(self, policy: Policy) -> Measurement:
-        return self.change(super().evaluate(policy))
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
+        return self.change(super().evaluate(policy, images))
 
 
 def random_searcher(problem: SearchProblem) -> Searcher:
@@ -199,10 +199,10 @@ def test_failures_after_a_success_cost_effort_but_do_not_end_a_study() -> None:
     good = FormulaEvaluator(problem.space)
 
     class MostlyBroken:
-        def evaluate(self, policy: Policy) -> Measurement:
+        def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
             if good.calls:
                 raise RuntimeError("no memory left")
-            return good.evaluate(policy)
+            return good.evaluate(policy, images)
 
     summary = run(problem, store, executor=InProcessExecutor(MostlyBroken()))
 

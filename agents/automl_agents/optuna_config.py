@@ -1,0 +1,140 @@
+"""The knobs of the four searchers that Optuna drives; loads no Optuna."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from automl_compress.core import Effort, SearchProblem
+from automl_compress.core.errors import InvalidInput
+
+BudgetHandling = Literal["repair", "constraint"]
+
+STARTUP_SHARE = 0.1  # of the effort: drawn at random before a model is asked
+NSGA2_GENERATIONS = 15  # that the effort is divided into
+
+
+@dataclass(frozen=True, slots=True)
+class TpeConfig:
+    """Tree-structured Parzen estimator, multivariate.
+
+    startup_evaluations: how many policies are drawn at random first; None for a tenth of the
+        effort, 10 at least.
+    candidates: draws from the density of good policies, of which the most promising is asked.
+    budget_handling: `repair` scales every proposal to the budget. `constraint` takes proposals
+        as they are: those over the budget are not evaluated, the sampler is told by how much
+        they are over and draws again.
+    draws: in `constraint`, after so many proposals over the budget the last one is repaired.
+    """
+
+    startup_evaluations: int | None = None
+    candidates: int = 24
+    budget_handling: BudgetHandling = "repair"
+    draws: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        _check_counts(self, startup_evaluations=1, candidates=1, draws=1)
+
+    def startup(self, effort: Effort) -> int:
+        """Return how many policies are drawn at random."""
+        return _startup(self.startup_evaluations, effort)
+
+
+@dataclass(frozen=True, slots=True)
+class Nsga2Config:
+    """Genetic algorithm of one objective: elitist, binary tournaments, uniform crossover.
+
+    population: policies in a generation; None for a fifteenth of the effort, 4 at least.
+    mutation_rate: share of the keep ratios of a child that are drawn anew; None for one of them
+        on average.
+    crossover_rate: share of the children that have two parents.
+    budget_handling, draws: see `TpeConfig`; with constraints, policies over the budget fill
+        places of a generation, as NSGA-II's authors have it.
+    """
+
+    population: int | None = None
+    mutation_rate: float | None = None
+    crossover_rate: float = 0.9
+    budget_handling: BudgetHandling = "repair"
+    draws: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        _check_counts(self, population=2, draws=1)
+        _check_shares(self, "mutation_rate", "crossover_rate")
+
+    def size(self, effort: Effort) -> int:
+        """Return how many policies make a generation."""
+        return self.population or max(round(effort.evaluations / NSGA2_GENERATIONS), 4)
+
+
+@dataclass(frozen=True, slots=True)
+class CmaesConfig:
+    """Covariance matrix adaptation, from the uniform policy outwards.
+
+    population: policies in a generation; None for 4 + 3 ln(groups).
+    sigma: first standard deviation, as a share of each keep ratio's range.
+    """
+
+    population: int | None = None
+    sigma: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        _check_counts(self, population=3)
+        if not 0.0 < self.sigma <= 1.0:
+            raise InvalidInput(f"sigma is {self.sigma!r}; give a number above 0 and at most 1")
+
+
+@dataclass(frozen=True, slots=True)
+class GpConfig:
+    """Gaussian process with expected improvement.
+
+    startup_evaluations: see `TpeConfig`.
+    max_groups, max_evaluations: larger searches are refused. The process is fitted anew for
+        every ask, in time that grows with the cube of the evaluations.
+    """
+
+    startup_evaluations: int | None = None
+    max_groups: int = 64
+    max_evaluations: int = 400
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        _check_counts(self, startup_evaluations=1, max_groups=1, max_evaluations=1)
+
+    def startup(self, effort: Effort) -> int:
+        """Return how many policies are drawn at random."""
+        return _startup(self.startup_evaluations, effort)
+
+    def refuses(self, problem: SearchProblem) -> str | None:
+        """Say why a search is too large; None where it is not."""
+        groups = sum(len(allowed) > 1 for allowed in problem.space.allowed)
+        if groups > self.max_groups:
+            return (
+                f"{groups} groups are free and its option max_groups is {self.max_groups}; "
+                "skip or fix groups"
+            )
+        if problem.effort.evaluations > self.max_evaluations:
+            return (
+                f"the effort is {problem.effort.evaluations:g} evaluations and its option "
+                f"max_evaluations is {self.max_evaluations}; spend fewer"
+            )
+        return None
+
+
+def _startup(chosen: int | None, effort: Effort) -> int:
+    return chosen or max(round(STARTUP_SHARE * effort.evaluations), 10)
+
+
+def _check_counts(config: Any, **least: int) -> None:
+    for name, lowest in least.items():
+        value = getattr(config, name)
+        if value is not None and value < lowest:
+            raise InvalidInput(f"{name} is {value!r}; give an integer of at least {lowest}")
+
+
+def _check_shares(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise InvalidInput(f"{name} is {value!r}; give a number from 0 to 1")

@@ -1,0 +1,78 @@
+"""The searchers `tpe`, `nsga2`, `cmaes` and `gp`: which sampler of Optuna, with what settings."""
+
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+
+from automl_agents.cma_sampler import CmaSampler
+from automl_agents.keep_ratios import KeepRatios
+from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.optuna_search import OptunaSearcher
+from automl_compress.core import SearchProblem
+
+
+def create_tpe(problem: SearchProblem, config: TpeConfig) -> OptunaSearcher:
+    """Search by a tree-structured Parzen estimator.
+
+    Multivariate: good allocations are ratios that go together, which one density for each
+    group cannot say.
+
+    Source: Bergstra et al. (NIPS 2011); Falkner et al., BOHB (ICML 2018), for several variables.
+    """
+
+    def create(seed: int) -> BaseSampler:
+        return TPESampler(
+            n_startup_trials=config.startup(problem.effort),
+            n_ei_candidates=config.candidates,
+            multivariate=True,
+            constant_liar=True,
+            seed=seed,
+        )
+
+    return OptunaSearcher(
+        problem, create, budget_handling=config.budget_handling, draws=config.draws
+    )
+
+
+def create_nsga2(problem: SearchProblem, config: Nsga2Config) -> OptunaSearcher:
+    """Search by NSGA-II, with one objective.
+
+    Source: Deb et al., NSGA-II (IEEE Transactions on Evolutionary Computation, 2002).
+    """
+
+    def create(seed: int) -> BaseSampler:
+        return NSGAIISampler(
+            population_size=config.size(problem.effort),
+            mutation_prob=config.mutation_rate,
+            crossover_prob=config.crossover_rate,
+            seed=seed,
+        )
+
+    return OptunaSearcher(
+        problem, create, budget_handling=config.budget_handling, draws=config.draws
+    )
+
+
+def create_cmaes(problem: SearchProblem, config: CmaesConfig) -> OptunaSearcher:
+    """Search by CMA-ES that begins at the uniform policy."""
+    ratios = KeepRatios(problem.space)
+    mean = ratios.of_widths(problem.space.uniform(problem.budget))
+
+    def create(seed: int) -> BaseSampler:
+        return CmaSampler(ratios.distributions, mean, config.sigma, config.population, seed)
+
+    return OptunaSearcher(problem, create)
+
+
+def create_gp(problem: SearchProblem, config: GpConfig) -> OptunaSearcher:
+    """Search by a Gaussian process with a Matern kernel and the logarithm of the improvement.
+
+    Source: Ament et al., Unexpected Improvements to Expected Improvement (NeurIPS 2023).
+    """
+
+    def create(seed: int) -> BaseSampler:
+        return GPSampler(
+            n_startup_trials=config.startup(problem.effort),
+            warn_independent_sampling=False,
+            seed=seed,
+        )
+
+    return OptunaSearcher(problem, create)
