@@ -16,7 +16,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 
 from automl_agents.amc_config import AmcConfig
-from automl_agents.ddpg import ACTION_SPACE, EpisodeDdpg
+from automl_agents.ddpg import EpisodeDdpg, action_space
 from benchmarks.records import save
 
 FEATURES, STEPS, EPISODES = 10, 15, 100
@@ -36,10 +36,16 @@ def ours(config: AmcConfig) -> EpisodeDdpg:
 
 def stock(replay: ReplayBuffer) -> DDPG:
     agent = DDPG(
-        "MlpPolicy", None, batch_size=64, tau=0.01, gamma=1.0, device="cpu",
-        policy_kwargs={"net_arch": [300, 300]}, _init_setup_model=False,
-    )  # type: ignore[arg-type]  # fmt: skip
-    agent.observation_space, agent.action_space, agent.n_envs = OBSERVED, ACTION_SPACE, 1
+        "MlpPolicy",
+        None,  # type: ignore[arg-type]
+        batch_size=64,
+        tau=0.01,
+        gamma=1.0,
+        device="cpu",
+        policy_kwargs={"net_arch": [300, 300]},
+        _init_setup_model=False,
+    )
+    agent.observation_space, agent.action_space, agent.n_envs = OBSERVED, action_space(1), 1
     agent.buffer_size = STEPS * EPISODES
     agent._setup_model()
     assert agent.replay_buffer is not None

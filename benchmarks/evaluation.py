@@ -11,6 +11,8 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,18 +38,21 @@ from automl_compress.core import (
 )
 from automl_compress.costs import AnalyticCosts
 from automl_compress.data.datasets import Split
-from automl_compress.evaluate.candidates import Forward, candidates_of
+from automl_compress.evaluate.candidates import candidates_of
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.architectures import build_network
 from automl_compress.networks.coupling import SOURCE_VALUES
 from automl_compress.networks.trace import Network, trace
-from automl_compress.search import InProcessExecutor, MemoryTrialStore, run_study
+from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from benchmarks import cifar, records
 
 IMAGES, POLICIES, SEED = 2000, 10, 0
 PUBLISHED_BATCH, OUR_BATCH = 50, 32
 CALIBRATION_IMAGES = 512
 SEARCH_IMAGES, SEARCH_EVALUATIONS = 1000, 100
+
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -67,7 +72,7 @@ class Timings:
         )
 
 
-def cpu_seconds(work: Callable[[], Tensor | Forward | nn.Module | None]) -> tuple[float, object]:
+def cpu_seconds(work: Callable[[], Result]) -> tuple[float, Result]:
     """Run `work`; return its CPU seconds and its result."""
     began = time.process_time()
     result = work()
@@ -109,8 +114,8 @@ class PublishedWay:
 
     @torch.no_grad()
     def _fit(self, twin: nn.Module, layer: str, keeps: Tensor, mask: Tensor) -> None:
-        member = twin.get_submodule(layer)
-        original = self.network.module.get_submodule(layer)
+        member: Any = twin.get_submodule(layer)
+        original: Any = self.network.module.get_submodule(layer)
         weight = kernel_major(original.weight)
         outputs, positions, inputs = weight.shape
         rows = self.rows[layer].double()
@@ -140,7 +145,7 @@ class PublishedWay:
         fitted = centred[:, columns] @ solution
         mean = rows.mean(0)[columns] @ solution
         if norm_name is not None:
-            norm = twin.get_submodule(norm_name)
+            norm: Any = twin.get_submodule(norm_name)
             norm.running_mean.copy_(mean * rows_out)
             norm.running_var.copy_(fitted.var(0, correction=0) * rows_out)
         elif member.bias is not None:
@@ -151,14 +156,14 @@ class PublishedWay:
 def _rows(network: Network, calibration: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Store the sampled input rows of every layer, at the positions our statistics use."""
     generator = torch.Generator().manual_seed(SEED)
-    rows: dict[str, list[Tensor]] = {}
+    rows: dict[str, list[Tensor]] = {name: [] for name in solvable_layers(network)}
+
+    def store(kept: list[Tensor], member: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        kept.append(sample_patches(member, inputs[0], generator))
+
     hooks = [
-        network.module.get_submodule(name).register_forward_pre_hook(
-            lambda member, inputs, name=name: rows.setdefault(name, []).append(
-                sample_patches(member, inputs[0], generator)
-            )
-        )
-        for name in solvable_layers(network)
+        network.module.get_submodule(name).register_forward_pre_hook(partial(store, kept))
+        for name, kept in rows.items()
     ]
     with torch.no_grad():
         for images, _ in calibration:
@@ -168,7 +173,7 @@ def _rows(network: Network, calibration: Sequence[tuple[Tensor, Tensor]]) -> dic
     return {name: torch.cat(parts) for name, parts in rows.items()}
 
 
-def predictions(forward: Forward, batches: Sequence[Tensor]) -> Tensor:
+def predictions(forward: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> Tensor:
     """Return the predicted classes of all batches."""
     with torch.inference_mode():
         return torch.cat([forward(images).argmax(1) for images in batches])
@@ -233,7 +238,7 @@ def build_ratio(network: Network, ratio: float) -> tuple[float, float, float]:
 
         def prune(policy=policy) -> None:
             twin = copy.deepcopy(network.module)
-            ratios = {
+            ratios: dict[Any, float] = {
                 twin.get_submodule(choice.group): choice.sparsity for choice in policy.choices
             }
             last = network.graph.layers[-1].name
@@ -261,7 +266,7 @@ def amc_shares(network: Network, search: Split, train: Split) -> dict[str, float
     store = MemoryTrialStore()
     began = time.process_time()
     searcher = create_searcher("amc", SearchProblem(space, budget, effort, SEED), {})
-    run_study(searcher, InProcessExecutor(evaluator), store, space, budget, effort)
+    Study(searcher, InProcessExecutor(evaluator), store, space, budget, effort).run()
     total = time.process_time() - began
     measured = [trial.measurement for trial in store.trials() if trial.measurement is not None]
     forward = sum(each.forward_cpu_seconds for each in measured)

@@ -79,11 +79,13 @@ def _correlations(cells: Cells) -> dict[str, Any]:
         return {"spearman.policies": len(found)}
     tuned = [cell["tuned"]["fresh_accuracy"] for cell in found]
     names = [key for key in found[0] if key not in ("widths", "tuned")]
-    rows = {
-        f"spearman.{name}": round(float(spearmanr([cell[name] for cell in found], tuned)[0]), 3)
-        for name in names
-    }
+    rows = {f"spearman.{name}": _spearman([cell[name] for cell in found], tuned) for name in names}
     return {"spearman.policies": len(found), **rows}
+
+
+def _spearman(scores: list[float], tuned: list[float]) -> float:
+    correlated: Any = spearmanr(scores, tuned)
+    return round(float(correlated.statistic), 3)
 
 
 def _verdicts(summary: dict[str, Any]) -> dict[str, Any]:
@@ -91,11 +93,12 @@ def _verdicts(summary: dict[str, Any]) -> dict[str, Any]:
     verdicts: dict[str, Any] = {}
     for percent in (50, 30):
         amc, random = (summary.get(f"{name}.{percent}.fresh") for name in ("amc", "random"))
-        spreads = [summary.get(f"{name}.{percent}.fresh_sd") for name in ("amc", "random")]
-        if amc is None or random is None or None in spreads:
+        found = (summary.get(f"{name}.{percent}.fresh_sd") for name in ("amc", "random"))
+        spreads = [spread for spread in found if spread is not None]
+        if amc is None or random is None or len(spreads) < 2:
             continue
         seeds = min(summary[f"{name}.{percent}.seeds"] for name in ("amc", "random"))
-        error = ((spreads[0] ** 2 + spreads[1] ** 2) / seeds) ** 0.5
+        error = (sum(spread**2 for spread in spreads) / seeds) ** 0.5
         difference = amc - random
         if abs(difference) < 2 * error:
             verdict = "no difference beyond noise"

@@ -169,7 +169,22 @@ def problem_of(
     **options: object,
 ) -> SearchProblem:
     space = space_of(graph or residual_graph(), **options)
-    return SearchProblem(space, Budget(metric, ratio), Effort(evaluations), seed)
+    return SearchProblem(
+        space,
+        Budget(metric, ratio),
+        Effort(evaluations),
+        seed,
+        lambda: importance_of(space.graph),
+        images=IMAGES,
+    )
+
+
+def importance_of(graph: LayerGraph) -> list[list[float]]:
+    """Made-up scores of every channel; those of group g are about g + 1."""
+    return [
+        np.random.default_rng(index).lognormal(np.log(index + 1.0), 0.5, group.channels).tolist()
+        for index, group in enumerate(graph.groups)
+    ]
 
 
 class FormulaEvaluator:

@@ -1,5 +1,6 @@
 """The knobs of AMC, in its published and its corrected form."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,10 +10,15 @@ from automl_envs.walk import Limit
 
 Mode = Literal["corrected", "faithful"]
 
+MOST_EPISODES = 1000  # in the replay, where the configuration leaves it open
+
 POSITIVE = (
     "noise_sigma", "noise_decay", "final_sigma", "tau", "batch_size", "replay_episodes",
     "actor_learning_rate", "critic_learning_rate",
 )  # fmt: skip
+# Far above what helps a search of this size, and below what exhausts the worker that runs it.
+MOST = {"batch_size": 4096, "replay_episodes": 10_000}
+MOST_HIDDEN_LAYERS, WIDEST_HIDDEN_LAYER = 4, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,13 @@ class AmcConfig:
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
-        _check_word("mode", self.mode, get_args(Mode))
-        _check_word("limit", self.limit, get_args(Limit))
+        check_word("mode", self.mode, get_args(Mode))
+        check_word("limit", self.limit, get_args(Limit))
         for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"{name} is {value!r}; give a number above 0")
+        check_most(self, MOST)
         for name in ("discount", "tau", "baseline_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; give a number from 0 to 1")
@@ -67,8 +74,13 @@ class AmcConfig:
             raise InvalidInput(
                 f"warmup_evaluations is {self.warmup_evaluations!r}; give an integer of at least 0"
             )
-        if not self.hidden or min(self.hidden) < 1:
-            raise InvalidInput(f"hidden is {self.hidden!r}; give one width at least, each above 0")
+        if not 1 <= len(self.hidden) <= MOST_HIDDEN_LAYERS or not all(
+            1 <= width <= WIDEST_HIDDEN_LAYER for width in self.hidden
+        ):
+            raise InvalidInput(
+                f"hidden is {self.hidden!r}; give one to {MOST_HIDDEN_LAYERS} widths, each from 1 "
+                f"to {WIDEST_HIDDEN_LAYER:,}"
+            )
 
     @classmethod
     def faithful(cls) -> "AmcConfig":
@@ -92,6 +104,10 @@ class AmcConfig:
             hidden=(300, 300),
         )
 
+    def episodes_kept(self, effort: Effort) -> int:
+        """Return how many episodes the replay holds."""
+        return self.replay_episodes or min(max(round(effort.evaluations), 1), MOST_EPISODES)
+
     def warmup(self, effort: Effort) -> int:
         """Return how many asks are random."""
         if self.warmup_evaluations is not None:
@@ -111,6 +127,15 @@ class AmcConfig:
         return self.noise_sigma * decay ** max(after, 0)
 
 
-def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+def check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+    """Refuse a word that an option does not know; raises InvalidInput."""
     if word not in known:
         raise InvalidInput(f"{name} is {word!r}; choose one of: {', '.join(known)}")
+
+
+def check_most(config: object, most: Mapping[str, int]) -> None:
+    """Refuse options above these limits; raises InvalidInput."""
+    for name, limit in most.items():
+        value = getattr(config, name)
+        if value is not None and value > limit:
+            raise InvalidInput(f"{name} is {value:,}; give {limit:,} at most")

@@ -1,83 +1,12 @@
 """The one catalogue of everything that proposes policies: by name, built on demand."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from automl_agents.entries import SEARCHERS, Entry
 from automl_agents.options import options_of, read_options
 from automl_compress.core import Searcher, SearchProblem
-from automl_compress.core.errors import UnknownName
-
-if TYPE_CHECKING:
-    from automl_agents.amc_config import AmcConfig
-
-
-@dataclass(frozen=True, slots=True)
-class NoOptions:
-    """The configuration of a searcher that has no knobs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A searcher of the catalogue.
-
-    defaults: its configuration where these options leave it open; loads neither torch nor an
-        RL library, so that names are listed and options checked in any process.
-    create: builds it from its configuration; heavy imports happen here.
-    recipe: how its candidates are scored where the job leaves it open.
-    """
-
-    summary: str
-    defaults: Callable[[Mapping[str, Any]], Any]
-    create: Callable[[SearchProblem, Any], Searcher]
-    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def _uniform(problem: SearchProblem, _config: NoOptions) -> Searcher:
-    from automl_agents.uniform import UniformSearcher
-
-    return UniformSearcher(problem)
-
-
-def _random(problem: SearchProblem, _config: NoOptions) -> Searcher:
-    from automl_agents.random_search import RandomSearcher
-
-    return RandomSearcher(problem)
-
-
-def _amc(problem: SearchProblem, config: "AmcConfig") -> Searcher:
-    from automl_agents.amc import AmcSearcher
-
-    return AmcSearcher(problem, config)
-
-
-def _no_options(_options: Mapping[str, Any]) -> NoOptions:
-    return NoOptions()
-
-
-def _amc_defaults(options: Mapping[str, Any]) -> "AmcConfig":
-    from automl_agents.amc_config import AmcConfig
-
-    return AmcConfig.faithful() if options.get("mode") == "faithful" else AmcConfig()
-
-
-SEARCHERS: Mapping[str, Entry] = {
-    "uniform": Entry(
-        "One keep ratio for every group, as large as the budget allows. A baseline.",
-        _no_options,
-        _uniform,
-    ),
-    "random": Entry(
-        "Random keep ratios, each draw scaled to the budget. The baseline at equal effort.",
-        _no_options,
-        _random,
-    ),
-    "amc": Entry(
-        "AMC: a DDPG actor decides layer by layer (He et al. 2018); corrected or faithful mode.",
-        _amc_defaults,
-        _amc,
-    ),
-}
+from automl_compress.core.errors import InvalidInput, UnknownName
 
 
 def searcher_names() -> list[str]:
@@ -95,20 +24,50 @@ def create_searcher(name: str, problem: SearchProblem, options: Mapping[str, Any
 
     Raises:
         UnknownName: no searcher has this name.
-        InvalidInput: an option is unknown or has a value it cannot have.
+        InvalidInput: an option is unknown or has a value it cannot have, or the searcher
+            cannot serve this problem.
         BudgetUnreachable: no policy of the space is within the budget.
     """
+    check_serves(name, problem, options)
     return _entry(name).create(problem, _configuration(name, options))
 
 
-def check_options(name: str, options: Mapping[str, Any]) -> None:
+def check_options(name: str, options: Mapping[str, Any], *, allows_paths: bool = True) -> None:
     """Make sure that a searcher could be built with these options; loads nothing heavy.
 
     Raises:
         UnknownName: no searcher has this name.
-        InvalidInput: an option is unknown or has a value it cannot have.
+        InvalidInput: an option is unknown or has a value it cannot have, or it names a file
+            where only the service's own machine would have it.
     """
+    paths = [each for each in _entry(name).path_options if options.get(each) is not None]
+    if paths and not allows_paths:
+        raise InvalidInput(
+            f"option {paths[0]} of searcher {name!r} is the path of a file, which no request may "
+            "give; leave it out, or search with `automl-compress run` or from Python"
+        )
     _configuration(name, options)
+
+
+def check_serves(name: str, problem: SearchProblem, options: Mapping[str, Any]) -> None:
+    """Make sure that a searcher can serve this problem; loads nothing heavy.
+
+    Raises:
+        UnknownName: no searcher has this name.
+        InvalidInput: it cannot; the message says why, and names those that can. Or an option
+            is unknown or has a value it cannot have.
+    """
+    reason = _entry(name).refuses(problem, _configuration(name, options))
+    if reason is not None:
+        able = [
+            other
+            for other, entry in SEARCHERS.items()
+            if entry.refuses(problem, entry.defaults({})) is None
+        ]
+        raise InvalidInput(
+            f"searcher {name!r} cannot serve this search: {reason}; or choose one that can: "
+            f"{', '.join(able)}"
+        )
 
 
 def complete_recipe(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from cmaes import CMA
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -37,7 +37,7 @@ class CmaSampler(BaseSampler):
         """Take the place to begin at.
 
         Args:
-            distributions: of every parameter, by name; two at least, or draws are random.
+            distributions: of every parameter, by name.
             mean: of the first generation.
             sigma: first standard deviation, as a share of each parameter's range.
             population: trials in a generation; None for the tutorial's 4 + 3 ln(parameters).
@@ -47,13 +47,13 @@ class CmaSampler(BaseSampler):
         self._low = np.array([each.low for each in distributions.values()])
         self._range = np.array([each.high for each in distributions.values()]) - self._low
         self._mean, self._sigma, self._population = self._unit(mean), sigma, population
-        self._seed, self._random = seed, RandomSampler(seed=seed)
+        self._seed = seed
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return every parameter, or none where one alone leaves nothing to adapt."""
-        return dict(self._distributions) if len(self._distributions) > 1 else {}
+        """Return every parameter."""
+        return dict(self._distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -85,8 +85,8 @@ class CmaSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw one parameter at random."""
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
+        """Refuse a parameter that was not announced."""
+        raise KeyError(param_name)
 
     def _rebuilt(self, trials: Sequence[FrozenTrial]) -> CMA:
         bounds = np.tile([0.0, 1.0], (len(self._mean), 1))

@@ -1,22 +1,42 @@
 """DDPG of Stable-Baselines3 with AMC's update, for agents that are asked and told."""
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3 import DDPG
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from automl_agents.amc_config import AmcConfig
 from automl_agents.replay import EpisodeReplay
 
-ACTION_SPACE = spaces.Box(-1.0, 1.0, (1,), dtype=np.float32)  # keep ratio 0 to 1, scaled
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
+
+
+def action_space(actions: int) -> spaces.Box:
+    """Return the space of so many keep ratios at once, scaled from [0, 1] to [-1, 1]."""
+    return spaces.Box(-1.0, 1.0, (actions,), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What stands between an observation and both networks.
+
+    kind: built twice, for the networks and for their targets; actor and critic share it.
+    arguments: for `kind`, after the observation space.
+    learning_rate: of Adam; None leaves the encoder as it is initialised.
+    """
+
+    kind: type[BaseFeaturesExtractor]
+    arguments: Mapping[str, Any]
+    learning_rate: float | None
 
 
 class EpisodeDdpg(DDPG):
@@ -27,13 +47,25 @@ class EpisodeDdpg(DDPG):
     target parameters in one call take half the time of the stock update
     (benchmarks/ddpg_update.py).
 
+    An encoder, where there is one, is trained end to end: the replay holds plain observations,
+    each update encodes its batch anew, and one pass back takes the gradients of both losses.
+    The actor's loss reaches the encoder through the action alone; through the critic's own
+    input it would teach the encoder to flatter the critic.
+
     Attributes:
         baseline: moving average of the batches' mean rewards; None before the first batch.
         replay: past episodes, to be filled by the caller.
     """
 
     def __init__(
-        self, observation_space: spaces.Box, config: AmcConfig, capacity: int, seed: int
+        self,
+        observation_space: spaces.Box,
+        config: AmcConfig,
+        capacity: int,
+        seed: int,
+        *,
+        actions: int = 1,
+        encoding: Encoding | None = None,
     ) -> None:
         """Initialise the networks; the same seed gives the same weights.
 
@@ -42,6 +74,8 @@ class EpisodeDdpg(DDPG):
             config: rates and sizes.
             capacity: transitions in the replay.
             seed: of the initial weights; torch's own generator is left as it was.
+            actions: how many keep ratios the actor proposes at once.
+            encoding: how observations are encoded; None shows them as they are.
         """
         super().__init__(
             "MlpPolicy",
@@ -52,46 +86,53 @@ class EpisodeDdpg(DDPG):
             gamma=config.discount,
             replay_buffer_class=EpisodeReplay,
             replay_buffer_kwargs={"skips_first": config.mode == "faithful"},
-            policy_kwargs={
-                "net_arch": list(config.hidden),
-                "optimizer_class": torch.optim.Adam,
-                "optimizer_kwargs": {"fused": True},
-            },
+            policy_kwargs=_policy_arguments(config, encoding),
             device="cpu",
             _init_setup_model=False,
         )
-        self.observation_space, self.action_space, self.n_envs = observation_space, ACTION_SPACE, 1
+        self.observation_space, self.n_envs = observation_space, 1
+        self.action_space = action_space(actions)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed % 2**63)
             self._setup_model()
         self.replay = cast(EpisodeReplay, self.replay_buffer)
-        self._set_learning_rates(config)
         self._baseline_decay = config.baseline_decay
         self.baseline: float | None = None
+        self._name_parts(config, encoding)
+
+    def _name_parts(self, config: AmcConfig, encoding: Encoding | None) -> None:
+        """Take references and lists once: walking through modules costs a tenth of an update."""
         self._network, self._target = self.critic.q_networks[0], self.critic_target.q_networks[0]
-        # Lists, made once: walking through the modules costs a tenth of an update.
-        self._of_actor: list[Tensor] = list(self.actor.parameters())
-        self._of_critic: list[Tensor] = list(self.critic.parameters())
-        self._trained = self._of_actor + self._of_critic
+        self._encoder = self.actor.features_extractor
+        self._target_encoder = self.actor_target.features_extractor
+        rate = None if encoding is None else encoding.learning_rate
+        self._of_actor: list[Tensor] = list(self.actor.mu.parameters())
+        self._of_critic: list[Tensor] = list(self._network.parameters())
+        self._of_encoder: list[Tensor] = [] if rate is None else list(self._encoder.parameters())
+        # The stock optimisers hold the shared encoder too, and would move it a second time.
+        self.actor.optimizer = _adam(self._of_actor, config.actor_learning_rate)
+        self.critic.optimizer = _adam(self._of_critic, config.critic_learning_rate)
+        self._encoder_optimizer = None if rate is None else _adam(self._of_encoder, rate)
+        self._trained = self._of_actor + self._of_critic + self._of_encoder
         self._averaged: list[Tensor] = [
-            *self.actor_target.parameters(),
-            *self.critic_target.parameters(),
+            *self.actor_target.mu.parameters(),
+            *self._target.parameters(),
+            *(self._target_encoder.parameters() if self._of_encoder else ()),
         ]
         self._average = get_ema_multi_avg_fn(1.0 - config.tau)
 
-    def _set_learning_rates(self, config: AmcConfig) -> None:
-        for network, rate in (
-            (self.actor, config.actor_learning_rate),
-            (self.critic, config.critic_learning_rate),
-        ):
-            for parameters in network.optimizer.param_groups:
-                parameters["lr"] = rate
+    def keep_ratios(self, observation: np.ndarray) -> np.ndarray:
+        """Return the actor's proposals for one observation, (F,), in [0, 1]; without noise.
+
+        float64, (A,).
+        """
+        with torch.inference_mode():
+            proposed = self.actor.mu(self._encoder(torch.from_numpy(observation)[None]))
+        return (proposed[0].numpy().astype(np.float64) + 1.0) / 2.0
 
     def keep_ratio(self, observation: np.ndarray) -> float:
-        """Return the actor's proposal for one observation, (F,), in [0, 1]; without noise."""
-        with torch.inference_mode():
-            action = self.actor.mu(torch.from_numpy(observation)[None])
-        return (float(action) + 1.0) / 2.0
+        """Return the first of `keep_ratios`."""
+        return float(self.keep_ratios(observation)[0])
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update actor and critic on so many batches of the replay."""
@@ -102,22 +143,38 @@ class EpisodeDdpg(DDPG):
 
     def _update(self, batch_size: int) -> None:
         batch = self.replay.sample(batch_size)
-        targets = batch.rewards - self._moved_baseline(batch.rewards)  # (B, 1)
-        if self.gamma > 0.0:
-            targets += (1.0 - batch.dones) * self.gamma * self._next_values(batch)
-        values = self._network(torch.cat([batch.observations, batch.actions], dim=1))
-        loss = F.mse_loss(values, targets)
-        _descend(loss, self._of_critic, self.critic.optimizer)
-        actions = self.actor.mu(batch.observations)
-        value = self._network(torch.cat([batch.observations, actions], dim=1)).mean()
-        _descend(-value, self._of_actor, self.actor.optimizer)
+        targets = self._targets(batch)
+        with torch.set_grad_enabled(self._encoder_optimizer is not None):
+            encoded = self._encoder(batch.observations)  # (B, F)
+        seen = encoded.detach().requires_grad_(self._encoder_optimizer is not None)
+        towards_seen = self._descend(seen, batch.actions, targets)
+        if self._encoder_optimizer is not None:
+            gradients = torch.autograd.grad(encoded, self._of_encoder, towards_seen)
+            _step(self._encoder_optimizer, self._of_encoder, gradients)
         with torch.no_grad():
             self._average(self._averaged, self._trained, None)
 
+    def _descend(self, seen: Tensor, actions: Tensor, targets: Tensor) -> Tensor | None:
+        """Update critic, then actor; return both losses' gradient to `seen` if it wants one."""
+        inputs = [seen] if seen.requires_grad else []
+        values = self._network(torch.cat([seen, actions], dim=1))
+        loss = F.mse_loss(values, targets)
+        through_value = _descend(loss, self._of_critic, self.critic.optimizer, inputs)
+        proposed = self.actor.mu(seen)
+        value = self._network(torch.cat([seen.detach(), proposed], dim=1)).mean()
+        through_action = _descend(-value, self._of_actor, self.actor.optimizer, inputs)
+        return through_value[0] + through_action[0] if inputs else None
+
+    def _targets(self, batch: ReplayBufferSamples) -> Tensor:
+        targets = batch.rewards - self._moved_baseline(batch.rewards)  # (B, 1)
+        if self.gamma > 0.0:
+            targets += (1.0 - batch.dones) * self.gamma * self._next_values(batch)
+        return targets
+
     def _next_values(self, batch: ReplayBufferSamples) -> Tensor:
         with torch.no_grad():
-            actions = self.actor_target.mu(batch.next_observations)
-            return self._target(torch.cat([batch.next_observations, actions], dim=1))
+            seen = self._target_encoder(batch.next_observations)
+            return self._target(torch.cat([seen, self.actor_target.mu(seen)], dim=1))
 
     def _moved_baseline(self, rewards: Tensor) -> float:
         mean = float(rewards.mean())
@@ -155,11 +212,17 @@ class EpisodeDdpg(DDPG):
             {k.removeprefix("replay."): v for k, v in arrays.items() if k.startswith("replay.")}
         )
 
-    def _optimised(self) -> list[tuple[torch.optim.Optimizer, nn.Parameter]]:
+    def _optimised(self) -> list[tuple[torch.optim.Optimizer, Tensor]]:
+        parts = [
+            (self.actor.optimizer, self._of_actor),
+            (self.critic.optimizer, self._of_critic),
+            (self._encoder_optimizer, self._of_encoder),
+        ]
         return [
-            (network.optimizer, parameter)
-            for network in (self.actor, self.critic)
-            for parameter in network.parameters()
+            (optimizer, parameter)
+            for optimizer, parameters in parts
+            if optimizer is not None
+            for parameter in parameters
         ]
 
     def _moments(self) -> list[tuple[int, str, Tensor]]:
@@ -171,9 +234,37 @@ class EpisodeDdpg(DDPG):
         ]
 
 
-def _descend(loss: Tensor, parameters: list[Tensor], optimizer: torch.optim.Optimizer) -> None:
-    # Gradients of one network alone: the actor's loss leads through the critic too.
-    gradients = torch.autograd.grad(loss, parameters)
+def _policy_arguments(config: AmcConfig, encoding: Encoding | None) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"net_arch": list(config.hidden)}
+    if encoding is not None:
+        arguments |= {
+            "features_extractor_class": encoding.kind,
+            "features_extractor_kwargs": dict(encoding.arguments),
+            "share_features_extractor": True,
+        }
+    return arguments
+
+
+def _adam(parameters: list[Tensor], learning_rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+
+
+def _descend(
+    loss: Tensor,
+    parameters: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    inputs: list[Tensor],
+) -> Sequence[Tensor]:
+    """Update one network alone; return the gradients of its inputs."""
+    # The actor's loss leads through the critic too, so that backward() would reach both.
+    gradients = torch.autograd.grad(loss, [*parameters, *inputs])
+    _step(optimizer, parameters, gradients[: len(parameters)])
+    return gradients[len(parameters) :]
+
+
+def _step(
+    optimizer: torch.optim.Optimizer, parameters: list[Tensor], gradients: Sequence[Tensor]
+) -> None:
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()

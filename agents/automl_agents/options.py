@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from automl_compress.core.errors import InvalidInput
 
 Config = TypeVar("Config")
+LARGEST_INTEGER = 1_000_000  # no count of a search is larger, and no request may exhaust a worker
 
 
 def options_of(config: Any) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) ->
         options: as they came from JSON.
 
     Raises:
-        InvalidInput: an option is unknown or has a value of another type.
+        InvalidInput: an option is unknown, or has a value of another type or an enormous one.
     """
     allowed = [each.name for each in dataclasses.fields(defaults)]  # type: ignore[arg-type]
     unknown = sorted(set(options) - set(allowed))
@@ -37,6 +38,12 @@ def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) ->
         )
     hints = get_type_hints(type(defaults))
     values = {name: _read(searcher, name, value, hints[name]) for name, value in options.items()}
+    for name, value in values.items():
+        if type(value) is int and value > LARGEST_INTEGER:
+            raise InvalidInput(
+                f"option {name} of searcher {searcher!r} is {value:,}; "
+                f"give {LARGEST_INTEGER:,} at most"
+            )
     return dataclasses.replace(defaults, **values)  # type: ignore[type-var]
 
 

@@ -8,16 +8,15 @@ from automl_compress.core.errors import InvalidInput
 
 BudgetHandling = Literal["repair", "constraint"]
 
-STARTUP_SHARE = 0.1  # of the effort: drawn at random before a model is asked
-NSGA2_GENERATIONS = 15  # that the effort is divided into
+LARGEST_COUNT = 10_000  # of policies or draws that are held at once
+NSGA2_GENERATIONS = 20  # that the effort is divided into
 
 
 @dataclass(frozen=True, slots=True)
 class TpeConfig:
     """Tree-structured Parzen estimator, multivariate.
 
-    startup_evaluations: how many policies are drawn at random first; None for a tenth of the
-        effort, 10 at least.
+    startup_evaluations: how many policies are drawn at random first.
     candidates: draws from the density of good policies, of which the most promising is asked.
     budget_handling: `repair` scales every proposal to the budget. `constraint` takes proposals
         as they are: those over the budget are not evaluated, the sampler is told by how much
@@ -25,7 +24,7 @@ class TpeConfig:
     draws: in `constraint`, after so many proposals over the budget the last one is repaired.
     """
 
-    startup_evaluations: int | None = None
+    startup_evaluations: int = 10
     candidates: int = 24
     budget_handling: BudgetHandling = "repair"
     draws: int = 20
@@ -34,16 +33,12 @@ class TpeConfig:
         """Refuse values outside their ranges."""
         _check_counts(self, startup_evaluations=1, candidates=1, draws=1)
 
-    def startup(self, effort: Effort) -> int:
-        """Return how many policies are drawn at random."""
-        return _startup(self.startup_evaluations, effort)
-
 
 @dataclass(frozen=True, slots=True)
 class Nsga2Config:
     """Genetic algorithm of one objective: elitist, binary tournaments, uniform crossover.
 
-    population: policies in a generation; None for a fifteenth of the effort, 4 at least.
+    population: policies in a generation; None for a twentieth of the effort, 4 at least.
     mutation_rate: share of the keep ratios of a child that are drawn anew; None for one of them
         on average.
     crossover_rate: share of the children that have two parents.
@@ -94,17 +89,13 @@ class GpConfig:
         every ask, in time that grows with the cube of the evaluations.
     """
 
-    startup_evaluations: int | None = None
+    startup_evaluations: int = 10
     max_groups: int = 64
     max_evaluations: int = 400
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
         _check_counts(self, startup_evaluations=1, max_groups=1, max_evaluations=1)
-
-    def startup(self, effort: Effort) -> int:
-        """Return how many policies are drawn at random."""
-        return _startup(self.startup_evaluations, effort)
 
     def refuses(self, problem: SearchProblem) -> str | None:
         """Say why a search is too large; None where it is not."""
@@ -122,15 +113,13 @@ class GpConfig:
         return None
 
 
-def _startup(chosen: int | None, effort: Effort) -> int:
-    return chosen or max(round(STARTUP_SHARE * effort.evaluations), 10)
-
-
 def _check_counts(config: Any, **least: int) -> None:
     for name, lowest in least.items():
         value = getattr(config, name)
         if value is not None and value < lowest:
             raise InvalidInput(f"{name} is {value!r}; give an integer of at least {lowest}")
+        if value is not None and value > LARGEST_COUNT:
+            raise InvalidInput(f"{name} is {value:,}; give {LARGEST_COUNT:,} at most")
 
 
 def _check_shares(config: Any, *names: str) -> None:

@@ -20,7 +20,7 @@ def create_tpe(problem: SearchProblem, config: TpeConfig) -> OptunaSearcher:
 
     def create(seed: int) -> BaseSampler:
         return TPESampler(
-            n_startup_trials=config.startup(problem.effort),
+            n_startup_trials=config.startup_evaluations,
             n_ei_candidates=config.candidates,
             multivariate=True,
             constant_liar=True,
@@ -70,9 +70,9 @@ def create_gp(problem: SearchProblem, config: GpConfig) -> OptunaSearcher:
 
     def create(seed: int) -> BaseSampler:
         return GPSampler(
-            n_startup_trials=config.startup(problem.effort),
+            n_startup_trials=config.startup_evaluations,
             warn_independent_sampling=False,
             seed=seed,
         )
 
-    return OptunaSearcher(problem, create)
+    return OptunaSearcher(problem, create, keeps_scale=True)

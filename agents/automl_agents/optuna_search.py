@@ -1,8 +1,7 @@
 """Optuna's samplers behind ask and tell: studies in memory, proposals kept to the budget."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from automl_agents.keep_ratios import KeepRatios
 from automl_agents.ledger import TrialLedger
 from automl_agents.optuna_config import BudgetHandling
+from automl_agents.optuna_logging import quiet
 from automl_agents.random_stream import random_stream
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 
@@ -46,6 +46,7 @@ class OptunaSearcher:
         *,
         budget_handling: BudgetHandling = "repair",
         draws: int = 1,
+        keeps_scale: bool = False,
         seeds: Sequence[Sequence[int]] = (),
     ) -> None:
         """Open the study.
@@ -54,7 +55,11 @@ class OptunaSearcher:
             problem: where to search.
             create_sampler: makes the sampler of one draw from its seed; what it knows, it
                 takes from the study.
-            budget_handling, draws: see `TpeConfig`.
+            budget_handling: see `TpeConfig`.
+            draws: see `TpeConfig`.
+            keeps_scale: whether Optuna is told the measured ratios at the scale of the drawn
+                ones. A model of all ratios needs that: told of policies at the budget alone, it
+                expects most from where none was measured, and is scaled back every time.
             seeds: widths within the budget to ask first, after the uniform policy.
 
         Raises:
@@ -63,6 +68,7 @@ class OptunaSearcher:
         self._problem, self._create_sampler = problem, create_sampler
         self._handling: BudgetHandling = budget_handling
         self._draws = draws if budget_handling == "constraint" else 1
+        self._keeps_scale = keeps_scale
         self._ratios = KeepRatios(problem.space)
         self._ledger = TrialLedger()
         self._asked: dict[tuple[int, ...], None] = {}  # widths, in the order of the asks
@@ -77,16 +83,12 @@ class OptunaSearcher:
     def ask(self) -> Suggestion:
         """Propose the next policy."""
         number = self._ledger.asked
-        trial, widths, note = self._draw(number)
+        with quiet():
+            trial, widths, note = self._draw(number)
         widths = self._unlike_before(number, widths)
         if self._handling == "constraint":
             trial.set_constraint("budget", self._excess(widths))
-        # The trial takes over the ratios that are measured; so do models that see it running.
-        place = self._storage.get_trial_id_from_study_id_trial_number(
-            self._study_id, trial.number
-        )
-        for name, ratio in self._ratios.of_widths(widths).items():
-            self._storage.set_trial_param(place, name, ratio, self._ratios.distributions[name])
+        self._replace_parameters(trial, widths)
         self._asked[widths] = None
         self._waiting[number] = trial.number
         return self._ledger.suggest(self._problem.space.policy(widths), note)
@@ -120,6 +122,18 @@ class OptunaSearcher:
             trial.set_constraint("budget", self._excess(widths))
             self._study.tell(trial, OVER_BUDGET_SCORE)
             over += 1
+
+    def _replace_parameters(self, trial: optuna.Trial, widths: tuple[int, ...]) -> None:
+        """Give the trial the ratios that are measured; other asks see it running with them."""
+        place = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+        measured, drawn = self._ratios.of_widths(widths), trial.params
+        scale = 1.0
+        if self._keeps_scale and drawn:
+            scale = math.hypot(*drawn.values()) / math.hypot(*measured.values())
+        for name, ratio in measured.items():
+            limits = self._ratios.distributions[name]
+            value = min(max(scale * ratio, limits.low), limits.high)
+            self._storage.set_trial_param(place, name, value, limits)
 
     def _excess(self, widths: Sequence[int]) -> float:
         """Return by which share of the budget these widths are over it; not above 0 within."""
@@ -166,7 +180,9 @@ class OptunaSearcher:
                 [missing if trial.value is None else trial.value for trial in trials],
                 dtype=np.float64,
             ),
-            "asked": np.array(list(self._asked), dtype=np.int64).reshape(len(self._asked), -1),
+            "asked": np.array(list(self._asked), dtype=np.int64).reshape(
+                len(self._asked), len(self._problem.space.allowed)
+            ),
         }
         return Snapshot(values, arrays)
 
@@ -203,7 +219,7 @@ class OptunaSearcher:
 
     def _open_study(self) -> None:
         self._storage = InMemoryStorage()
-        with _quiet():
+        with quiet():
             self._study = optuna.create_study(
                 storage=self._storage,
                 sampler=self._create_sampler(0),
@@ -211,17 +227,6 @@ class OptunaSearcher:
                 direction="maximize",
             )
         self._study_id = self._storage.get_study_id_from_name("search")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the announcement of a study off standard error, and the level as it was."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def _attributes(trial: FrozenTrial) -> dict[str, Any]:

@@ -55,14 +55,14 @@ class EpisodeReplay(ReplayBuffer):
 
         Args:
             observations: one more than steps, the terminal one included. float32, (T + 1, F).
-            actions: scaled to [-1, 1]. float32, (T,).
+            actions: scaled to [-1, 1]. float32, (T,) or (T, A).
             reward: of the whole episode.
         """
         steps = len(actions)
         places = (self.pos + np.arange(steps)) % self.buffer_size
         self.observations[places, 0] = observations[:-1]
         self.next_observations[places, 0] = observations[1:]
-        self.actions[places, 0, 0] = actions
+        self.actions[places, 0] = actions.reshape(steps, -1)
         self.rewards[places, 0] = reward
         self.dones[places, 0] = np.arange(steps) == steps - 1
         self._is_first[places] = np.arange(steps) == 0

@@ -11,9 +11,11 @@ from automl_api.commands import (
     database,
     demo,
     doctor,
+    export,
     jobs,
     run,
     search,
+    sensitivity,
     serve,
     train,
     worker,
@@ -36,6 +38,8 @@ app.command()(search.search)
 app.command()(run.run)
 app.command()(train.train)
 app.command()(best.best)
+app.command()(sensitivity.sensitivity)
+app.command()(export.export)
 app.command()(apply.apply)
 app.command()(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")

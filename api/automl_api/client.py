@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from automl_api.transfers import chunks_of, write_whole
+from automl_api.transfers import chunks_of, receive
 from automl_api.transport import (
     Event,
     Json,
@@ -111,6 +111,10 @@ class Client:
         """Return one model."""
         return self._transport.get(f"/v1/models/{identity}")
 
+    def sensitivity(self, model_id: str, *, dataset_id: str | None = None) -> Json:
+        """Return what cutting each group of a model alone costs, as its jobs measured it."""
+        return self._transport.get(f"/v1/models/{model_id}/sensitivity", dataset_id=dataset_id)
+
     def create_dataset(
         self, source: Mapping[str, Any], *, name: str, options: Mapping[str, Any] | None = None
     ) -> Json:
@@ -162,7 +166,7 @@ class Client:
         """
         target, expected = Path(path), self.artifact(artifact_id)["size_bytes"]
         try:
-            return write_whole(
+            return receive(
                 target, self._transport.download(f"/v1/artifacts/{artifact_id}/content"), expected
             )
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,7 +13,8 @@ from typing import Any, Literal
 from automl_api.serving import listen
 from automl_api.settings import Settings
 from automl_compress.core.errors import AutomlCompressError
-from automl_compress.store import Database
+from automl_compress.store import Database, leases
+from automl_compress.store.moments import now
 from automl_compress.store.schema import head_revision
 
 LEAST_FREE_BYTES = 500_000_000
@@ -43,8 +45,13 @@ class Finding:
         return asdict(self)
 
 
-def diagnose(settings: Settings) -> list[Finding]:
-    """Look at everything."""
+def diagnose(settings: Settings, is_worker_expected: bool = False) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        settings: of the service.
+        is_worker_expected: whether a worker of this machine must be alive.
+    """
     checks: tuple[Callable[[Settings], Finding], ...] = (
         _python,
         _packages,
@@ -53,6 +60,7 @@ def diagnose(settings: Settings) -> list[Finding]:
         _port,
         _access,
         _threads,
+        *((_worker,) if is_worker_expected else ()),
     )
     return [check(settings) for check in checks]
 
@@ -120,6 +128,31 @@ def _threads(settings: Settings) -> Finding:
     told, cores = os.environ.get("OMP_NUM_THREADS"), os.cpu_count()
     text = f"{cores} cores, OMP_NUM_THREADS {told or 'not set'}"
     return Finding("threads", "ok", f"{text}; evaluation runs one thread in each process")
+
+
+def _worker(settings: Settings) -> Finding:
+    """Look for a worker of this machine whose lease has not run out.
+
+    Its beats carry the time of this machine's clock, the one that is read here.
+    """
+    host = socket.gethostname()
+    try:
+        database = Database(settings.tables_url)
+        try:
+            with database.reading() as session:
+                found = [each for each in leases.every(session) if each.host == host]
+        finally:
+            database.close()
+    except AutomlCompressError as error:
+        return Finding("worker", "wrong", str(error))
+    silences = [(now() - each.renewed_at).total_seconds() for each in found if not each.reaped_by]
+    if not silences:
+        return Finding("worker", "wrong", f"none of {host} has a lease; start or restart it")
+    text = f"the last sign of life on {host} came {min(silences):.0f} s ago"
+    if min(silences) > settings.lease_seconds:
+        least = f"a lease is {settings.lease_seconds:g} s"
+        return Finding("worker", "wrong", f"{text}, {least}; restart the worker")
+    return Finding("worker", "ok", text)
 
 
 def _existing(path: Path) -> Path:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from automl_agents import catalogue
 from automl_api.engine.compression_job import CompressionPipeline
 from automl_api.engine.execution import store_finished
 from automl_api.engine.pipeline import JobDriver, OwnedJob
+from automl_api.engine.preparation import FOLDER
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_api.transport import Event
@@ -26,10 +27,10 @@ from automl_compress.store import (
     JobState,
     artifacts,
     datasets,
-    events,
     jobs,
     models,
 )
+from automl_compress.store import events as event_rows
 from automl_compress.store.jobs import NewJob
 from automl_compress.store.paging import LARGEST_PAGE
 
@@ -79,7 +80,9 @@ def run_locally(request: RunRequest, show: Callable[[Event], None]) -> RunResult
         raise StorageFailed(
             f"{request.output} cannot be written ({error.strerror}); choose another --output"
         ) from error
-    settings = Settings(data_dir=workshop, database_url=None)
+    settings = Settings(
+        data_dir=workshop, database_url=None, pruning_nets_dir=request.output / FOLDER
+    )
     database = Database(settings.tables_url)
     try:
         database.upgrade()
@@ -117,20 +120,21 @@ def _create(database: Database, files: ArtifactFiles, request: RunRequest) -> Ow
 
 
 def _work(job: OwnedJob, settings: Settings, show: Callable[[Event], None]) -> None:
-    seen = _show_new(job, show, 0)
+    events = _Events(job, show)
+    events.show_new()
     job.enter(JobState.VALIDATING)
-    seen = _show_new(job, show, seen)
-    driver = CompressionPipeline(settings).prepare(job)
+    events.show_new()
+    driver = CompressionPipeline(settings).prepare(replace(job, on_event=events.show_new))
     try:
         job.enter(JobState.RUNNING)
         has_ended = False
         while not has_ended:
             has_ended = _advance(job, driver)
-            seen = _show_new(job, show, seen)
+            events.show_new()
         job.enter(JobState.FINALIZING)
-        seen = _show_new(job, show, seen)
+        events.show_new()
         store_finished(job, driver.finalise())
-        _show_new(job, show, seen)
+        events.show_new()
     finally:
         driver.close()
 
@@ -142,13 +146,23 @@ def _advance(job: OwnedJob, driver: JobDriver) -> bool:
     return has_ended
 
 
-def _show_new(job: OwnedJob, show: Callable[[Event], None], seen: int) -> int:
-    with job.database.reading() as session:
-        page = events.page(session, job.job_id, after=seen, limit=LARGEST_PAGE)
-    for row in page.rows:
-        show(Event(row.seq, row.kind, row.data, row.created_at.isoformat()))
-    last = page.rows[-1].seq if page.rows else seen
-    return _show_new(job, show, last) if page.has_more else last
+class _Events:
+    """Shows a job's events, each once."""
+
+    def __init__(self, job: OwnedJob, show: Callable[[Event], None]) -> None:
+        self._job, self._show, self._seen = job, show, 0
+
+    def show_new(self) -> None:
+        has_more = True
+        while has_more:
+            with self._job.database.reading() as session:
+                page = event_rows.page(
+                    session, self._job.job_id, after=self._seen, limit=LARGEST_PAGE
+                )
+            for row in page.rows:
+                self._show(Event(row.seq, row.kind, row.data, row.created_at.isoformat()))
+                self._seen = row.seq
+            has_more = page.has_more
 
 
 def _collect(job: OwnedJob, output: Path) -> RunResult:

@@ -1,15 +1,17 @@
 """Lists: one page, whether more follows, and the address of the next one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Query
 from pydantic import BaseModel
 
-from automl_compress.store.paging import LARGEST_PAGE
+from automl_compress.store.paging import LARGEST_PAGE, Page
+from automl_compress.store.tables import Table
 
 Element = TypeVar("Element", bound=BaseModel)
+Row = TypeVar("Row", bound=Table)
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Elements on one page.")]
 After = Annotated[str | None, Query(max_length=64, description="The id of the last one seen.")]
@@ -24,21 +26,25 @@ class Listing(BaseModel, Generic[Element]):
 
 
 def listing(
-    elements: Sequence[Element],
-    has_more: bool,
+    page: Page[Row],
+    body: Callable[[Row], Element],
     path: str,
-    cursor: str | int | None,
     filters: Mapping[str, Any],
+    *,
+    key: str = "id",
 ) -> Listing[Element]:
-    """Make a page.
+    """Make a page of bodies from a page of rows.
 
     Args:
-        elements: of this page.
-        has_more: whether another page follows.
+        page: of rows.
+        body: makes an element from a row.
         path: of the list.
-        cursor: what the next page comes after.
         filters: query parameters that the next page keeps; those of None are left out.
+        key: the row's attribute that the next page comes after.
     """
-    kept = {name: value for name, value in filters.items() if value is not None}
-    following = f"{path}?{urlencode({**kept, 'after': cursor})}" if has_more else None
-    return Listing(data=elements, has_more=has_more, next=following)
+    following = None
+    if page.has_more:
+        kept = {name: value for name, value in filters.items() if value is not None}
+        following = f"{path}?{urlencode({**kept, 'after': getattr(page.rows[-1], key)})}"
+    data = [body(row) for row in page.rows]
+    return Listing(data=data, has_more=page.has_more, next=following)

@@ -17,6 +17,8 @@ class Settings(BaseSettings):
     chunk_seconds: how long a job works between two checkpoints of the queue.
     jobs_per_worker: jobs that one worker works on at once.
     evaluation_processes: child processes of one job; None leaves it to the job.
+    pruning_nets_dir: where trained PruningNets are kept for later jobs; None for a folder of the
+        data directory.
     """
 
     model_config = SettingsConfigDict(env_prefix="AUTOML_COMPRESS_")
@@ -32,6 +34,7 @@ class Settings(BaseSettings):
     chunk_seconds: float = Field(default=2.0, gt=0)
     jobs_per_worker: int = Field(default=1, ge=1)
     evaluation_processes: int | None = Field(default=None, ge=1)
+    pruning_nets_dir: Path | None = None
 
     @property
     def tables_url(self) -> str:

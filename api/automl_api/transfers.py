@@ -1,10 +1,9 @@
 """Reading files to upload and writing files that arrive, whole or not at all."""
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from automl_compress.whole_files import unnamed_file
 
 CHUNK_BYTES = 1 << 20
 
@@ -16,22 +15,15 @@ def chunks_of(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def write_whole(target: Path, chunks: Iterator[bytes], expected: int) -> Path:
+def receive(target: Path, chunks: Iterator[bytes], expected: int) -> Path:
     """Write a file of so many bytes.
 
     Raises:
         OSError: the disk did not take it, or another number of bytes arrived; nothing is there.
     """
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        if temporary.stat().st_size != expected:
-            raise OSError(f"{temporary.stat().st_size} of {expected} bytes arrived; try again")
-        temporary.chmod(0o644)
-        return temporary.replace(target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with unnamed_file(target.parent) as unnamed:
+        arrived = sum(unnamed.stream.write(chunk) for chunk in chunks)
+        if arrived != expected:
+            raise OSError(f"{arrived} of {expected} bytes arrived; try again")
+        unnamed.keep(target)
+    return target

@@ -69,15 +69,14 @@ def tensor_cuts(network: Network, kept: list[Tensor]) -> tuple[TensorCut, ...]:
         kept: channels of each group, ascending.
     """
     plan = network.plan
-    mask = plan.mask(kept)
     cuts = [
         TensorCut(name, axis, tuple(entries.tolist()))
-        for (name, axis), entries in plan.selections(mask).items()
+        for (name, axis), entries in plan.selections(kept).items()
         if axis != SOURCE_VALUES and (name, SOURCE_VALUES) not in plan.axes
     ]
     sources = {name for name, axis in plan.axes if axis == SOURCE_VALUES}
     whole = tensors_of(network.module)
-    cut = plan.cut({name: whole[name] for name in sources}, mask)
+    cut = plan.cut({name: whole[name] for name in sources}, kept)
     cuts += [
         TensorCut(name, None, tuple(cut[name].tolist()))
         for name in sorted(sources)

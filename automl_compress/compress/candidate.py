@@ -20,11 +20,10 @@ def cut_tensors(
         reconstruction: solves the layers that lose inputs; None leaves their weights alone.
     """
     plan = network.plan
-    mask = plan.mask(kept)
-    tensors = plan.cut(tensors_of(network.module), mask)
+    tensors = plan.cut(tensors_of(network.module), kept)
     if reconstruction is None:
         return tensors
-    selections = plan.selections(mask)
+    selections = plan.selections(kept)
     for layer in reconstruction.layers:
         inputs = selections.get((f"{layer}.weight", 1))
         if inputs is not None:

@@ -116,7 +116,7 @@ class PruningNet(nn.Module):
         for name in tensors:
             if _key(name) in self.shared:
                 tensors[name] = self._full(_key(name), ratios)
-        return plan.cut(tensors, plan.mask(kept))
+        return plan.cut(tensors, kept)
 
     def _full(self, key: str, ratios: Tensor) -> Tensor:
         shared = self.shared[key]

@@ -16,11 +16,14 @@ from automl_compress.core.protocols import (
     Evaluator,
     Executor,
     Outcome,
+    Recall,
+    Recalled,
     Searcher,
     Snapshot,
     Told,
     TrialStore,
 )
+from automl_compress.core.pruning_net import PruningNetConfig
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace, SpaceOptions
 from automl_compress.core.study import Confirmation, SearchProblem, StudySpec
@@ -46,6 +49,9 @@ __all__ = [
     "Obstacle",
     "Outcome",
     "Policy",
+    "PruningNetConfig",
+    "Recall",
+    "Recalled",
     "Recipe",
     "Role",
     "SearchProblem",

@@ -1,8 +1,6 @@
 """The policy document: everything that is needed to apply a policy, and to trust it."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from automl_compress.core.document_rows import (
 from automl_compress.core.errors import PolicyInvalid, StorageFailed
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.policy import Choice, Policy
+from automl_compress.whole_files import write_whole
 
 __all__ = [
     "GroupRow",
@@ -134,7 +133,7 @@ class PolicyDocument:
         Raises:
             StorageFailed: the disk did not take it.
         """
-        _write_whole(Path(path), json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        _save_text(Path(path), json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -204,20 +203,10 @@ def _check_names(groups: JsonField, names: Sequence[str]) -> None:
             )
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _save_text(path: Path, text: str) -> None:
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        write_whole(path, [text.encode()])
     except OSError as error:
-        raise StorageFailed(f"{path} cannot be written ({error.strerror})") from error
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise StorageFailed(
-            f"{path} cannot be written ({error.strerror}); free some space or choose another place"
+            f"{path} cannot be written ({error.strerror}); choose a folder that exists and has room"
         ) from error

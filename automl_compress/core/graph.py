@@ -80,7 +80,10 @@ class ChannelGroup:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why some layers cannot be cut: which operator, where, and what can be done."""
+    """Why some layers cannot be cut: which operator, where, and what can be done.
+
+    Without layers it says what the costs of the layers leave out.
+    """
 
     layers: tuple[str, ...]
     operator: str

@@ -1,6 +1,6 @@
 """The contracts that the floors meet through. Each has one test-suite in tests/contracts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -127,6 +127,20 @@ class Outcome:
     number: int
     measurement: Measurement | None = None
     failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A measurement that another study made; source says where, for the trial's note."""
+
+    measurement: Measurement
+    source: str
+
+
+#: Finds what another study measured of a suggestion: same network, data and recipe. The second
+#: argument is how many of the first images count as measured already, so that the effort of the
+#: answer is that of the others.
+Recall = Callable[[Suggestion, int], Recalled | None]
 
 
 class Executor(Protocol):

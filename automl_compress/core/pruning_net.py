@@ -9,10 +9,12 @@ from automl_compress.core.errors import InvalidInput
 Mode = Literal["corrected", "faithful"]
 Start = Literal["trained", "random"]
 Sampling = Literal["sandwich", "single"]
+Schedule = Literal["one-cycle", "cosine", "linear"]
 
 #: Keep ratios that structures are drawn from: 0.10, 0.13 ... 1.00 (Liu et al., ICCV 2019).
 CHANNEL_SCALES = tuple(round(0.10 + 0.03 * step, 2) for step in range(31))
 LARGEST_RANK = 32
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1200, 3, 30  # of a training whose epochs are left open
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class PruningNetConfig:
     starts_from: the `trained` network, or `random` weights.
     sampling: structures in a training step. `single` is one at random; `sandwich` the largest,
         which learns the labels, with the smallest and one at random, which learn from it.
-    epochs: passes over the images.
+    epochs: passes over the images; None for as many as make some 1,200 steps, 3 to 30.
     batch_size: 2 or more, as batch normalisation needs two images.
     learning_rate: the highest of the schedule.
     schedule: `one-cycle`, `cosine` or `linear` (down to zero).
@@ -39,10 +41,10 @@ class PruningNetConfig:
     rank: int = 4
     starts_from: Start = "trained"
     sampling: Sampling = "sandwich"
-    epochs: int = 3
+    epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 0.05
-    schedule: Literal["one-cycle", "cosine", "linear"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     images: int | None = None
@@ -50,20 +52,25 @@ class PruningNetConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown words and values outside their ranges."""
-        words = {"mode": Mode, "starts_from": Start, "sampling": Sampling}
+        words: dict[str, Any] = {
+            "mode": Mode,
+            "starts_from": Start,
+            "sampling": Sampling,
+            "schedule": Schedule,
+        }
         for name, known in words.items():
             if getattr(self, name) not in get_args(known):
                 _refuse(name, getattr(self, name), f"choose one of: {', '.join(get_args(known))}")
-        if self.schedule not in ("one-cycle", "cosine", "linear"):
-            _refuse("schedule", self.schedule, "choose one of: one-cycle, cosine, linear")
-        for name, lowest in (("rank", 0), ("epochs", 1), ("batch_size", 2), ("seed", 0)):
+        for name, lowest in (("rank", 0), ("batch_size", 2), ("seed", 0)):
             _check_integer(name, getattr(self, name), lowest)
-        if self.images is not None:
-            _check_integer("images", self.images, 2)
+        for name, lowest in (("epochs", 1), ("images", 2)):
+            if getattr(self, name) is not None:
+                _check_integer(name, getattr(self, name), lowest)
         if self.rank > LARGEST_RANK:
             _refuse("rank", self.rank, f"give a whole number from 0 to {LARGEST_RANK}")
-        for name, above in (("learning_rate", 1e3), ("weight_decay", 1.0), ("label_smoothing", 1.0)):
-            _check_number(name, getattr(self, name), above)
+        below = {"learning_rate": 1e3, "weight_decay": 1.0, "label_smoothing": 1.0}
+        for name, limit in below.items():
+            _check_number(name, getattr(self, name), limit)
 
     @classmethod
     def faithful(cls) -> "PruningNetConfig":
@@ -86,6 +93,13 @@ class PruningNetConfig:
             weight_decay=0.0,
             label_smoothing=0.1,
         )
+
+    def epochs_over(self, images: int) -> int:
+        """Return how many passes over so many images the training makes."""
+        if self.epochs is not None:
+            return self.epochs
+        steps = -(-images // self.batch_size)
+        return min(max(-(-STEPS // steps), FEWEST_EPOCHS), MOST_EPOCHS)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "PruningNetConfig":

@@ -1,12 +1,15 @@
 """How a candidate is scored. Part of the study, stored in every measurement."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
+from automl_compress.core.pruning_net import PruningNetConfig
 
 Repair = Literal["none", "reconstruction", "recalibration"]
 Signal = Literal["accuracy", "cross_entropy", "kl"]
+Weights = Literal["inherited", "pruning_net"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,9 @@ class Recipe:
         Kullback-Leibler divergence from the uncut network's predictions. Higher is better.
     images: how many images of the search split score a candidate; None for all.
     calibration_images: how many images of the train split serve the repair.
+    weights: where a candidate's weights come from: cut out of the uncut network, or generated
+        by a PruningNet, which is trained once before the search.
+    pruning_net: how that is trained; set where `weights` says so, and only there.
     """
 
     repair: Repair = "reconstruction"
@@ -27,10 +33,12 @@ class Recipe:
     calibration_images: int = 512
     batch_size: int = 32
     seed: int = 0
+    weights: Weights = "inherited"
+    pruning_net: PruningNetConfig | None = None
 
     def __post_init__(self) -> None:
-        """Refuse unknown words and counts below one."""
-        for name, known in (("repair", Repair), ("signal", Signal)):
+        """Refuse unknown words, counts below one, and what does not go together."""
+        for name, known in (("repair", Repair), ("signal", Signal), ("weights", Weights)):
             if getattr(self, name) not in get_args(known):
                 raise InvalidInput(
                     f"recipe.{name} is {getattr(self, name)!r}; "
@@ -40,6 +48,23 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInput(f"recipe.{name} is {value!r}; give an integer of at least 1")
+        self._settle_weights()
+
+    def _settle_weights(self) -> None:
+        if self.weights == "inherited":
+            if self.pruning_net is not None:
+                raise InvalidInput(
+                    "recipe.pruning_net is given but recipe.weights is 'inherited'; "
+                    "set weights to 'pruning_net', or leave pruning_net out"
+                )
+            return
+        if self.repair == "reconstruction":
+            raise InvalidInput(
+                "recipe.repair is 'reconstruction' but recipe.weights is 'pruning_net', whose "
+                "weights do not stem from the uncut network; choose recalibration, or none"
+            )
+        if self.pruning_net is None:
+            object.__setattr__(self, "pruning_net", PruningNetConfig())
 
     def score(self, accuracy: float, cross_entropy: float | None, kl: float | None) -> float:
         """Return what the searcher sees of these; higher is better."""
@@ -52,3 +77,11 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Recipe":
+        """Read what `to_json` wrote; raises InvalidInput."""
+        rest = dict(content)
+        if rest.get("pruning_net") is not None:
+            rest["pruning_net"] = PruningNetConfig.from_json(rest["pruning_net"])
+        return cls(**rest)

@@ -71,7 +71,7 @@ class StudySpec:
                 budget=Budget(**rest.pop("budget")),
                 effort=Effort(**rest.pop("effort")),
                 space=SpaceOptions(**space),
-                recipe=Recipe(**rest.pop("recipe", {})),
+                recipe=Recipe.from_json(rest.pop("recipe", {})),
                 confirmation=Confirmation(**rest.pop("confirmation", {})),
                 **rest,
             )
@@ -85,6 +85,8 @@ class SearchProblem:
 
     importance: returns a score of each channel of each group under the space's criterion,
         higher is more important; None where the caller has no network.
+    images: how many images a full evaluation scores; repair_images: how many each evaluation,
+        full or not, forwards besides them.
     """
 
     space: CompressionSpace
@@ -92,3 +94,10 @@ class SearchProblem:
     effort: Effort
     seed: int
     importance: Callable[[], Sequence[Sequence[float]]] | None = None
+    images: int = 1000
+    repair_images: int = 0
+
+    def evaluations(self, images: int | None = None) -> float:
+        """Return what scoring on the first `images` costs, in full proxy evaluations."""
+        scored = self.images if images is None else min(images, self.images)
+        return (scored + self.repair_images) / self.images

@@ -79,7 +79,7 @@ class Measurement:
         """Read what `to_json` wrote."""
         rest = {key: value for key, value in content.items() if key != "accuracy"}
         rest["cost"] = Cost(**rest["cost"])
-        rest["recipe"] = Recipe(**rest["recipe"])
+        rest["recipe"] = Recipe.from_json(rest["recipe"])
         return cls(**rest)
 
 

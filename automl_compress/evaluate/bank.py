@@ -1,13 +1,15 @@
 """The parameter bank: every tensor of the uncut network, laid out for fast slicing.
 
-Building a candidate is one `index_select` for each cut axis. Dense weights lie with the input
-channels last, so that a sliced weight is in the channels-last layout without another copy.
+Building a candidate is one gather for each cut axis, on NumPy arrays: most tensors are so small
+that calling torch would take longer than the copy. Dense weights lie with the input channels
+last, so that a sliced weight is in the channels-last layout without another copy.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,17 +17,20 @@ from automl_compress.compress.reconstruction import (
     TABLE_BYTES,
     Reconstruction,
     SolvedLayer,
-    from_kernel_major,
     kernel_major,
 )
 from automl_compress.compress.tabulation import Tabulation
 from automl_compress.evaluate.program import Program
 from automl_compress.networks.coupling import SOURCE_VALUES
-from automl_compress.networks.plan import renumber_sources, take
+from automl_compress.networks.plan import renumber_sources
 from automl_compress.networks.surgery import tensors_of
 from automl_compress.networks.trace import Network
 
 NOTHING = torch.empty(0)
+# A dense layer's weight (outputs, *kernel, inputs) and bias (outputs,), norm folded in.
+Folded = tuple[np.ndarray, np.ndarray | None]
+# Kept entries of each distinct axis, None where all are; the last is None.
+Chosen = Sequence[np.ndarray | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class _LayerSlot:
 
     weight, bias: positions among the program's inputs; -1 for no bias.
     outputs, inputs: places in the plan's `chosen`; -1, the None behind the last, for none.
-    full: the uncut kernel-major weight and bias, with the norm folded in.
+    order: where each axis of the program's weight stands in the folded one.
     """
 
     layer: str
@@ -42,9 +47,16 @@ class _LayerSlot:
     bias: int
     outputs: int
     inputs: int
-    shape: torch.Size
-    full: tuple[Tensor, Tensor | None]
+    order: tuple[int, ...]
+    full: Folded
     is_solved: bool
+
+    def place(self, folded: Folded, bound: list[Tensor]) -> None:
+        """Put weight, in the channels-last layout, and bias among the program's tensors."""
+        weight, bias = folded
+        bound[self.weight] = torch.from_numpy(weight.transpose(self.order))
+        if bias is not None:
+            bound[self.bias] = torch.from_numpy(bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +64,10 @@ class _OtherSlot:
     """A tensor that is neither weight nor bias of a dense layer: norms, shortcut maps ..."""
 
     place: int
-    tensor: Tensor
+    tensor: np.ndarray
     axes: tuple[tuple[int, int], ...]  # (axis, place in the plan's `chosen`)
-    sources: Tensor | None  # channel numbers of a shortcut's input
+    sources: int  # place in `chosen` of the input channels that a shortcut's map names, or -1
+    inputs: int  # of the shortcut
 
 
 class ParameterBank:
@@ -85,36 +98,29 @@ class ParameterBank:
         self._other_slots = [
             self._other_slot(name, index) for name, index in position.items() if index not in bound
         ]
-        self._solved = Tabulation[tuple[Tensor, Tensor | None]](TABLE_BYTES, _bytes_of)
+        self._solved = Tabulation[Folded](TABLE_BYTES, _bytes_of)
 
     def bind(self, kept: Sequence[Tensor]) -> list[Tensor]:
         """Return the program's tensors for these kept channels of each group."""
-        mask = self._network.plan.mask(kept)
-        chosen: list[Tensor | None] = [*self._network.plan.chosen(mask), None]
+        chosen: Chosen = [*self._network.plan.chosen(kept), None]
         bound: list[Tensor] = [NOTHING] * len(self._program.inputs)
         for slot in self._layer_slots:
-            weight, bias = self._cut(slot, chosen)
-            bound[slot.weight] = from_kernel_major(weight, slot.shape)
-            if bias is not None:
-                bound[slot.bias] = bias
+            slot.place(self._cut(slot, chosen), bound)
         for slot in self._other_slots:
-            bound[slot.place] = self._cut_other(slot, chosen, mask)
+            bound[slot.place] = torch.from_numpy(self._cut_other(slot, chosen))
         return bound
 
     def bind_tensors(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the program's tensors for a cut network's own tensors, by name."""
         bound = [tensors.get(name, NOTHING) for name in self._program.inputs]
         for slot in self._layer_slots:
-            weight, bias = self._fold(slot.layer, tensors)
-            bound[slot.weight] = from_kernel_major(weight, slot.shape)
-            if bias is not None:
-                bound[slot.bias] = bias
+            slot.place(self._fold(slot.layer, tensors), bound)
         return bound
 
     def _layer_slot(self, layer: str, position: Mapping[str, int]) -> _LayerSlot:
         name = f"{layer}.weight"
         place = self._network.plan.place
-        weight, bias = self._fold(layer, self._tensors)
+        last = self._tensors[name].dim() - 1
         bias_name = f"{layer}.folded_bias" if layer in self._program.folded else f"{layer}.bias"
         is_solved = self._reconstruction is not None and layer in self._reconstruction.layers
         return _LayerSlot(
@@ -123,8 +129,8 @@ class ParameterBank:
             bias=position.get(bias_name, -1),
             outputs=place.get((name, 0), -1),
             inputs=place.get((name, 1), -1),
-            shape=self._tensors[name].shape,
-            full=(weight, bias),
+            order=(0, last, *range(1, last)),
+            full=self._fold(layer, self._tensors),
             is_solved=is_solved,
         )
 
@@ -135,17 +141,24 @@ class ParameterBank:
             for axis in range(self._tensors[name].dim())
             if (name, axis) in plan.place
         )
-        return _OtherSlot(index, self._tensors[name], axes, plan.axes.get((name, SOURCE_VALUES)))
+        values = (name, SOURCE_VALUES)
+        return _OtherSlot(
+            place=index,
+            tensor=self._tensors[name].numpy(),
+            axes=axes,
+            sources=plan.place.get(values, -1),
+            inputs=len(plan.axes.get(values, ())),
+        )
 
     def _fold(
         self, layer: str, tensors: Mapping[str, Tensor], solved: SolvedLayer | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return a layer's kernel-major weight and bias with its norm folded in."""
+    ) -> Folded:
         weight = kernel_major(tensors[f"{layer}.weight"]) if solved is None else solved.weight
         bias = tensors.get(f"{layer}.bias") if solved is None else solved.bias
         norm = self._program.folded.get(layer)
+        shape = self._tensors[f"{layer}.weight"].shape
         if norm is None:
-            return weight, bias
+            return _positioned(weight, shape), None if bias is None else bias.numpy()
         member: Any = self._network.module.get_submodule(norm)
         mean, variance = tensors[f"{norm}.running_mean"], tensors[f"{norm}.running_var"]
         if solved is not None and solved.norm_mean is not None:
@@ -156,41 +169,51 @@ class ParameterBank:
         shift = -mean * scale if bias is None else (bias - mean) * scale
         if f"{norm}.bias" in tensors:
             shift = shift + tensors[f"{norm}.bias"]
-        return (weight * scale[:, None, None]).contiguous(), shift
+        return _positioned(weight * scale[:, None, None], shape), shift.numpy()
 
-    def _cut(
-        self, slot: _LayerSlot, chosen: Sequence[Tensor | None]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the kernel-major weight and the bias of a layer that keeps these entries."""
+    def _cut(self, slot: _LayerSlot, chosen: Chosen) -> Folded:
         inputs, outputs = chosen[slot.inputs], chosen[slot.outputs]
         weight, bias = slot.full
         if inputs is not None and slot.is_solved:
             weight, bias = self._solution(slot.layer, inputs)
             inputs = None
         if outputs is not None:
-            weight = take(weight, 0, outputs)
-            bias = None if bias is None else take(bias, 0, outputs)
+            weight = _take(weight, 0, outputs)  # whole rows, so first of the two
+            bias = None if bias is None else _take(bias, 0, outputs)
         if inputs is not None:
-            weight = take(weight, 2, inputs)
+            weight = _take(weight, weight.ndim - 1, inputs)
         return weight, bias
 
-    def _solution(self, layer: str, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _solution(self, layer: str, inputs: np.ndarray) -> Folded:
         """Return the solved and folded layer for these inputs, from the table."""
         reconstruction = self._reconstruction
         assert reconstruction is not None
         return self._solved.get(
-            (layer, inputs.numpy().tobytes()),
-            lambda: self._fold(layer, self._tensors, reconstruction.solve(layer, inputs)),
+            (layer, inputs.tobytes()),
+            lambda: self._fold(
+                layer, self._tensors, reconstruction.solve(layer, torch.from_numpy(inputs))
+            ),
         )
 
-    def _cut_other(self, slot: _OtherSlot, chosen: Sequence[Tensor | None], mask: Tensor) -> Tensor:
-        tensor = slot.tensor
+    def _cut_other(self, slot: _OtherSlot, chosen: Chosen) -> np.ndarray:
+        array = slot.tensor
         for axis, place in slot.axes:
             entries = chosen[place]
             if entries is not None:
-                tensor = take(tensor, axis, entries)
-        return tensor if slot.sources is None else renumber_sources(tensor, mask[slot.sources])
+                array = _take(array, axis, entries)
+        sources = chosen[slot.sources]
+        return array if sources is None else renumber_sources(array, slot.inputs, sources)
 
 
-def _bytes_of(layer: tuple[Tensor, Tensor | None]) -> int:
-    return sum(tensor.nbytes for tensor in layer if tensor is not None)
+def _positioned(weight: Tensor, shape: torch.Size) -> np.ndarray:
+    """Return a kernel-major weight as (outputs, *kernel, inputs); `shape` is the module's."""
+    return weight.contiguous().numpy().reshape(len(weight), *shape[2:], -1)
+
+
+def _take(array: np.ndarray, axis: int, entries: np.ndarray) -> np.ndarray:
+    # The default mode checks the entries and copies twice.
+    return array.take(entries, axis=axis, mode="clip")
+
+
+def _bytes_of(layer: Folded) -> int:
+    return sum(array.nbytes for array in layer if array is not None)

@@ -4,11 +4,13 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.core import Cost, Measurement, Policy, StudySpec, Trial
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.data.datasets import ImageData
@@ -46,6 +48,7 @@ class Confirmer:
         data: ImageData,
         study: StudySpec,
         go_on: Callable[[], None] = lambda: None,
+        pruning_net: PruningNet | None = None,
     ) -> None:
         """Prepare.
 
@@ -54,10 +57,23 @@ class Confirmer:
             data: the train split tunes, the test split scores.
             study: says what is confirmed, and how the trials were scored.
             go_on: called often; what it raises ends the confirmation.
+            pruning_net: gives the weights to begin with, where the study's recipe wants one.
         """
         self._network, self._data, self._study, self._go_on = network, data, study, go_on
         splits = data.split("search"), data.split("train")
-        self._evaluator = PolicyEvaluator(network, *splits, study.recipe)
+        self._evaluator = PolicyEvaluator(network, *splits, study.recipe, pruning_net)
+
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """What tells one tuning from another; two of the same network agree in every bit."""
+        epochs = self._study.confirmation.finetune_epochs
+        if not epochs:
+            return {"epochs": 0}
+        return {
+            "epochs": epochs,
+            "learning_rate": FINETUNE_LEARNING_RATE,
+            "seed": self._study.seed,
+        }
 
     def baseline(self) -> Measurement:
         """Tune the uncut network like the compressed ones and score it on the test split."""

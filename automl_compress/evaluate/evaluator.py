@@ -1,7 +1,7 @@
 """Scoring a policy: cut, repair, forward the same images, measure."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.compress.selection import ChannelSelector
@@ -41,7 +42,14 @@ class PolicyEvaluator:
     statistics, the images in memory, and the uncut network's predictions.
     """
 
-    def __init__(self, network: Network, search: Split, train: Split, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        network: Network,
+        search: Split,
+        train: Split,
+        recipe: Recipe,
+        pruning_net: PruningNet | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -49,11 +57,14 @@ class PolicyEvaluator:
             search: images that score candidates; the recipe takes its first `images`.
             train: images that calibrate; the recipe takes its first `calibration_images`.
             recipe: how candidates are scored.
+            pruning_net: gives the weights of candidates; trained, where the recipe wants one.
 
         Raises:
-            InvalidInput: the recipe asks for more images than the search split has.
+            InvalidInput: the recipe asks for more images than the search split has, or for a
+                PruningNet that is not given.
         """
         self.network, self.recipe = network, recipe
+        self._pruning_net = _wanted(pruning_net, recipe)
         scored = _first(search, recipe.images, "images")
         calibration = _first(train, min(recipe.calibration_images, len(train)), "images")
         self.split = f"{scored.name}: {scored.provenance}"
@@ -120,18 +131,21 @@ class PolicyEvaluator:
 
     def repaired_network(self, policy: Policy) -> nn.Module:
         """Build the cut network with the recipe's repair in its weights."""
-        kept = self._selector.kept(policy)
-        module = cut_network(self.network, kept, self._reconstruction)
+        return self._repaired(self._selector.kept(policy))
+
+    def _repaired(self, kept: Sequence[Tensor]) -> nn.Module:
+        if self._pruning_net is not None:
+            module = self._pruning_net.network(kept)
+        else:
+            module = cut_network(self.network, kept, self._reconstruction)
         if self.recipe.repair == "recalibration":
             recalibrate(module, self._calibration)
         return module
 
     def _forward_of(self, kept: Sequence[Tensor]) -> Forward:
-        if self.recipe.repair != "recalibration":
+        if self._pruning_net is None and self.recipe.repair != "recalibration":
             return self._candidates.cut(kept)
-        module = cut_network(self.network, kept)
-        recalibrate(module, self._calibration)
-        return self._candidates.of_module(module)
+        return self._candidates.of_module(self._repaired(kept))
 
     def _part(self, images: slice | None) -> slice:
         start, stop, _ = (images or slice(None)).indices(self._total)
@@ -178,25 +192,55 @@ class PolicyEvaluator:
 
 @dataclass(frozen=True)
 class EvaluatorRecord:
-    """All that another process needs to build the same evaluator."""
+    """All that another process needs to build the same evaluator.
+
+    generator: the state of the PruningNet, where the recipe wants one.
+    """
 
     module: nn.Module
     input_shape: tuple[int, ...]
     search: Split
     train: Split
     recipe: Recipe
+    generator: Mapping[str, Tensor] | None = None
 
     @classmethod
-    def of(cls, network: Network, search: Split, train: Split, recipe: Recipe) -> "EvaluatorRecord":
+    def of(
+        cls,
+        network: Network,
+        search: Split,
+        train: Split,
+        recipe: Recipe,
+        pruning_net: PruningNet | None = None,
+    ) -> "EvaluatorRecord":
         """Keep only the images that the recipe uses."""
         scored = _first(search, recipe.images, "images")
         calibration = _first(train, min(recipe.calibration_images, len(train)), "images")
-        return cls(network.module, network.graph.input_shape, scored, calibration, recipe)
+        wanted = _wanted(pruning_net, recipe)
+        generator = None if wanted is None else wanted.state_dict()
+        shape = network.graph.input_shape
+        return cls(network.module, shape, scored, calibration, recipe, generator)
 
     def build(self) -> PolicyEvaluator:
         """Trace the network again and prepare the evaluator."""
         network = trace(self.module, self.input_shape)
-        return PolicyEvaluator(network, self.search, self.train, self.recipe)
+        pruning_net = None
+        if self.generator is not None and self.recipe.pruning_net is not None:
+            pruning_net = PruningNet(network, self.recipe.pruning_net.rank)
+            pruning_net.load_state_dict(self.generator)
+        return PolicyEvaluator(network, self.search, self.train, self.recipe, pruning_net)
+
+
+def _wanted(pruning_net: PruningNet | None, recipe: Recipe) -> PruningNet | None:
+    """Return the PruningNet if the recipe uses it; raise InvalidInput if it lacks one."""
+    if recipe.weights == "inherited":
+        return None
+    if pruning_net is None:
+        raise InvalidInput(
+            "the recipe takes its weights from a PruningNet, and none is given; train it with "
+            "automl_compress.train.pruning_net.prepare_pruning_net"
+        )
+    return pruning_net
 
 
 def _first(split: Split, count: int | None, what: str) -> Split:

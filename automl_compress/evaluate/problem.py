@@ -20,4 +20,14 @@ def search_problem(
         scores = channel_scores(network, space.options.criterion, calibration, study.recipe.seed)
         return [each.tolist() for each in scores]
 
-    return SearchProblem(space, study.budget, study.effort, study.seed, importance)
+    recipe = study.recipe
+    recalibrated = min(recipe.calibration_images, len(data.split("train")))
+    return SearchProblem(
+        space,
+        study.budget,
+        study.effort,
+        study.seed,
+        importance,
+        images=recipe.images or len(data.split("search")),
+        repair_images=recalibrated if recipe.repair == "recalibration" else 0,
+    )

@@ -3,7 +3,8 @@
 All cuttable channels of a network are numbered through. A cut is one boolean mask over that
 numbering; every tensor axis holds, entry by entry, the number of the channel it follows. So
 `mask[axis]` selects what stays, whatever the coupling: residual sums, concatenations,
-flattened maps and depthwise pairs need no code of their own.
+flattened maps and depthwise pairs need no code of their own. An axis that is one group's
+channels and nothing else, as most are, is cut by the group's kept channels themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,17 @@ class ChannelPlan:
             which[axis] = places[key]
         return tuple(arrays), which
 
+    @cached_property
+    def _plain(self) -> tuple[int | None, ...]:
+        """For each distinct index array the group whose channels are its entries, in order."""
+        spans = {
+            np.arange(offset, offset + channels).tobytes(): group
+            for group, (offset, channels) in enumerate(
+                zip(self.offsets, self.channels, strict=True)
+            )
+        }
+        return tuple(spans.get(numbers.tobytes()) for numbers in self._distinct[0])
+
     @property
     def place(self) -> Mapping[TensorAxis, int]:
         """Which entry of `chosen` belongs to each tensor axis."""
@@ -82,35 +94,46 @@ class ChannelPlan:
             mask[indices.numpy() + offset] = True
         return torch.from_numpy(mask)
 
-    def chosen(self, mask: Tensor) -> list[Tensor | None]:
-        """Return the kept entries of each distinct axis, ascending; None where all are kept."""
-        keeps = mask.numpy()  # on arrays this small NumPy takes a third of torch's time
-        chosen: list[Tensor | None] = []
-        for numbers in self._distinct[0]:
-            entries = keeps[numbers].nonzero()[0]
-            is_whole = len(entries) == len(numbers)
-            chosen.append(None if is_whole else torch.from_numpy(entries))
+    def chosen(self, kept: Sequence[Tensor]) -> list[np.ndarray | None]:
+        """Return the kept entries of each distinct axis, ascending; None where all are kept.
+
+        Args:
+            kept: channels of each group, ascending.
+        """
+        # On arrays this small NumPy takes a third of torch's time, and most axes need no mask.
+        keeps: np.ndarray | None = None
+        chosen: list[np.ndarray | None] = []
+        for numbers, group in zip(self._distinct[0], self._plain, strict=True):
+            if group is not None:
+                entries = kept[group].numpy()
+            else:
+                keeps = self.mask(kept).numpy() if keeps is None else keeps
+                entries = keeps[numbers].nonzero()[0]
+            chosen.append(None if len(entries) == len(numbers) else entries)
         return chosen
 
-    def selections(self, mask: Tensor) -> dict[TensorAxis, Tensor]:
+    def selections(self, kept: Sequence[Tensor]) -> dict[TensorAxis, Tensor]:
         """Return the kept entries of each tensor axis that loses any, ascending."""
-        chosen = self.chosen(mask)
+        chosen = self.chosen(kept)
         return {
-            axis: entries
+            axis: torch.from_numpy(entries)
             for axis, place in self.place.items()
             if (entries := chosen[place]) is not None
         }
 
-    def cut(self, tensors: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-        """Return the tensors without what the mask removes; untouched ones are the same objects."""
+    def cut(self, tensors: Mapping[str, Tensor], kept: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of these kept channels; untouched ones are the same objects."""
         cut = dict(tensors)
-        selections = self.selections(mask)
+        selections = self.selections(kept)
         for (name, axis), entries in selections.items():
             if axis != SOURCE_VALUES and name in cut:
                 cut[name] = take(cut[name], axis, entries)
-        for (name, axis), numbers in self.axes.items():
+        for (name, axis), entries in selections.items():
             if axis == SOURCE_VALUES and name in cut:
-                cut[name] = renumber_sources(cut[name], mask[numbers])
+                inputs = len(self.axes[name, axis])
+                cut[name] = torch.from_numpy(
+                    renumber_sources(cut[name].numpy(), inputs, entries.numpy())
+                )
         return cut
 
 
@@ -125,18 +148,17 @@ def take(tensor: Tensor, axis: int, entries: Tensor) -> Tensor:
     return torch.from_numpy(tensor.numpy().take(entries.numpy(), axis=axis, mode="clip"))
 
 
-def renumber_sources(source: Tensor, keeps: Tensor) -> Tensor:
+def renumber_sources(source: np.ndarray, inputs: int, kept: np.ndarray) -> np.ndarray:
     """Point a shortcut's map at the kept input channels.
 
     Args:
-        source: input channel shown by each output channel; the number of input channels for
-            zero.
-        keeps: (input channels,) boolean.
+        source: input channel shown by each output channel; `inputs` for zero.
+        inputs: channels of the shortcut's input.
+        kept: those of them that stay, ascending.
 
     Returns:
         The map of the cut shortcut; what showed a removed channel shows zero.
     """
-    remaining = int(keeps.sum())
-    new_places = torch.full((len(keeps) + 1,), remaining, dtype=source.dtype)
-    new_places[:-1][keeps] = torch.arange(remaining, dtype=source.dtype)
+    new_places = np.full(inputs + 1, len(kept), dtype=source.dtype)
+    new_places[kept] = np.arange(len(kept))
     return new_places[source]

@@ -89,7 +89,7 @@ def _(member: ZeroPadShortcut) -> None:
 
 def cut_module(module: nn.Module, plan: ChannelPlan, kept: Sequence[Tensor]) -> nn.Module:
     """Return the module with only these channels of each group, physically smaller."""
-    return with_tensors(module, plan.cut(tensors_of(module), plan.mask(kept)))
+    return with_tensors(module, plan.cut(tensors_of(module), kept))
 
 
 def masked_module(module: nn.Module, plan: ChannelPlan, kept: Sequence[Tensor]) -> nn.Module:

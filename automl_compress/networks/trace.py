@@ -1,7 +1,7 @@
 """From an `nn.Module` to a layer graph and a channel plan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.proof import refused_groups
 from automl_compress.networks.shortcut import ZeroPadShortcut
 from automl_compress.networks.surgery import tensors_of
+from automl_compress.networks.uncounted import uncounted
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
 
     Every group is proved by cutting: the cut network must compute what the masked one does.
     Groups that fail are reported in `graph.obstacles` and stay whole; all others remain
-    compressible, and are listed in the order in which a forward pass meets them.
+    compressible, and are listed in the order in which a forward pass meets them. An obstacle
+    without layers says how much of the forward pass no layer's costs account for.
 
     Args:
         module: any network of one input (B, *input_shape) and one output; put into evaluation
@@ -90,6 +92,9 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
         input_shape,
         fingerprint,
     )
+    missing = uncounted(module, graph)
+    if missing is not None:
+        graph = replace(graph, obstacles=(*graph.obstacles, missing))
     return Network(module, graph, plan)
 
 

@@ -3,7 +3,7 @@
 from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
 from automl_compress.search.pareto import hypervolume, non_dominated
 from automl_compress.search.progress import StudyEvent, StudySummary
-from automl_compress.search.study import Study, run_study
+from automl_compress.search.study import Study
 
 __all__ = [
     "InProcessExecutor",
@@ -13,5 +13,4 @@ __all__ = [
     "StudySummary",
     "hypervolume",
     "non_dominated",
-    "run_study",
 ]

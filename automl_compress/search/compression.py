@@ -1,6 +1,7 @@
 """The whole job in one call, for notebooks and scripts: no server, no queue, no files."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.core import (
     CompressionSpace,
     Executor,
@@ -29,7 +31,9 @@ from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
 from automl_compress.search.progress import StudyEvent, StudySummary
-from automl_compress.search.study import run_study
+from automl_compress.search.study import Study
+from automl_compress.train.progress import tqdm_progress
+from automl_compress.train.pruning_net import prepare_pruning_net
 
 CATALOGUE = "automl_compress.searchers"  # the entry point by which searchers are found
 
@@ -56,6 +60,7 @@ def compress_network(
     name: str = "network",
     processes: int = 0,
     has_progress_bar: bool = True,
+    pruning_nets: Path | None = None,
 ) -> CompressionResult:
     """Search the policy that keeps the most accuracy within a budget, and confirm it.
 
@@ -67,6 +72,8 @@ def compress_network(
         processes: child processes that evaluate; 0 evaluates in this one, which a network
             defined in a notebook needs.
         has_progress_bar: whether to draw one.
+        pruning_nets: the folder that keeps trained PruningNets for later searches, where the
+            recipe wants one; None keeps nothing.
 
     Raises:
         InvalidInput: network, data or study cannot be used, or not together.
@@ -78,11 +85,12 @@ def compress_network(
     check_fits(images, network.graph.input_shape)
     space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
     searcher = _create_searcher(study, search_problem(network, images, space, study))
+    pruning_net = _pruning_net(network, images, space, study, pruning_nets, has_progress_bar)
     store = MemoryTrialStore()
-    executor = _executor(network, images, study, processes)
+    executor = _executor(network, images, study, processes, pruning_net)
     try:
         with _ProgressBar(study.effort.evaluations, has_progress_bar) as publish:
-            summary = run_study(
+            summary = Study(
                 searcher,
                 executor,
                 store,
@@ -91,10 +99,11 @@ def compress_network(
                 study.effort,
                 publish=publish,
                 parallelism=study.parallelism,
-            )
+            ).run()
     finally:
         executor.close()
-    return _confirm(network, images, study, summary, store.trials(), name)
+    confirmer = Confirmer(network, images, study, pruning_net=pruning_net)
+    return _confirm(confirmer, network, images, study, summary, store.trials(), name)
 
 
 def _create_searcher(study: StudySpec, problem: SearchProblem) -> Searcher:
@@ -108,14 +117,37 @@ def _create_searcher(study: StudySpec, problem: SearchProblem) -> Searcher:
     return create(study.searcher, problem, study.searcher_options)
 
 
-def _executor(network: Network, data: ImageData, study: StudySpec, processes: int) -> Executor:
-    splits = data.split("search"), data.split("train")
+def _pruning_net(
+    network: Network,
+    data: ImageData,
+    space: CompressionSpace,
+    study: StudySpec,
+    folder: Path | None,
+    has_progress_bar: bool,
+) -> PruningNet | None:
+    if study.recipe.pruning_net is None:
+        return None
+    bar = tqdm_progress("PruningNet") if has_progress_bar else nullcontext()
+    with bar as progress:
+        trained = prepare_pruning_net(network, data, space, study.recipe, folder, progress)
+    return None if trained is None else trained.net
+
+
+def _executor(
+    network: Network,
+    data: ImageData,
+    study: StudySpec,
+    processes: int,
+    pruning_net: PruningNet | None,
+) -> Executor:
+    parts = network, data.split("search"), data.split("train"), study.recipe, pruning_net
     if processes:
-        return EvaluationPool(EvaluatorRecord.of(network, *splits, study.recipe), processes)
-    return InProcessExecutor(PolicyEvaluator(network, *splits, study.recipe))
+        return EvaluationPool(EvaluatorRecord.of(*parts), processes)
+    return InProcessExecutor(PolicyEvaluator(*parts))
 
 
 def _confirm(
+    confirmer: Confirmer,
     network: Network,
     data: ImageData,
     study: StudySpec,
@@ -126,7 +158,6 @@ def _confirm(
     best = best_trials(trials, study.confirmation.top_k)
     if not best:
         raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
-    confirmer = Confirmer(network, data, study)
     # The search split chooses; the test split, scored once, says how good the choice is.
     confirmed = max(
         (confirmer.confirm(trial) for trial in best), key=lambda each: each.search.score

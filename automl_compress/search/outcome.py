@@ -10,20 +10,45 @@ from automl_compress.core import (
     CompressionSpace,
     Measurement,
     Outcome,
+    Recall,
+    Recalled,
     Suggestion,
     Trial,
 )
 from automl_compress.core.hits import pack_hits, unpack_hits
 
 
-def answered_by(suggestion: Suggestion, number: int, measurement: Measurement) -> Trial:
-    """Answer a policy from the trial that measured it before.
+def recall_nothing(suggestion: Suggestion, first_image: int) -> Recalled | None:
+    """Know of no other study."""
+    return None
+
+
+def answer(
+    suggestion: Suggestion, earlier: tuple[int, Measurement] | None, recall: Recall
+) -> Trial | None:
+    """Answer a suggestion from what is stored; None where it has to be evaluated.
+
+    Args:
+        suggestion: what was asked.
+        earlier: number and measurement of this study's trial of most images of this policy.
+        recall: looks into other studies.
+    """
+    if earlier is not None and answers(earlier[1], suggestion):
+        return answered_by(suggestion, f"trial {earlier[0]}", earlier[1])
+    found = recall(suggestion, 0 if earlier is None else earlier[1].total)
+    if found is None:
+        return None
+    return answered_by(suggestion, found.source, found.measurement)
+
+
+def answered_by(suggestion: Suggestion, source: str, measurement: Measurement) -> Trial:
+    """Answer a policy with what was measured before; source says where.
 
     It counts as an evaluation, whoever computed it first, but took no time.
     """
-    note = f"{suggestion.note}; measured in trial {number}".removeprefix("; ")
-    answer = replace(measurement, wall_seconds=0.0, cpu_seconds=0.0, forward_cpu_seconds=0.0)
-    return replace(suggestion, note=note).complete(answer)
+    note = f"{suggestion.note}; measured in {source}".removeprefix("; ")
+    untimed = replace(measurement, wall_seconds=0.0, cpu_seconds=0.0, forward_cpu_seconds=0.0)
+    return replace(suggestion, note=note).complete(untimed)
 
 
 def answers(measurement: Measurement, suggestion: Suggestion) -> bool:

@@ -11,6 +11,7 @@ from automl_compress.core import (
     Executor,
     Measurement,
     Outcome,
+    Recall,
     Searcher,
     Snapshot,
     Suggestion,
@@ -18,7 +19,7 @@ from automl_compress.core import (
     TrialStore,
 )
 from automl_compress.core.errors import InvalidInput, WrongState
-from automl_compress.search.outcome import answered_by, answers, finished, joined
+from automl_compress.search.outcome import answer, finished, joined, recall_nothing
 from automl_compress.search.progress import StopReason, StudyEvent, StudySummary
 from automl_compress.search.restore import restore_searcher
 from automl_compress.search.tally import Tally
@@ -26,7 +27,7 @@ from automl_compress.search.tally import Tally
 SNAPSHOT_EVERY_TRIALS = 20  # a restored study repeats fewer tells than this
 SNAPSHOT_SHARE = 0.05  # of the time: snapshots come more often while they stay below it
 HOPELESS_FAILURES = 5  # so many failures and no success end a study
-CHUNK_SECONDS = 0.5  # how soon `run_study` notices that it should stop
+CHUNK_SECONDS = 0.5  # how soon `Study.run` notices that it should stop
 
 
 def highest_score(measurement: Measurement) -> float:
@@ -66,6 +67,7 @@ class Study:
         clock: Callable[[], float] = time.monotonic,
         elapsed_before_seconds: float = 0.0,
         objective: Callable[[Measurement], float] = highest_score,
+        recall: Recall = recall_nothing,
     ) -> None:
         """Restore the searcher from the store.
 
@@ -82,6 +84,7 @@ class Study:
             clock: seconds, from any origin.
             elapsed_before_seconds: what earlier runs used of `effort.wall_seconds`.
             objective: what the best trial is best at; higher is better.
+            recall: finds what other studies measured, so that it is not evaluated again.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
@@ -93,7 +96,7 @@ class Study:
         self._publish, self._should_stop, self._clock = publish, should_stop, clock
         self._places = max(1, min(parallelism, executor.capacity))
         self._started = clock()
-        self._elapsed_before = elapsed_before_seconds
+        self._elapsed_before, self._recall = elapsed_before_seconds, recall
         self._again = restore_searcher(searcher, store)
         # With each suggestion what an earlier trial measured on the first images, if one did.
         self._in_flight: dict[int, tuple[Suggestion, Measurement | None]] = {}
@@ -126,6 +129,12 @@ class Study:
                 break
         return self.summary is not None
 
+    def run(self) -> StudySummary:
+        """Go on until the study ends; say how it did."""
+        while self.summary is None:
+            self.advance(self._clock() + CHUNK_SECONDS)
+        return self.summary
+
     def _elapsed(self) -> float:
         return self._elapsed_before + self._clock() - self._started
 
@@ -157,8 +166,9 @@ class Study:
             else:
                 return
             earlier = self._tally.measured(suggestion.policy)
-            if earlier is not None and answers(earlier[1], suggestion):
-                self._record(answered_by(suggestion, *earlier))
+            stored = answer(suggestion, earlier, self._recall)
+            if stored is not None:
+                self._record(stored)
                 return  # each trial may end the study
             self._submit(suggestion, None if earlier is None else earlier[1])
 
@@ -166,9 +176,7 @@ class Study:
         """Start an evaluation; images that an earlier one used are not forwarded again."""
         first = 0 if earlier is None else earlier.total
         self._in_flight[suggestion.number] = suggestion, earlier
-        self._executor.submit(
-            suggestion.number, suggestion.policy, slice(first, suggestion.images)
-        )
+        self._executor.submit(suggestion.number, suggestion.policy, slice(first, suggestion.images))
 
     def _check(self, suggestion: Suggestion) -> None:
         """Refuse what breaks the searcher's law, before anything is spent on it."""
@@ -256,38 +264,3 @@ class Study:
             f"the last one: {self._tally.last_failure}",
         }[reason]
         self.summary = StudySummary(reason, self._tally.best, self._tally.evaluations, message)
-
-
-def run_study(
-    searcher: Searcher,
-    executor: Executor,
-    store: TrialStore,
-    space: CompressionSpace,
-    budget: Budget,
-    effort: Effort,
-    *,
-    publish: Callable[[StudyEvent], None] = publish_nothing,
-    should_stop: Callable[[], bool] = never_stop,
-    parallelism: int = 1,
-    clock: Callable[[], float] = time.monotonic,
-    elapsed_before_seconds: float = 0.0,
-    objective: Callable[[Measurement], float] = highest_score,
-) -> StudySummary:
-    """Run a study to its end; arguments and errors as those of `Study`."""
-    study = Study(
-        searcher,
-        executor,
-        store,
-        space,
-        budget,
-        effort,
-        publish=publish,
-        should_stop=should_stop,
-        parallelism=parallelism,
-        clock=clock,
-        elapsed_before_seconds=elapsed_before_seconds,
-        objective=objective,
-    )
-    while study.summary is None:
-        study.advance(clock() + CHUNK_SECONDS)
-    return study.summary

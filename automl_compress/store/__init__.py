@@ -1,12 +1,13 @@
 """SQL tables of trials, events and artifacts, and their migrations.
 
 The repositories are modules of functions that take a session: `files`, `models`, `datasets`,
-`jobs`, `trials`, `events`, `policies`, `artifacts`, `leases`. None of them commits.
+`jobs`, `trials`, `events`, `policies`, `artifacts`, `baselines`, `leases`. None of them commits.
 """
 
 from automl_compress.store.artifact_files import ArtifactFiles, PartialFile, WrittenFile
 from automl_compress.store.database import Database
 from automl_compress.store.paging import Page
+from automl_compress.store.recall import SqlRecall
 from automl_compress.store.tables import (
     ArtifactRow,
     DatasetRow,
@@ -35,6 +36,7 @@ __all__ = [
     "Page",
     "PartialFile",
     "PolicyRow",
+    "SqlRecall",
     "SqlTrialStore",
     "TrialRow",
     "WrittenFile",

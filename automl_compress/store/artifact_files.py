@@ -1,16 +1,14 @@
 """Bytes under the data directory: a file is there as a whole, or not at all."""
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from automl_compress.core.errors import InvalidInput, NotFound, StorageFailed
+from automl_compress.whole_files import PRIVATE, UnnamedFile, unnamed_file
 
 PARTIAL_DIRECTORY = "partial"
 
@@ -25,11 +23,11 @@ class WrittenFile:
 
 
 class PartialFile:
-    """A file that is being written; it becomes visible by `keep`."""
+    """A file of the data directory that is being written; it becomes visible by `keep`."""
 
-    def __init__(self, directory: "ArtifactFiles", stream: BinaryIO, temporary: Path) -> None:
-        """Write to `stream`, which is open on the file `temporary`."""
-        self._directory, self._stream, self._temporary = directory, stream, temporary
+    def __init__(self, directory: "ArtifactFiles", unnamed: UnnamedFile) -> None:
+        """Write to a file that is open and has no name yet."""
+        self._directory, self._unnamed = directory, unnamed
         self._digest = hashlib.sha256()
         self.size_bytes = 0
 
@@ -44,8 +42,8 @@ class PartialFile:
         Raises:
             StorageFailed: the disk is full or cannot be written.
         """
-        with _translated(self._temporary):
-            self._stream.write(chunk)
+        with _translated(self._unnamed.path):
+            self._unnamed.stream.write(chunk)
         self._digest.update(chunk)
         self.size_bytes += len(chunk)
 
@@ -58,12 +56,8 @@ class PartialFile:
         """
         target = self._directory.path_of(path)
         with _translated(target):
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-            self._stream.close()
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.replace(target)
-            _synchronise_directory(target.parent)
+            self._unnamed.keep(target)
         return WrittenFile(path, self.size_bytes, self.sha256)
 
 
@@ -82,17 +76,11 @@ class ArtifactFiles:
             StorageFailed: the directory cannot be written.
         """
         place = self.directory / PARTIAL_DIRECTORY
-        with _translated(place):
-            place.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=place)
-        temporary = Path(name)
-        stream = os.fdopen(handle, "wb")
-        try:
-            yield PartialFile(self, stream, temporary)
-        finally:
-            with contextlib.suppress(OSError):  # the disk refused the last bytes once already
-                stream.close()
-            temporary.unlink(missing_ok=True)
+        with ExitStack() as open_files:
+            with _translated(place):
+                place.mkdir(parents=True, exist_ok=True)
+                unnamed = open_files.enter_context(unnamed_file(place, PRIVATE))
+            yield PartialFile(self, unnamed)
 
     def write(self, path: str, chunks: Iterable[bytes]) -> WrittenFile:
         """Write a whole file.
@@ -149,11 +137,3 @@ def _translated(path: Path) -> Generator[None]:
             f"{path} could not be written ({error.strerror}); nothing was stored. "
             "Make room or choose another data directory, then try again"
         ) from error
-
-
-def _synchronise_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

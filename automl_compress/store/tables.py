@@ -4,15 +4,13 @@ All names begin with `compress_`, for other tools (the job engine, a dashboard) 
 same database.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
-    DateTime,
-    Dialect,
     Enum,
     Float,
     ForeignKey,
@@ -21,12 +19,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from automl_compress.core import Role, TrialState
+from automl_compress.store.moments import UtcDateTime, now
 
 Json = dict[str, Any]
 
@@ -51,28 +49,6 @@ class DesiredState(StrEnum):
     RUN = "run"
     PAUSE = "pause"
     CANCEL = "cancel"
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC; SQLite forgets time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store as UTC."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Read as UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(UTC)
 
 
 def _values(members: type[StrEnum]) -> list[str]:
@@ -209,6 +185,7 @@ class TrialRow(Table):
 
     role, images: as in core's `Suggestion`. score: by which trials compete; empty for probes and
         subsets, whose own score stands in the measurement.
+    policy_digest: finds trials of the same policy; empty for those of before it was kept.
     asked_position, told_position: places in the searcher's history of asks and tells.
     """
 
@@ -219,6 +196,7 @@ class TrialRow(Table):
     id: Mapped[str] = mapped_column(Identifier, unique=True)
     state: Mapped[TrialState]
     policy: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    policy_digest: Mapped[str | None] = mapped_column(String(64), index=True)
     note: Mapped[str] = mapped_column(Text, default="")
     role: Mapped[Role] = mapped_column(String(16), default="candidate")
     images: Mapped[int | None]

@@ -15,6 +15,7 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
+from automl_compress.core.canonical import digest
 from automl_compress.core.errors import NotFound, TrialMismatch
 from automl_compress.store import events, jobs, snapshots
 from automl_compress.store.database import Database
@@ -61,6 +62,7 @@ class SqlTrialStore:
             id=new_id("trl"),
             state=TrialState.RUNNING,
             policy=suggestion.policy.to_json(),
+            policy_digest=policy_digest(suggestion.policy),
             note=suggestion.note,
             role=suggestion.role,
             images=suggestion.images,
@@ -126,6 +128,11 @@ class SqlTrialStore:
         happened.sort(key=lambda each: each[0])
         snapshot = None if kept is None else snapshots.from_bytes(kept.content)
         return snapshot, [each for _, each in happened]
+
+
+def policy_digest(policy: Policy) -> str:
+    """Return 64 hexadecimal digits that are the same for equal policies alone."""
+    return digest(policy.to_json()).removeprefix("sha256:")
 
 
 def to_trial(row: TrialRow) -> Trial:

@@ -1,9 +1,7 @@
 """Files that survive a kill: written whole or not at all, and never pickled."""
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from automl_compress.core.errors import InvalidInput, StorageFailed
+from automl_compress.whole_files import write_whole
 
 _DOCUMENT_KEY = "document"
 
@@ -29,30 +28,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     content = save(plain, dict(metadata))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        write_whole(path, [content])
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise StorageFailed(
             f"{path} could not be written ({error.strerror or error}); it needs {len(content):,} "
             "bytes in a folder that exists and may be written to"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without this a power cut may forget the rename, though not the content.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], document: object) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from automl_compress.core.errors import InvalidInput
 
 SCHEDULES = ("one-cycle", "cosine", "linear")
+PRECISIONS = ("float32", "bfloat16")
 DIRECTIONS = ("forward", "reverse")
 
 
@@ -28,6 +29,9 @@ class TrainingConfig:
             keep the best epoch's weights; None trains all epochs and keeps the last.
         device: a torch device; only on `cpu` is a resumed run the same bit for bit.
         channels_last: memory format while training; faster for most convolutions.
+        precision: of convolutions and matrix products; `bfloat16` keeps the weights, their
+            update, normalisation and the loss in float32, and is about twice as fast on
+            processors with AMX, slower on those that lack bfloat16.
     """
 
     epochs: int = 30
@@ -43,6 +47,7 @@ class TrainingConfig:
     early_stop_patience: int | None = None
     device: str = "cpu"
     channels_last: bool = True
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Raise `InvalidInput` for the first field that is out of range."""
@@ -55,6 +60,7 @@ class TrainingConfig:
         _require_between("weight_decay", self.weight_decay, 0, 1)
         _require_between("label_smoothing", self.label_smoothing, 0, 1)
         _require_one_of("schedule", self.schedule, SCHEDULES)
+        _require_one_of("precision", self.precision, PRECISIONS)
         if self.nesterov and self.momentum == 0:
             raise InvalidInput("nesterov needs momentum above 0; set one, or nesterov=False")
         if self.early_stop_patience is not None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from automl_compress.compress.pruning_net import PruningNet
@@ -58,7 +57,6 @@ class TrainedPruningNet:
         """Describe the training as a JSON object."""
         return {
             "key": self.key,
-            "is_reused": self.is_reused,
             "epochs": len(self.epochs),
             "train_accuracy": self.epochs[-1].train_accuracy,
             "wall_seconds": sum(epoch.seconds for epoch in self.epochs),
@@ -97,8 +95,9 @@ class PruningNetRun(TrainingRun):
         self, net: PruningNet, data: ImageData, config: PruningNetConfig, structures: Structures
     ) -> None:
         """Begin at epoch 0."""
+        images = len(data.split("train"))
         training = TrainingConfig(
-            epochs=config.epochs,
+            epochs=config.epochs_over(min(config.images or images, images)),
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             schedule=config.schedule,
@@ -253,5 +252,5 @@ def _identity(
 def _images_digest(split: Split) -> str:
     content = hashlib.sha256(str(tuple(split.images.shape)).encode())
     for tensor in (split.images, split.labels):
-        content.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+        content.update(tensor.contiguous().view(-1).numpy().data)
     return content.hexdigest()

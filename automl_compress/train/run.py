@@ -142,7 +142,8 @@ class TrainingRun:
     def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """Do one update; give the loss and how many images were right."""
         images = images.contiguous(memory_format=self.memory_format)
-        logits = self.module(images)
+        with self._precision():
+            logits = self.module(images).float()
         teacher_logits = self._teacher_logits(images)
         smoothing = self.config.label_smoothing
         loss = training_loss(logits, labels, smoothing, teacher_logits, self.distillation)
@@ -154,8 +155,13 @@ class TrainingRun:
     def _teacher_logits(self, images: Tensor) -> Tensor | None:
         if self.teacher is None:
             return None
-        with evaluating(self.teacher), torch.no_grad():
-            return self.teacher(images)
+        with evaluating(self.teacher), torch.no_grad(), self._precision():
+            return self.teacher(images).float()
+
+    def _precision(self) -> torch.autocast:
+        is_mixed = self.config.precision == "bfloat16"
+        kind = torch.device(self.config.device).type
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=is_mixed)
 
     def finish(self) -> TrainingReport:
         """Give the module the weights that are kept, and leave it ready for use."""

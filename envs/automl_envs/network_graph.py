@@ -114,8 +114,8 @@ def _shares(graph: LayerGraph, layers: Sequence[Layer], *, is_input: bool) -> np
     shares = np.zeros((len(layers), len(graph.groups)), dtype=np.float32)
     for row, layer in enumerate(layers):
         # A depthwise weight has no axis for its input, which is its output's group.
-        axis = tensors[layer.weight].axes[1 if is_input and not layer.is_depthwise else 0]
-        for group, share in _owners(graph, axis):
+        axis = 1 if is_input and not layer.is_depthwise else 0
+        for group, share in _owners(graph, tensors[layer.weight].axes[axis]):
             shares[row, group] = share
     return shares
 

@@ -17,6 +17,7 @@ from tests.api.conftest import DIGITS_WEIGHTS, RunningService, job_body
 pytestmark = pytest.mark.e2e
 
 DIGITS = str(DIGITS_WEIGHTS)
+GP_OF_5000 = ("--searcher", "gp", "--evaluations", "5000")
 
 
 def run(*arguments: str, url: str | None = None, cwd: Path | None = None) -> Any:
@@ -57,7 +58,10 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "serve", "worker", "search", "run", "train", "jobs", "best", "apply", "doctor", "db"],
+    [
+        *("demo", "serve", "worker", "search", "run", "train", "jobs", "best", "export"),
+        *("apply", "doctor", "db"),
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     told = run(command, "--help")
@@ -81,6 +85,10 @@ def test_every_command_explains_itself(command: str) -> None:
         (["run", DIGITS, "digits", "--max-macs", "50%", "--searcher", "genetic"], "uniform"),
         (["run", DIGITS, "digits", "--max-macs", "50%", "--option", "tau=much"], "a number"),
         (["run", DIGITS, "digits", "--max-macs", "0.1%"], "smallest policy"),
+        (
+            [*("run", DIGITS, "digits", "--max-macs", "50%"), *GP_OF_5000],
+            "choose one that can",
+        ),
         (["run", "resnet-20", "digits", "--max-macs", "50%"], "image_size"),
         (["train", "resnet-20"], "DATA"),
         (["serve", "--host", "0.0.0.0"], "AUTOML_COMPRESS_KEY"),

@@ -193,6 +193,9 @@ def test_the_services_start_in_their_order_and_do_a_job(composition: Composition
     assert status == "succeeded", composition.output("worker")
     with Client(url, "another key") as stranger, pytest.raises(ProblemError, match="unauthorized"):
         next(stranger.jobs())
+    composition.running["worker"].send_signal(signal.SIGSTOP)  # alive for the system alone
+    assert soon(lambda: composition.check_health("worker").returncode == 1)
+    composition.running["worker"].send_signal(signal.SIGCONT)
     for name in ("worker", "api"):
         composition.running[name].send_signal(signal.SIGTERM)
         grace = composition.services[name].get("stop_grace_period", "10s")

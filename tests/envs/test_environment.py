@@ -73,7 +73,7 @@ def test_step_after_the_end_raises() -> None:
 
 def test_unknown_observation_is_refused() -> None:
     with pytest.raises(UnknownName):
-        environment("graph")
+        environment("picture")
 
 
 @pytest.mark.slow

@@ -166,5 +166,5 @@ def test_corrected_features_of_a_single_group_lie_in_the_unit_interval() -> None
 
 
 def test_unknown_observation_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="corrected, published"):
-        create_observation("graph", walk_of("scale"))
+    with pytest.raises(UnknownName, match="corrected, graph, groups, published"):
+        create_observation("picture", walk_of("scale"))

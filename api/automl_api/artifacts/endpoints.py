@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 
 from automl_api.bodies import Moment, ResponseBody
 from automl_api.caching import entity_tag, is_known
-from automl_api.pages import Listing, listing
+from automl_api.pages import Listing
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.store import ArtifactRow
@@ -39,7 +39,7 @@ def list_artifacts(
     with service.database.reading() as session:
         job_rows.get(session, job_id)
         rows = artifact_rows.of_job(session, job_id)
-    return listing([artifact_body(row) for row in rows], False, "/v1/artifacts", None, {})
+    return Listing(data=[artifact_body(row) for row in rows], has_more=False)
 
 
 @router.get("/{artifact_id}")

@@ -1,6 +1,7 @@
 """`automl-compress doctor`."""
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from automl_api.commands.spread import spread
 @spread
 def doctor(
     place: options.PlaceOptions,
+    is_worker_expected: Annotated[
+        bool, typer.Option("--worker", help="Also whether a worker of this machine is alive.")
+    ] = False,
     is_json: options.Json = False,
 ) -> None:
     """Check what the service needs: packages, database, disk, port, threads."""
@@ -19,7 +23,7 @@ def doctor(
     from automl_api.diagnosis import diagnose
     from automl_api.serving import read_settings
 
-    findings = diagnose(read_settings(**asdict(place)))
+    findings = diagnose(read_settings(**asdict(place)), is_worker_expected)
     if is_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
     else:

@@ -36,6 +36,7 @@ class Display:
     def __init__(self, console: Console, title: str, evaluations: float) -> None:
         """Prepare; nothing is drawn yet."""
         self._console, self._title = console, title
+        self._epoch = ""  # of a PruningNet, the last one that has its line
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(16),
@@ -70,6 +71,8 @@ class Display:
             self._show_phase(str(event.data.get("state")))
         elif event.type in ("trial.completed", "trial.failed"):
             self._show_trial(event)
+        elif event.type == "pruning_net.progress":
+            self._show_training(event)
 
     def _show_phase(self, state: str) -> None:
         phase = _PHASES.get(state)
@@ -78,6 +81,17 @@ class Display:
         self._progress.update(self._task, description=f"{self._title}: {phase}", left=None)
         if not self._console.is_terminal:
             self._console.print(f"{self._title}: {phase}", markup=False, highlight=False)
+
+    def _show_training(self, event: Event) -> None:
+        data = event.data
+        epoch = f"epoch {data['epoch']} of {data['epochs']}"
+        trials, best = f"PruningNet, {epoch}", f"{data['share']:.0%}"
+        left = data["eta_seconds"]
+        self._progress.update(self._task, trials=trials, best=best, left=left)
+        if not self._console.is_terminal and epoch != self._epoch:
+            self._epoch = epoch
+            line = f"{self._title}: training the {trials}, {left:.0f} s left"
+            self._console.print(line, markup=False, highlight=False)
 
     def _show_trial(self, event: Event) -> None:
         data = event.data

@@ -11,13 +11,12 @@ from automl_api.datasets.schemas import (
     NpzSource,
     dataset_body,
 )
+from automl_api.files.uploaded import uploaded_path
 from automl_api.intake import inspect_dataset
 from automl_api.pages import After, Limit, Listing, listing
-from automl_api.problem import Problem
 from automl_api.service import Service, ServiceDependency
 from automl_api.sources import DataSource
 from automl_compress.store import datasets as dataset_rows
-from automl_compress.store import files as file_rows
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -43,9 +42,7 @@ def list_datasets(
     """List the data sets, the newest first."""
     with service.database.reading() as session:
         page = dataset_rows.page(session, after=after, limit=limit)
-    bodies = [dataset_body(row) for row in page.rows]
-    cursor = bodies[-1].id if bodies else None
-    return listing(bodies, page.has_more, "/v1/datasets", cursor, {"limit": limit})
+    return listing(page, dataset_body, "/v1/datasets", {"limit": limit})
 
 
 @router.get("/{dataset_id}")
@@ -75,10 +72,4 @@ def _source(service: Service, new: NewDataset) -> DataSource:
 
 
 def _path(service: Service, file_id: str, wanted: str, field: str) -> str:
-    with service.database.reading() as session:
-        row = file_rows.get(session, file_id)
-    if row.format != wanted:
-        detail = f"file {row.id} is {row.format}, not {wanted}"
-        told = {"pointer": f"/source/{field}", "detail": detail}
-        raise Problem(422, "invalid-data", f"{detail}; choose the kind of the file", errors=[told])
-    return row.path
+    return uploaded_path(service, file_id, wanted, f"/source/{field}", "invalid-data")

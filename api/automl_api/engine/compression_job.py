@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from automl_agents.catalogue import create_searcher
+from automl_agents.catalogue import check_serves, create_searcher
 from automl_api.engine.confirmation import Contest, confirm
 from automl_api.engine.pipeline import Finished, OwnedJob
+from automl_api.engine.preparation import prepared_pruning_net
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import CompressionSpace, StudySpec
@@ -21,7 +22,8 @@ from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import Study, StudyEvent
-from automl_compress.store import JobState
+from automl_compress.store import JobState, SqlRecall
+from automl_compress.train.pruning_net import TrainedPruningNet
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Workload:
     data: ImageData
     space: CompressionSpace
     study: StudySpec
+    trained: TrainedPruningNet | None = None
 
     @classmethod
     def load(cls, spec: dict[str, Any], settings: Settings) -> "Workload":
@@ -49,11 +52,14 @@ class Workload:
         network = trace(module, data.input_shape)
         space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
         space.check_reachable(study.budget)
+        problem = search_problem(network, data, space, study)
+        check_serves(study.searcher, problem, study.searcher_options)
         return cls(network, data, space, study)
 
     def baseline(self) -> dict[str, Any]:
         """Measure the uncut network on the images that score candidates."""
-        recipe = replace(self.study.recipe, repair="none")
+        inherited: dict[str, Any] = {"weights": "inherited", "pruning_net": None}
+        recipe = replace(self.study.recipe, repair="none", **inherited)
         split, train = self.data.split("search"), self.data.split("train")
         evaluator = PolicyEvaluator(self.network, split, train, recipe)
         score = evaluator.score_uncut()
@@ -69,7 +75,8 @@ class Workload:
     def pool(self, processes: int) -> EvaluationPool:
         """Start the child processes that score candidates."""
         search, train = self.data.split("search"), self.data.split("train")
-        record = EvaluatorRecord.of(self.network, search, train, self.study.recipe)
+        net = None if self.trained is None else self.trained.net
+        record = EvaluatorRecord.of(self.network, search, train, self.study.recipe, net)
         return EvaluationPool(record, processes)
 
 
@@ -88,6 +95,9 @@ class CompressionPipeline:
             job.enter(JobState.PROFILING)
             job.set_baseline(workload.baseline())
         study = workload.study
+        parts = workload.network, workload.data, workload.space, study.recipe
+        trained = prepared_pruning_net(job, self._settings, *parts)
+        workload = replace(workload, trained=trained)
         limit = self._settings.evaluation_processes or study.parallelism
         pool = workload.pool(min(study.parallelism, limit))
         try:
@@ -102,7 +112,7 @@ class CompressionDriver:
 
     def __init__(self, job: OwnedJob, workload: Workload, pool: EvaluationPool) -> None:
         """Restore searcher and study from the tables."""
-        study, space = workload.study, workload.space
+        study, space, row = workload.study, workload.space, job.row()
         problem = search_problem(workload.network, workload.data, space, study)
         self._job, self._workload, self._pool = job, workload, pool
         self._closed = threading.Event()
@@ -116,7 +126,16 @@ class CompressionDriver:
             study.effort,
             publish=self._take_note,
             parallelism=study.parallelism,
-            elapsed_before_seconds=job.row().elapsed_seconds,
+            elapsed_before_seconds=row.elapsed_seconds,
+            recall=SqlRecall(
+                job.database,
+                job.job_id,
+                row.dataset_id,
+                row.spec["model"].get("fingerprint"),
+                study.recipe,
+                problem.images,
+                problem.evaluations,
+            ),
         )
 
     @property
@@ -144,8 +163,14 @@ class CompressionDriver:
         assert summary is not None
         self._pool.close()
         workload = self._workload
+        trials = self._job.trials().trials()
         contest = Contest(
-            self._job, workload.network, workload.data, workload.study, self._job.trials().trials()
+            self._job,
+            workload.network,
+            workload.data,
+            workload.study,
+            trials,
+            workload.trained,
         )
         return confirm(contest, summary.stop_reason, self._go_on)
 

@@ -15,8 +15,10 @@ from automl_compress.export.documents import model_reference, network_bytes, pol
 from automl_compress.networks.trace import Network
 from automl_compress.store import WrittenFile
 from automl_compress.store.artifacts import NewArtifact
+from automl_compress.store.baselines import confirmed_before
 from automl_compress.store.ids import new_id
 from automl_compress.store.tables import now
+from automl_compress.train.pruning_net import TrainedPruningNet
 
 Artifact = tuple[NewArtifact, WrittenFile]
 
@@ -30,6 +32,7 @@ class Contest:
     data: ImageData
     study: StudySpec
     trials: Sequence[Trial]
+    trained: TrainedPruningNet | None = None
 
     def model(self) -> ModelReference:
         """Describe the uncut network."""
@@ -72,8 +75,10 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
         stop_reason: how its study ended.
         go_on: called often; what it raises ends the confirmation.
     """
-    confirmer = Confirmer(contest.network, contest.data, contest.study, go_on)
-    baseline = confirmer.baseline()
+    net = None if contest.trained is None else contest.trained.net
+    confirmer = Confirmer(contest.network, contest.data, contest.study, go_on, net)
+    tuning = {**confirmer.tuning, "version": __version__}
+    baseline, told_by = _baseline(contest, confirmer, tuning)
     best = best_trials(contest.trials, contest.study.confirmation.top_k)
     confirmed = [confirmer.confirm(trial) for trial in best]
     confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
@@ -82,11 +87,27 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
         "policy_id": stored[0].document.policy_id,
         "policies": [each.to_json() for each in stored],
         "baseline": baseline.to_json(),
+        "baseline_job_id": told_by,
+        "tuning": tuning,
     }
     report = _write_json(contest, "report.json", "report", _report(contest, stop_reason, result))
     artifacts = [artifact for each in stored for artifact in each.artifacts]
     documents = [each.document for each in stored]
     return Finished(result, stop_reason, documents, [*artifacts, report])
+
+
+def _baseline(
+    contest: Contest, confirmer: Confirmer, tuning: dict[str, Any]
+) -> tuple[Measurement, str]:
+    """Return what the uncut network scores on the test split, and the job that scored it."""
+    row = contest.job.row()
+    fingerprint = row.spec["model"].get("fingerprint")
+    if fingerprint is not None:
+        with contest.job.database.reading() as session:
+            earlier = confirmed_before(session, row.dataset_id, fingerprint, tuning)
+        if earlier is not None:
+            return Measurement.from_json(earlier[1]), earlier[0]
+    return confirmer.baseline(), row.id
 
 
 def _store(contest: Contest, confirmed: Confirmed, rank: int, baseline: Measurement) -> _Stored:
@@ -136,6 +157,7 @@ def _report(contest: Contest, stop_reason: str, result: dict[str, Any]) -> dict[
         "evaluations": row.evaluations,
         "search_seconds": row.elapsed_seconds,
         "uncut_on_search_images": row.baseline,
+        "pruning_net": None if contest.trained is None else contest.trained.to_json(),
         **result,
     }
 

@@ -174,7 +174,7 @@ class JobExecution:
         owner = f"{self.executor_id}/{uuid.uuid4().hex[:12]}"
         with self.database.session() as session:
             jobs.claim(session, job_id, attempt, owner)
-        job = OwnedJob(job_id, owner, self.database, self.files)
+        job = OwnedJob(job_id, owner, self.database, self.files, self.stopping)
         job.enter(JobState.VALIDATING)
         driver = self.pipeline.prepare(job)
         place.attempt, place.job, place.driver = attempt, job, driver

@@ -1,12 +1,14 @@
 """The seam between the engine, which knows nothing of networks, and the work of a job."""
 
-from collections.abc import Generator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
+from automl_compress.core.errors import WrongState
 from automl_compress.store import (
     ArtifactFiles,
     Database,
@@ -14,6 +16,7 @@ from automl_compress.store import (
     JobState,
     SqlTrialStore,
     WrittenFile,
+    events,
     jobs,
 )
 from automl_compress.store.artifacts import NewArtifact
@@ -35,12 +38,16 @@ class OwnedJob:
 
     Every writing call raises JobTaken once the job belongs to another execution, or its user
     paused or cancelled it: let it through, the engine knows what to do.
+
+    stopping: set when this process is to end. on_event: called behind each `publish`.
     """
 
     job_id: str
     owner: str
     database: Database
     files: ArtifactFiles
+    stopping: threading.Event = field(default_factory=threading.Event)
+    on_event: Callable[[], None] = lambda: None
 
     def row(self) -> JobRow:
         """Return the job's row as it is now."""
@@ -67,6 +74,23 @@ class OwnedJob:
         """Store what was measured of the uncut network."""
         with self.session() as (_, row):
             row.baseline = dict(baseline)
+
+    def publish(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Add an event."""
+        with self.session() as (session, _):
+            events.append(session, self.job_id, kind, dict(data))
+        self.on_event()
+
+    def go_on(self) -> None:
+        """Return if long work should go on.
+
+        Raises:
+            JobTaken: the job belongs to another execution, or its user stopped it.
+            WrongState: this process is to end; another one goes on.
+        """
+        if self.stopping.is_set():
+            raise WrongState(f"this worker stops; job {self.job_id} goes on in another one")
+        self.beat()
 
     def beat(self, seconds: float = 0.0, eta_seconds: float | None = None) -> None:
         """Add time that the study took, and make sure that the job is still owned."""

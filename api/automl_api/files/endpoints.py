@@ -38,9 +38,7 @@ def list_files(
     """List the files, the newest first."""
     with service.database.reading() as session:
         page = file_rows.page(session, after=after, limit=limit)
-    bodies = [file_body(row) for row in page.rows]
-    cursor = bodies[-1].id if bodies else None
-    return listing(bodies, page.has_more, "/v1/files", cursor, {"limit": limit})
+    return listing(page, file_body, "/v1/files", {"limit": limit})
 
 
 @router.get("/{file_id}")

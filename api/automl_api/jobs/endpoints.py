@@ -55,10 +55,8 @@ def list_jobs(
     states = () if status is None else (status,)
     with service.database.reading() as session:
         page = job_rows.page(session, after=after, limit=limit, states=states, model_id=model_id)
-    bodies = [job_body(row) for row in page.rows]
-    cursor = bodies[-1].id if bodies else None
     filters = {"status": status, "model_id": model_id, "limit": limit}
-    return listing(bodies, page.has_more, "/v1/jobs", cursor, filters)
+    return listing(page, job_body, "/v1/jobs", filters)
 
 
 @router.get("/{job_id}")

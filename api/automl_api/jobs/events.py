@@ -59,10 +59,7 @@ def _page(service: Service, job_id: str, after: int, limit: int) -> Listing[Even
     with service.database.reading() as session:
         job_rows.get(session, job_id)
         page = event_rows.page(session, job_id, after=after, limit=limit)
-    bodies = [event_body(row) for row in page.rows]
-    cursor = bodies[-1].seq if bodies else None
-    path = f"/v1/jobs/{job_id}/events"
-    return listing(bodies, page.has_more, path, cursor, {"limit": limit})
+    return listing(page, event_body, f"/v1/jobs/{job_id}/events", {"limit": limit}, key="seq")
 
 
 async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[bytes]:

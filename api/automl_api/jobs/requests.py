@@ -11,7 +11,7 @@ from pydantic import Field
 from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Metric, StudySpec
-from automl_compress.core.recipe import Repair, Signal
+from automl_compress.core.recipe import Repair, Signal, Weights
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -49,6 +49,8 @@ class RecipeBody(RequestBody):
     calibration_images: Annotated[int, Field(ge=1)] = 512
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    weights: Weights = "inherited"
+    pruning_net: Annotated[dict[str, Any], Field(max_length=100)] | None = None
 
 
 class ConfirmationBody(RequestBody):

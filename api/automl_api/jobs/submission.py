@@ -9,7 +9,7 @@ from automl_api.jobs.requests import NewJobBody
 from automl_api.problem import Problem, pointer
 from automl_api.service import Service
 from automl_api.system.capabilities import installation
-from automl_compress.core import CompressionSpace, SpaceOptions, StudySpec
+from automl_compress.core import CompressionSpace, SearchProblem, SpaceOptions, StudySpec
 from automl_compress.core.canonical import digest
 from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
 from automl_compress.costs import AnalyticCosts
@@ -78,7 +78,7 @@ def check_searcher(study: StudySpec) -> None:
 
 def _option_error(searcher: str, options: Mapping[str, Any]) -> str | None:
     try:
-        catalogue.check_options(searcher, options)
+        catalogue.check_options(searcher, options, allows_paths=False)
     except UnknownName as error:
         _refuse("/study/searcher", "unknown-name", str(error))
     except InvalidInput as error:
@@ -87,7 +87,11 @@ def _option_error(searcher: str, options: Mapping[str, Any]) -> str | None:
 
 
 def check_space(model: ModelRow, study: StudySpec) -> None:
-    """Refuse a space that the network does not have, and a budget that it cannot reach."""
+    """Refuse what the network cannot be searched for.
+
+    That is a space that it does not have, a budget that the space cannot reach, and a searcher
+    that cannot serve the two.
+    """
     criterion = study.space.criterion
     # The default exists; to know the others, torch is asked.
     if criterion != SpaceOptions().criterion and criterion not in installation()["criteria"]:
@@ -99,6 +103,11 @@ def check_space(model: ModelRow, study: StudySpec) -> None:
     except InvalidInput as error:
         _refuse("/study/space", "invalid", str(error))
     space.check_reachable(study.budget)
+    problem = SearchProblem(space, study.budget, study.effort, study.seed)
+    try:
+        catalogue.check_serves(study.searcher, problem, study.searcher_options)
+    except InvalidInput as error:
+        _refuse("/study/searcher", "invalid", str(error))
 
 
 def _store(

@@ -27,10 +27,8 @@ def list_trials(
     with service.database.reading() as session:
         job_rows.get(session, job_id)
         page = trial_rows.page(session, job_id, after=after, limit=limit, states=states)
-    bodies = [trial_body(row) for row in page.rows]
-    cursor = bodies[-1].number if bodies else None
     filters = {"state": state, "limit": limit}
-    return listing(bodies, page.has_more, f"/v1/jobs/{job_id}/trials", cursor, filters)
+    return listing(page, trial_body, f"/v1/jobs/{job_id}/trials", filters, key="number")
 
 
 @router.get("/v1/trials/{trial_id}")

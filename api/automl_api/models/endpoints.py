@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 
+from automl_api.files.uploaded import uploaded_path
 from automl_api.intake import inspect_model
 from automl_api.models.schemas import (
     ModelBody,
@@ -10,12 +11,13 @@ from automl_api.models.schemas import (
     model_body,
     model_details_body,
 )
+from automl_api.models.sensitivity import SensitivityBody, sensitivity_body
 from automl_api.pages import After, Limit, Listing, listing
-from automl_api.problem import Problem
-from automl_api.service import Service, ServiceDependency
+from automl_api.service import ServiceDependency
 from automl_api.sources import ModelSource
-from automl_compress.store import files as file_rows
+from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import models as model_rows
+from automl_compress.store import probes as probe_rows
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -23,9 +25,12 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.post("", status_code=201)
 def create_model(new: NewModel, response: Response, service: ServiceDependency) -> ModelDetailsBody:
     """Register a network: it is built, filled with its weights and traced before it is stored."""
-    source = ModelSource(
-        new.architecture.name, new.architecture.config, _weights_path(service, new.weights_file_id)
-    )
+    weights_path = None
+    if new.weights_file_id is not None:
+        weights_path = uploaded_path(
+            service, new.weights_file_id, "safetensors", "/weights_file_id", "invalid-model"
+        )
+    source = ModelSource(new.architecture.name, new.architecture.config, weights_path)
     details = inspect_model(source, service.files.directory)
     with service.database.session() as session:
         row = model_rows.add(
@@ -46,9 +51,7 @@ def list_models(
     """List the networks, the newest first."""
     with service.database.reading() as session:
         page = model_rows.page(session, after=after, limit=limit)
-    bodies = [model_body(row) for row in page.rows]
-    cursor = bodies[-1].id if bodies else None
-    return listing(bodies, page.has_more, "/v1/models", cursor, {"limit": limit})
+    return listing(page, model_body, "/v1/models", {"limit": limit})
 
 
 @router.get("/{model_id}")
@@ -58,13 +61,16 @@ def get_model(model_id: str, service: ServiceDependency) -> ModelDetailsBody:
         return model_details_body(model_rows.get(session, model_id))
 
 
-def _weights_path(service: Service, file_id: str | None) -> str | None:
-    if file_id is None:
-        return None
+@router.get("/{model_id}/sensitivity")
+def get_sensitivity(
+    model_id: str, service: ServiceDependency, dataset_id: str | None = None
+) -> SensitivityBody:
+    """Give what cutting each group alone costs, as jobs on this network measured it.
+
+    Without `dataset_id` the data of the most complete profile are taken.
+    """
     with service.database.reading() as session:
-        row = file_rows.get(session, file_id)
-    if row.format != "safetensors":
-        detail = f"file {row.id} is {row.format}; the weights of a network are a safetensors file"
-        field = {"pointer": "/weights_file_id", "detail": detail}
-        raise Problem(422, "invalid-model", detail, errors=[field])
-    return row.path
+        model = model_rows.get(session, model_id)
+        if dataset_id is not None:
+            dataset_rows.get(session, dataset_id)
+        return sensitivity_body(model, probe_rows.of_model(session, model_id, dataset_id))

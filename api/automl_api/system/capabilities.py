@@ -8,7 +8,7 @@ from automl_agents import catalogue
 from automl_api.intake import inspect_installation
 from automl_compress import __version__
 from automl_compress.core import METRICS
-from automl_compress.core.recipe import Repair, Signal
+from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.store.paging import LARGEST_PAGE
 
 _SHOWN_PACKAGES = ("torch", "numpy", "safetensors", "stable-baselines3", "fastapi", "dbos")
@@ -21,6 +21,7 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
         "schemes": ["channel"],
         "repairs": list(get_args(Repair)),
         "signals": list(get_args(Signal)),
+        "weights": list(get_args(Weights)),
         "budget_metrics": list(METRICS),
         **installation(),
         "file_formats": ["safetensors", "npz", "parquet"],

@@ -21,6 +21,7 @@ from tests.automl_compress.store.conftest import new_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+FINGERPRINT = {"graph": "sha256:graph", "weights": "sha256:weights"}
 CONFIG = {"in_channels": 1, "image_size": 8}
 WEIGHTS = Path(networks.__file__).parent / "weights" / "resnet-20-digits.safetensors"
 WORKER = [
@@ -31,7 +32,12 @@ WORKER = [
 ]
 
 
-def submit(service: Service, **changes: Any) -> str:
+def submit(
+    service: Service,
+    fingerprint: dict[str, str] | None = None,
+    dataset_id: str | None = None,
+    **changes: Any,
+) -> str:
     usual: dict[str, Any] = {
         "searcher": "random",
         "budget": Budget("macs", 0.5),
@@ -39,10 +45,11 @@ def submit(service: Service, **changes: Any) -> str:
         "recipe": Recipe(images=64, calibration_images=64),
         "confirmation": Confirmation(top_k=2, finetune_epochs=0),
     }
-    new = new_job(service.database)
+    new = new_job(service.database, **({"dataset_id": dataset_id} if dataset_id else {}))
     new.spec.clear()
+    model = {"architecture": "resnet-20", "config": CONFIG, "weights": str(WEIGHTS)}
     new.spec.update(
-        model={"architecture": "resnet-20", "config": CONFIG, "weights": str(WEIGHTS)},
+        model=model | ({"fingerprint": fingerprint} if fingerprint else {}),
         dataset={"kind": "builtin", "location": ["digits"]},
         study=StudySpec(**{**usual, **changes}).to_json(),
     )
@@ -84,6 +91,29 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     assert correct / total == row.result["policies"][0]["test"]["accuracy"]
     assert row.baseline["accuracy"] > 0.9
     assert max(each["test"]["accuracy"] for each in row.result["policies"]) > 0.8
+
+
+@on_sqlite
+def test_a_second_job_repeats_what_the_first_said_of_the_uncut_network(service: Service) -> None:
+    service.start_worker(WORKER)
+    tuned = Confirmation(top_k=1, finetune_epochs=1)
+    first_id = submit(service, fingerprint=FINGERPRINT, confirmation=tuned)
+    first = service.wait_for_state(first_id, JobState.SUCCEEDED, seconds=100)
+    alike = {"fingerprint": FINGERPRINT, "dataset_id": first.dataset_id}
+    second_id = submit(service, **alike, confirmation=tuned, budget=Budget("macs", 0.6))
+    other_id = submit(service, **alike, confirmation=Confirmation(top_k=1, finetune_epochs=0))
+
+    second = service.wait_for_state(second_id, JobState.SUCCEEDED, seconds=100)
+    other = service.wait_for_state(other_id, JobState.SUCCEEDED, seconds=100)
+
+    assert first.result is not None
+    assert second.result is not None
+    assert other.result is not None
+    assert first.result["baseline_job_id"] == first_id
+    assert second.result["baseline_job_id"] == first_id
+    assert second.result["baseline"] == first.result["baseline"]
+    assert other.result["baseline_job_id"] == other_id
+    assert other.result["tuning"]["epochs"] == 0
 
 
 def check_everybody_names_the_same_policy_the_best(service: Service, row: JobRow) -> None:

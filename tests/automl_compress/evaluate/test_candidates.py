@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.reconstruction import Reconstruction
+from automl_compress.evaluate.bank import ParameterBank
 from automl_compress.evaluate.candidates import (
     ModuleCandidates,
     ProgramCandidates,
@@ -252,3 +253,16 @@ def test_shortcuts_are_summed_inside_the_convolution() -> None:
     for name, shortcuts in (("resnet-20", 9), ("mobilenet-v2", 10)):
         targets = [str(node.target) for node in zoo_program(name).module.graph.nodes]
         assert sum("_convolution_pointwise.binary" in each for each in targets) == shortcuts
+
+
+@pytest.mark.parametrize("name", ["resnet-20", "mobilenet-v2"])
+def test_weights_are_bound_in_the_layout_that_convolutions_read(
+    name: str, rng: np.random.Generator
+) -> None:
+    # In another layout every batch would copy every weight.
+    network = zoo.traced(name)
+    bound = ParameterBank(network, zoo_program(name)).bind(random_kept(network.plan, rng))
+
+    weights = [tensor for tensor in bound if tensor.dim() == 4]
+    assert weights
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)

@@ -196,3 +196,24 @@ def test_outputs_that_are_not_finite_fail_the_trial() -> None:
 
     with pytest.raises(ModelInvalid, match="NaN or infinity"):
         evaluator_of(network, Recipe(repair="none")).evaluate(policy)
+
+
+@pytest.mark.parametrize("recipe", ["plain", "reconstruction", "recalibration"])
+def test_channels_that_a_policy_names_are_kept_whatever_a_criterion_says(
+    network: Network, recipe: str
+) -> None:
+    evaluator, ranked = evaluator_of(network, RECIPES[recipe]), half_of(network)
+    generator = torch.Generator().manual_seed(5)
+    drawn = [
+        torch.randperm(channels, generator=generator)[: channels // 2].sort().values.tolist()
+        for channels in network.graph.full_widths
+    ]
+
+    for policy in (ranked.with_kept(drawn), ranked, ranked.with_kept(drawn)):
+        measured = evaluator.evaluate(policy)
+        logits = plain_logits(evaluator.repaired_network(policy), measured.total)
+        expected = float(F.cross_entropy(logits, SEARCH.labels[: measured.total]))
+        assert measured.cross_entropy == pytest.approx(expected, rel=1e-4)
+
+    kept = ChannelSelector(network).kept(ranked.with_kept(drawn))
+    assert [each.tolist() for each in kept] == drawn

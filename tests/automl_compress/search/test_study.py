@@ -24,9 +24,10 @@ from automl_compress.search import (
     Study,
     StudyEvent,
     StudySummary,
-    run_study,
 )
-from tests.fakes import FixedClock, FormulaEvaluator, problem_of
+from tests.fakes import IMAGES, FixedClock, FormulaEvaluator, problem_of
+
+KEEPS = ([1.0] * 4 + [0.5] * 5, [0.5] * 5 + [1.0] * 4)
 
 AMC = {"hidden": [16, 16], "batch_size": 8}
 
@@ -97,7 +98,7 @@ def run(
         "effort": problem.effort,
         "clock": FixedClock(),
     }
-    return run_study(**(arguments | options))  # type: ignore[arg-type]
+    return Study(**(arguments | options)).run()  # type: ignore[arg-type]
 
 
 def test_study_spends_its_effort_and_returns_the_best_trial() -> None:
@@ -386,3 +387,100 @@ def test_executor_with_a_foreign_trial_is_refused() -> None:
 
     with pytest.raises(WrongState, match="executor of its own"):
         run(problem, executor=executor)
+
+
+class Scripted:
+    """Asks what it is told to ask."""
+
+    def __init__(self, script: list[Suggestion]) -> None:
+        self.script, self.told = list(script), list[Trial]()
+
+    def ask(self) -> Suggestion:
+        return self.script.pop(0)
+
+    def tell(self, trial: Trial) -> None:
+        self.told.append(trial)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot({})
+
+
+class RecordingEvaluator(FormulaEvaluator):
+    """Keeps which images were asked for."""
+
+    def __init__(self, problem: SearchProblem) -> None:
+        super().__init__(problem.space)
+        self.parts: list[slice | None] = []
+
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
+        self.parts.append(images)
+        return super().evaluate(policy, images)
+
+
+def test_a_probe_may_be_over_the_budget_and_cannot_win() -> None:
+    problem = problem_of(evaluations=2)
+    space = problem.space
+    within = space.policy(space.uniform(problem.budget))
+    script = [
+        Suggestion(0, space.policy(space.largest), role="probe"),
+        Suggestion(1, within),
+    ]
+
+    summary = run(problem, searcher=Scripted(script))
+
+    assert summary.best is not None
+    assert (summary.best.number, summary.evaluations) == (1, 2.0)
+
+
+def test_a_candidate_over_the_budget_is_still_refused() -> None:
+    problem = problem_of(evaluations=2)
+    script = [Suggestion(0, problem.space.policy(problem.space.largest))]
+
+    with pytest.raises(InvalidInput, match="the budget allows"):
+        run(problem, searcher=Scripted(script))
+
+
+def test_a_subset_cannot_win_and_the_whole_forwards_only_the_rest() -> None:
+    problem = problem_of(evaluations=1.25)
+    space = problem.space
+    first, second = (space.policy(space.project(keep, problem.budget)) for keep in KEEPS)
+    evaluator, searcher = (
+        RecordingEvaluator(problem),
+        Scripted(
+            [
+                Suggestion(0, first, images=IMAGES // 4),
+                Suggestion(1, second, images=IMAGES // 4),
+                Suggestion(2, second),
+            ]
+        ),
+    )
+
+    summary = run(problem, searcher=searcher, executor=InProcessExecutor(evaluator))
+
+    assert evaluator.parts == [
+        slice(0, IMAGES // 4),
+        slice(0, IMAGES // 4),
+        slice(IMAGES // 4, None),
+    ]
+    assert summary.evaluations == 1.25
+    assert summary.best is not None
+    assert summary.best.number == 2
+    whole, alone = searcher.told[2].measurement, FormulaEvaluator(space).evaluate(second)
+    assert whole is not None
+    assert (whole.total, whole.correct, whole.fidelity) == (IMAGES, alone.correct, "proxy")
+    assert [trial.score is None for trial in searcher.told] == [True, True, False]
+
+
+def test_a_subset_of_what_was_measured_whole_is_answered() -> None:
+    problem = problem_of(evaluations=2)
+    policy = problem.space.policy(problem.space.uniform(problem.budget))
+    evaluator = RecordingEvaluator(problem)
+    script = [Suggestion(0, policy), Suggestion(1, policy, images=5)]
+
+    run(
+        problem,
+        searcher=Scripted(script),
+        executor=InProcessExecutor(evaluator),
+    )
+
+    assert len(evaluator.parts) == 1

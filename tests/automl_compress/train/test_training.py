@@ -60,7 +60,7 @@ CONFIG = TrainingConfig(epochs=4, batch_size=16, learning_rate=0.05, holdout_ima
 
 
 def without_seconds(report: TrainingReport) -> list[EpochReport]:
-    return [replace(epoch, seconds=0.0) for epoch in report.epochs]
+    return [replace(epoch, seconds=0.0, cpu_seconds=0.0) for epoch in report.epochs]
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
@@ -88,6 +88,19 @@ def test_same_seed_gives_the_same_weights_and_another_seed_does_not() -> None:
 
     assert torch.equal(first, weights(0))
     assert not torch.equal(first, weights(1))
+
+
+def test_training_in_bfloat16_learns_and_keeps_weights_in_float32() -> None:
+    module, twin = made_network(), made_network()
+
+    report = train(module, made_data(), replace(CONFIG, precision="bfloat16"))
+    train(twin, made_data(), CONFIG)
+
+    assert (report.epochs[-1].holdout_accuracy or 0) > 0.9
+    states = zip(module.state_dict().values(), twin.state_dict().values(), strict=True)
+    pairs = [(mixed, single) for mixed, single in states if mixed.is_floating_point()]
+    assert all(mixed.dtype == torch.float32 for mixed, _ in pairs)
+    assert any(not torch.equal(mixed, single) for mixed, single in pairs)
 
 
 def test_training_leaves_the_global_generator_alone() -> None:
@@ -173,7 +186,7 @@ def test_full_disk_keeps_the_checkpoint_before(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageFailed, match="No space left on device"):
         checkpoint_module.write_tensors(path, {"new": torch.zeros(3)}, {})
 
@@ -301,12 +314,14 @@ def test_training_loss_weighs_labels_against_the_teacher() -> None:
 # --- schedule and config
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "linear"])
 @pytest.mark.parametrize("steps", [10, 57])
 def test_schedule_agrees_with_torch(schedule: str, steps: int) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
     if schedule == "cosine":
         reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    elif schedule == "linear":
+        reference = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     else:
         reference = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, 0.4, total_steps=steps, cycle_momentum=False
@@ -337,7 +352,7 @@ def test_shortest_cycles_have_finite_rates(steps: int) -> None:
         ("batch_size", 1),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
-        ("schedule", "linear"),
+        ("schedule", "steps"),
         ("momentum", 1.0),
         ("weight_decay", -1e-4),
         ("label_smoothing", "0.1"),

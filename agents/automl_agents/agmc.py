@@ -1,0 +1,150 @@
+"""AGMC: AMC's agent with an embedding of the network's graph in its eyes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from automl_agents.agmc_config import AgmcConfig
+from automl_agents.ddpg import Encoding, EpisodeDdpg
+from automl_agents.encoder import GraphFeatures
+from automl_agents.encoder_file import read_encoder
+from automl_agents.episode_searcher import EpisodeSearcher, Parts, observation_box
+from automl_agents.noise import truncated_normal
+from automl_compress.core import Searcher, SearchProblem, Trial
+from automl_envs.episode import Choose, Episode
+from automl_envs.network_graph import network_graph
+from automl_envs.observations import create_observation
+from automl_envs.rewards import Reward, score_under_budget
+from automl_envs.walk import LayerWalk, WalkRules
+
+MOST_CUT_IN_WARMUP = 0.3  # of AGMC's code of 2021: U(0, 0.3), as fractions removed
+
+
+class AgmcSearcher(EpisodeSearcher):
+    """Walks from group to group as AMC does, and sees the graph as it is cut so far.
+
+    Beside AMC's corrected observation stands an embedding of the whole network: layers and
+    coupled groups as nodes, data flow and membership as edges, and on each node how far it is
+    cut, whether it is still to be decided, and whether it is decided now. The encoder is
+    trained end to end through both losses; all else is AMC's corrected mode.
+
+    Departs from both public codes in what kept them from learning from the graph. The first
+    (AGMC, 2020) stored embeddings as plain numbers, so that its encoder never had a gradient;
+    GNN-RL's returned the embedding of a batch's first graph for all of them. Both describe
+    nodes by random numbers.
+
+    Source: Yu et al., Auto Graph Encoder-Decoder for Neural Network Pruning (ICCV 2021);
+    Topology-Aware Network Pruning using Multi-stage Graph Embedding and Reinforcement
+    Learning (ICML 2022).
+    """
+
+    def __init__(
+        self, problem: SearchProblem, config: AgmcConfig, reward: Reward = score_under_budget
+    ) -> None:
+        """Initialise encoder, actor and critic from the problem's seed.
+
+        Raises:
+            BudgetUnreachable: no policy of the space is within the budget.
+            InvalidInput: the encoder to transfer cannot be read, or has other sizes.
+        """
+        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
+        observation = create_observation("corrected" if config.encoder == "none" else "graph", walk)
+        agent = EpisodeDdpg(
+            observation_box(observation),
+            config,
+            config.episodes_kept(problem.effort) * len(walk.order),
+            problem.seed,
+            encoding=_encoding(problem, config),
+        )
+        super().__init__(problem, config, reward, Parts(walk, observation, agent))
+
+
+class OneShotAgmcSearcher(EpisodeSearcher):
+    """Decides all groups in one action, from the graph alone: AGMC as its ICCV paper has it.
+
+    An episode is one step, so that the critic learns the reward of a vector of keep ratios
+    (a contextual bandit whose context is the uncut network). Its constants are those of the
+    public codes of 2020 and 2021; their bugs it does not have:
+
+    - 2021: all groups were drawn around one number, the mean of the actor's outputs. Here each
+      is drawn around its own.
+    - 2021: tanh bounded the critic's value to (-1, 1), and rewards were percent. Here it is
+      linear, and rewards are the recipe's score.
+    - 2020: a layer's cost ignored its stride, and proposals over the budget were corrected
+      once, unchecked. Here they are scaled to the budget by costs of the cut network.
+    - 2020: nodes were described by random numbers. Here they have attributes.
+    - 2020: filters were masked, while batch norm and residual partners stayed as they were.
+      Here groups are those of the traced network, and really cut.
+
+    Besides, actor and critic share one encoder, as they read the same graph, and what is stored
+    is the policy that was measured.
+    """
+
+    def __init__(
+        self, problem: SearchProblem, config: AgmcConfig, reward: Reward = score_under_budget
+    ) -> None:
+        """Initialise encoder, actor and critic from the problem's seed.
+
+        Raises:
+            BudgetUnreachable: no policy of the space is within the budget.
+            InvalidInput: the encoder to transfer cannot be read, or has other sizes.
+        """
+        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
+        observation = create_observation("groups", walk)
+        agent = EpisodeDdpg(
+            observation_box(observation),
+            config,
+            config.episodes_kept(problem.effort),
+            problem.seed,
+            actions=len(walk.order),
+            encoding=_encoding(problem, config),
+        )
+        self._uncut = observation.observe(walk)
+        super().__init__(problem, config, reward, Parts(walk, observation, agent))
+
+    def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
+        if number < self._warmup:
+            removed = rng.uniform(0.0, MOST_CUT_IN_WARMUP, len(self._walk.order))
+            return _one_each(1.0 - removed), "warm-up, all groups at once"
+        sigma = self.config.sigma(number, self._problem.effort)
+        means = self._agent.keep_ratios(self._uncut)
+        drawn = [truncated_normal(rng, float(mean), sigma, 0.0, 1.0) for mean in means]
+        return _one_each(drawn), f"actor, all groups at once, noise {sigma:.3f}"
+
+    def _lesson(self, trial: Trial, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
+        graph = self._problem.space.graph
+        kept = np.array(trial.policy.widths(graph)) / graph.full_widths
+        keep_ratios = kept[list(self._walk.order)].astype(np.float32)
+        return episode.observations[[0, -1]], keep_ratios[None]
+
+    def _is_learning(self) -> bool:
+        # Batches repeat transitions where there are fewer: a batch's worth is 64 episodes here.
+        return self._ledger.told > self._warmup
+
+
+def _encoding(problem: SearchProblem, config: AgmcConfig) -> Encoding | None:
+    if config.encoder == "none":
+        return None
+    weights = None if config.transfer_from is None else read_encoder(config.transfer_from)
+    return Encoding(
+        GraphFeatures,
+        {
+            "network": network_graph(problem.space.graph),
+            "sizes": (config.encoder_width, config.encoder_rounds, config.embedding),
+            "weights": weights,
+        },
+        config.encoder_learning_rate if config.trains_encoder else None,
+    )
+
+
+def _one_each(keep_ratios: Sequence[float] | np.ndarray) -> Choose:
+    def choose(observation: np.ndarray, walk: LayerWalk) -> float:
+        return float(keep_ratios[walk.steps])
+
+    return choose
+
+
+def create_agmc(problem: SearchProblem, config: AgmcConfig) -> Searcher:
+    """Build the searcher of the configured mode."""
+    create = OneShotAgmcSearcher if config.mode == "faithful" else AgmcSearcher
+    return create(problem, config)

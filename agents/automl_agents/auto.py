@@ -1,0 +1,288 @@
+"""`auto`: a sensitivity profile, a knapsack, and a surrogate that measured errors correct."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from automl_agents.auto_config import AutoConfig
+from automl_agents.exchange import exchanges
+from automl_agents.knapsack import Allocator
+from automl_agents.ledger import TrialLedger
+from automl_agents.profile import ProfilePlan, SensitivityProfile, plan_profile
+from automl_agents.random_stream import random_stream
+from automl_agents.surrogate import Surrogate
+from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
+
+LEVELS = 3  # sparsities of each group that the profile measures
+BASES = 6  # policies that moves start from
+MOVES = 25  # tried from each of them
+FEWEST_MEASUREMENTS = 6  # before the surrogate is asked
+SMALLEST_SAVING = 0.6  # a screening that costs more of an evaluation than this is left out
+SMALLEST_KL = 1e-6  # nats; the logarithm of an untouched network's is minus infinity
+
+Widths = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be asked next: a policy, on how many images, and why."""
+
+    widths: Widths
+    images: int | None
+    note: str
+
+
+class AutoSearcher:
+    """Spends an effort the way that won our own comparison.
+
+    1. A profile: a few sparsities of each group alone, on a subset of the images.
+    2. Its losses go through an exact knapsack; the solutions, and the uniform policy, are
+       scored on all images.
+    3. From then on in rounds: a Gaussian process over log keep ratios learns from everything
+       measured; exchange moves from the best policies, and a few random ones, are drawn; those
+       that a sample of the process thinks best are screened on a subset, and the one of the
+       highest mean is scored on all images. What has hardly a chance against the best is
+       dropped (racing), with a stated probability of error.
+
+    The process learns the Kullback-Leibler divergence from the uncut network where the recipe
+    scores accuracy: it says more of an image than right or wrong. What wins is decided by the
+    recipe's score alone.
+
+    Source: SPDY's knapsack (Frantar and Alistarh, ICML 2022) as warm start; Thompson sampling
+    (Russo et al., A Tutorial on Thompson Sampling, 2018) over exchange moves; the rest is ours.
+    """
+
+    def __init__(self, problem: SearchProblem, config: AutoConfig) -> None:
+        """Plan the profile.
+
+        Raises:
+            BudgetUnreachable: no policy of the space is within the budget.
+        """
+        space = problem.space
+        space.check_reachable(problem.budget)
+        self._problem, self.config = problem, config
+        self._ledger = TrialLedger()
+        self._full = np.asarray(space.graph.full_widths, dtype=np.float64)
+        self._free = [g for g, allowed in enumerate(space.allowed) if len(allowed) > 1]
+        self._profile = SensitivityProfile(space, self._profile_plan())
+        self._surrogate = Surrogate()
+        self._queue: list[_Plan] = []
+        self._has_allocated = False
+        self._asked: dict[int, Widths] = {}  # candidates in flight
+        self._whole: dict[Widths, float] = {}  # policy -> what the surrogate learns, all images
+        self._part: dict[Widths, float] = {}  # the same on a subset
+        self._refused: set[Widths] = set()  # failed
+        self._rounds = 0
+
+    def _profile_plan(self) -> ProfilePlan:
+        effort = self._problem.effort.evaluations * self.config.profile_share
+        images = self.config.subset_images or self._problem.images
+        plan = plan_profile(self._problem, effort, LEVELS, images)
+        cost = len(plan.probes) * self._problem.evaluations(plan.images)
+        # A plan that is still too dear, or has nothing to compare, is not begun.
+        return plan if len(self._free) > 1 and cost <= 2 * effort else ProfilePlan((), plan.images)
+
+    def ask(self) -> Suggestion:
+        """Propose what to measure next."""
+        if self._ledger.asked == 0:
+            uniform = self._problem.space.uniform(self._problem.budget)
+            return self._suggest(_Plan(uniform, None, "uniform: the floor to beat"))
+        if not self._profile.is_asked:
+            return self._profile.ask(self._ledger)
+        if not self._queue:
+            self._queue = list(self._next_plans())
+        return self._suggest(self._queue.pop(0))
+
+    def _suggest(self, plan: _Plan) -> Suggestion:
+        policy = self._problem.space.policy(plan.widths)
+        suggestion = self._ledger.suggest(policy, plan.note, images=plan.images)
+        self._asked[suggestion.number] = plan.widths
+        return suggestion
+
+    def tell(self, trial: Trial) -> None:
+        """Take a trial; the surrogate learns from it at its next round."""
+        self._ledger.settle(trial)
+        if self._profile.tell(trial):
+            return
+        widths = self._asked.pop(trial.number)
+        if trial.measurement is None:
+            self._refused.add(widths)
+            return
+        learnt = self._learnt(trial.measurement)
+        known = self._part if trial.measurement.fidelity == "subset" else self._whole
+        if math.isfinite(learnt):
+            known[widths] = learnt
+
+    def _learnt(self, measurement: Measurement) -> float:
+        """Return what the surrogate learns of a measurement; higher is better."""
+        signal = measurement.recipe.signal
+        if signal == "accuracy" and measurement.kl is None:
+            return measurement.score
+        loss = measurement.kl if signal == "accuracy" else -measurement.score
+        # Losses differ by factors; their logarithm is nearly linear in that of keep ratios.
+        return -math.log(max(loss or 0.0, SMALLEST_KL))
+
+    def _next_plans(self) -> Iterator[_Plan]:
+        if not self._has_allocated:
+            self._has_allocated = True
+            yield from self._allocations()
+        self._rounds += 1
+        rng = random_stream(self._problem.seed, self._rounds)
+        if len(self._whole) + len(self._part) < FEWEST_MEASUREMENTS:
+            yield from self._first_draws(rng)
+        else:
+            yield from self._round(rng)
+
+    def _allocations(self) -> Iterator[_Plan]:
+        """Propose the knapsack's solutions on the profile's curves."""
+        if not self._profile.plan.probes:
+            return
+        allocator = Allocator(self._problem.space, self._problem.budget)
+        found: set[Widths] = set()
+        for measure in ("kl", "cross_entropy", "accuracy"):
+            widths = allocator.solve(self._profile.curves(measure))
+            if widths not in found:
+                found.add(widths)
+                yield _Plan(widths, None, f"knapsack over the profile's {measure} curves")
+
+    def _first_draws(self, rng: np.random.Generator) -> Iterator[_Plan]:
+        """Propose policies around the best so far while there is little to learn from."""
+        space, budget = self._problem.space, self._problem.budget
+        bases = self._bases(1) or [space.uniform(budget)]
+        drawn = [*exchanges(space, budget, bases[0], rng, 8), space.sample(rng, budget)]
+        new = [each for each in dict.fromkeys(drawn) if self._is_new(each)] or drawn
+        for widths in new[:FEWEST_MEASUREMENTS]:
+            yield _Plan(widths, self._screening_images(), "first draws for the surrogate")
+
+    def _screening_images(self) -> int | None:
+        """Return on how many images a policy is screened; None where that saves too little."""
+        images = self.config.subset_images
+        cost = self._problem.evaluations(images) / self._problem.evaluations()
+        return images if images and cost < SMALLEST_SAVING else None
+
+    def _round(self, rng: np.random.Generator) -> Iterator[_Plan]:
+        self._fit()
+        images = self._screening_images()
+        proposals = self._proposals(rng)
+        if not proposals:  # the space is exhausted; the store answers
+            yield _Plan(self._bases(1)[0], None, "every policy near the best is measured")
+            return
+        screened = self.config.screened if images is not None else 1
+        for place in self._thompson(proposals, rng, screened):
+            yield _Plan(proposals[place], images, self._why(images))
+        if images is not None:
+            yield from self._promotion()
+
+    def _why(self, images: int | None) -> str:
+        known = len(self._whole) + len(self._part)
+        on = "all" if images is None else f"{images}"
+        return f"best in a sample of the surrogate ({known} measured), scored on {on} images"
+
+    def _fit(self) -> None:
+        # A full score replaces what a subset said of the same policy.
+        part = [(widths, True, y) for widths, y in self._part.items() if widths not in self._whole]
+        whole = [(widths, False, y) for widths, y in self._whole.items()]
+        rows = part + whole
+        self._surrogate.fit(
+            self._inputs([widths for widths, _, _ in rows]),
+            np.array([is_part for _, is_part, _ in rows]),
+            np.array([y for _, _, y in rows]),
+        )
+
+    def _inputs(self, policies: Sequence[Widths]) -> np.ndarray:
+        widths = np.asarray(policies, dtype=np.float64)
+        return np.log(widths[:, self._free] / self._full[self._free])
+
+    def _bases(self, count: int) -> list[Widths]:
+        """Return the best policies: measured on all images first, then on a subset."""
+        known = {**self._part, **self._whole}
+        if len(known) >= FEWEST_MEASUREMENTS:
+            policies = list(known)
+            means, _ = self._surrogate.predict(self._inputs(policies))
+            return [policies[place] for place in np.argsort(-means, kind="stable")[:count]]
+        return sorted(known, key=lambda widths: -known[widths])[:count]
+
+    def _proposals(self, rng: np.random.Generator) -> list[Widths]:
+        space, budget = self._problem.space, self._problem.budget
+        drawn: dict[Widths, None] = {}
+        for base in self._bases(BASES):
+            drawn |= dict.fromkeys(exchanges(space, budget, base, rng, MOVES))
+        drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
+        # A second step from the most promising of the first.
+        new = [each for each in drawn if self._is_new(each)]
+        if new:
+            means, _ = self._surrogate.predict(self._inputs(new))
+            for place in np.argsort(-means, kind="stable")[: BASES // 2]:
+                drawn |= dict.fromkeys(exchanges(space, budget, new[place], rng, MOVES))
+        return [each for each in drawn if self._is_new(each)]
+
+    def _is_new(self, widths: Widths) -> bool:
+        return (
+            widths not in self._whole
+            and widths not in self._part
+            and widths not in self._refused
+            and widths not in self._asked.values()
+        )
+
+    def _thompson(
+        self, proposals: Sequence[Widths], rng: np.random.Generator, count: int
+    ) -> list[int]:
+        """Pick the best proposal in each of `count` samples of the surrogate, all different."""
+        samples = self._surrogate.sample(self._inputs(proposals), count, rng)
+        picked: list[int] = []
+        for values in samples:
+            ranked = [place for place in np.argsort(-values, kind="stable") if place not in picked]
+            picked += [int(place) for place in ranked[:1]]
+        return picked
+
+    def _promotion(self) -> Iterator[_Plan]:
+        """Propose the screened policy of the highest mean, if it may be better than the best."""
+        waiting = [
+            each
+            for each in self._part
+            if each not in self._whole and each not in self._asked.values()
+        ]
+        if not waiting or not self._whole:
+            return
+        means, deviations = self._surrogate.predict(self._inputs(waiting))
+        best = max(self._surrogate.predict(self._inputs(list(self._whole)))[0])
+        place = int(np.argmax(means))
+        chance = float(norm.sf(best, means[place], max(deviations[place], 1e-12)))
+        if chance >= self.config.error_probability:
+            yield _Plan(
+                waiting[place], None, f"screened well: better than the best with p = {chance:.2f}"
+            )
+
+    def snapshot(self) -> Snapshot:
+        """Return everything measured, what is planned, and the surrogate's parameters."""
+        values: dict[str, Any] = {
+            "ledger": self._ledger.to_json(),
+            "profile": self._profile.to_json(),
+            "queue": [[list(each.widths), each.images, each.note] for each in self._queue],
+            "has_allocated": self._has_allocated,
+            "asked": [[number, list(widths)] for number, widths in self._asked.items()],
+            "whole": [[list(widths), y] for widths, y in self._whole.items()],
+            "part": [[list(widths), y] for widths, y in self._part.items()],
+            "refused": sorted(list(widths) for widths in self._refused),
+            "rounds": self._rounds,
+            "surrogate": self._surrogate.to_json(),
+        }
+        return Snapshot(values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over a snapshot."""
+        values = snapshot.values
+        self._ledger.restore(values["ledger"])
+        self._profile.restore(values["profile"])
+        self._queue = [_Plan(tuple(w), images, note) for w, images, note in values["queue"]]
+        self._has_allocated = bool(values["has_allocated"])
+        self._asked = {int(number): tuple(widths) for number, widths in values["asked"]}
+        self._whole = {tuple(widths): float(y) for widths, y in values["whole"]}
+        self._part = {tuple(widths): float(y) for widths, y in values["part"]}
+        self._refused = {tuple(widths) for widths in values["refused"]}
+        self._rounds = int(values["rounds"])
+        self._surrogate.restore(values["surrogate"])

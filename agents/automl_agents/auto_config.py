@@ -1,0 +1,38 @@
+"""The knobs of the `auto` searcher."""
+
+from dataclasses import dataclass
+
+from automl_compress.core.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class AutoConfig:
+    """How `auto` spends an effort.
+
+    profile_share: of the effort, for the sensitivity profile; 0 does without it.
+    subset_images: so many images screen a policy before all of them score it; 0 scores every
+        policy on all images.
+    screened: policies screened for each that is scored on all images.
+    error_probability: a screened policy is dropped for good once the surrogate gives it less
+        than this probability of being better than the best.
+    """
+
+    profile_share: float = 0.1
+    subset_images: int = 256
+    screened: int = 5
+    error_probability: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        for name in ("profile_share", "error_probability"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InvalidInput(
+                    f"{name} of searcher 'auto' is {getattr(self, name)!r}; "
+                    "give a number from 0 to below 1"
+                )
+        for name, most in (("subset_images", 1_000_000), ("screened", 100)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InvalidInput(
+                    f"{name} of searcher 'auto' is {getattr(self, name)!r}; "
+                    f"give a whole number from 0 to {most:,}"
+                )

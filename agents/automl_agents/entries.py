@@ -1,0 +1,155 @@
+"""Every searcher: what it is, its configuration, and where its code lies."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import Any
+
+from automl_agents.agmc_config import AgmcConfig
+from automl_agents.allocation_config import (
+    DpConfig,
+    GlobalConfig,
+    GreedyConfig,
+    SensitivityConfig,
+)
+from automl_agents.amc_config import AmcConfig
+from automl_agents.auto_config import AutoConfig
+from automl_agents.metapruning_config import MetaPruningConfig
+from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.tec_config import TecConfig
+from automl_compress.core import Searcher, SearchProblem
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The configuration of a searcher that has no knobs."""
+
+
+def _serves_all(_problem: SearchProblem, _config: Any) -> str | None:
+    return None
+
+
+def _as_configured(problem: SearchProblem, config: Any) -> str | None:
+    return config.refuses(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A searcher of the catalogue.
+
+    configuration: a frozen dataclass; one with a published mode makes it by `faithful()`.
+    searcher: `module:name` of what builds it from a problem and its configuration. Nothing
+        heavy is loaded before, so that names are listed and options checked in any process.
+    recipe: how its candidates are scored where the job leaves it open.
+    refuses: says why it cannot serve a problem; None where it can.
+    path_options: options that name a file, for searches on one's own machine alone.
+    """
+
+    summary: str
+    configuration: Any
+    searcher: str
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    refuses: Callable[[SearchProblem, Any], str | None] = _serves_all
+    path_options: tuple[str, ...] = ()
+
+    def defaults(self, options: Mapping[str, Any]) -> Any:
+        """Return the configuration where these options leave it open."""
+        has_modes = hasattr(self.configuration, "faithful")
+        if has_modes and options.get("mode") == "faithful":
+            return self.configuration.faithful()
+        return self.configuration()
+
+    def create(self, problem: SearchProblem, config: Any) -> Searcher:
+        """Build the searcher."""
+        build = resolve_name(self.searcher)
+        return build(problem) if isinstance(config, NoOptions) else build(problem, config)
+
+
+SEARCHERS: Mapping[str, Entry] = {
+    "auto": Entry(
+        "The default: sensitivity profile, knapsack, then a surrogate over exchange moves.",
+        AutoConfig,
+        "automl_agents.auto:AutoSearcher",
+    ),
+    "uniform": Entry(
+        "One keep ratio for every group, as large as the budget allows. A baseline.",
+        NoOptions,
+        "automl_agents.uniform:UniformSearcher",
+    ),
+    "random": Entry(
+        "Random keep ratios, each draw scaled to the budget. The baseline at equal effort.",
+        NoOptions,
+        "automl_agents.random_search:RandomSearcher",
+    ),
+    "sensitivity": Entry(
+        "Profiles every group alone, then cuts each as far as one common drop allows.",
+        SensitivityConfig,
+        "automl_agents.sensitivity:SensitivitySearcher",
+    ),
+    "dp": Entry(
+        "Profiles every group alone, then solves the knapsack over their losses, as SPDY does.",
+        DpConfig,
+        "automl_agents.dp:DpSearcher",
+    ),
+    "greedy": Entry(
+        "NetAdapt: step by step, the cut that hurts least among those that save enough.",
+        GreedyConfig,
+        "automl_agents.greedy:GreedySearcher",
+    ),
+    "global": Entry(
+        "One threshold on the importance of all channels, with a floor for each group.",
+        GlobalConfig,
+        "automl_agents.global_threshold:GlobalSearcher",
+    ),
+    "eagleeye": Entry(
+        "EagleEye: random search whose candidates get new batch-norm statistics (Li et al. 2020).",
+        NoOptions,
+        "automl_agents.random_search:RandomSearcher",
+        recipe={"repair": "recalibration"},
+    ),
+    "amc": Entry(
+        "AMC: a DDPG actor decides layer by layer (He et al. 2018); corrected or faithful mode.",
+        AmcConfig,
+        "automl_agents.amc:AmcSearcher",
+    ),
+    "agmc": Entry(
+        "AGMC: AMC with an embedding of the network's graph, trained end to end (Yu et al. 2021).",
+        AgmcConfig,
+        "automl_agents.agmc:create_agmc",
+        path_options=("transfer_from",),
+    ),
+    "metapruning": Entry(
+        "MetaPruning: evolution of keep ratios on weights that a PruningNet generates (Liu et al. "
+        "2019); corrected or faithful mode.",
+        MetaPruningConfig,
+        "automl_agents.metapruning:MetaPruningSearcher",
+        recipe={"weights": "pruning_net", "repair": "recalibration"},
+    ),
+    "tpe": Entry(
+        "Optuna's tree-structured Parzen estimator over the keep ratios, multivariate.",
+        TpeConfig,
+        "automl_agents.optuna_samplers:create_tpe",
+    ),
+    "nsga2": Entry(
+        "Optuna's NSGA-II over the keep ratios: a genetic algorithm that keeps its elite.",
+        Nsga2Config,
+        "automl_agents.optuna_samplers:create_nsga2",
+    ),
+    "cmaes": Entry(
+        "CMA-ES over the keep ratios, from the uniform policy outwards.",
+        CmaesConfig,
+        "automl_agents.optuna_samplers:create_cmaes",
+    ),
+    "gp": Entry(
+        "Optuna's Gaussian process over the keep ratios. For small spaces and few evaluations.",
+        GpConfig,
+        "automl_agents.optuna_samplers:create_gp",
+        refuses=_as_configured,
+    ),
+    "tec": Entry(
+        "TEC: evolution of filter masks, one bit a filter (Wang et al. 2018). For small networks.",
+        TecConfig,
+        "automl_agents.tec:TecSearcher",
+        refuses=_as_configured,
+    ),
+}

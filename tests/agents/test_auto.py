@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from automl_agents.auto import AutoSearcher
+from automl_agents.auto_config import AutoConfig
+from automl_agents.catalogue import create_searcher
+from automl_agents.exchange import exchanges
+from automl_agents.surrogate import Surrogate
+from automl_compress.core import SearchProblem, Trial
+from automl_compress.core.errors import InvalidInput, WrongState
+from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study, StudySummary
+from tests.fakes import FormulaEvaluator, plain_graph, problem_of, residual_graph
+
+
+def study(name: str, problem: SearchProblem) -> tuple[StudySummary, list[Trial]]:
+    store = MemoryTrialStore()
+    summary = Study(
+        create_searcher(name, problem, {}),
+        InProcessExecutor(FormulaEvaluator(problem.space, seed=1)),
+        store,
+        problem.space,
+        problem.budget,
+        problem.effort,
+    ).run()
+    return summary, list(store.trials())
+
+
+def score(summary: StudySummary) -> float:
+    assert summary.best is not None
+    assert summary.best.score is not None
+    return summary.best.score
+
+
+@pytest.mark.parametrize("metric", ["macs", "parameters", "size_bytes"])
+def test_auto_beats_random_at_equal_evaluations_under_every_budget(metric: str) -> None:
+    problem = problem_of(evaluations=8, ratio=0.5, metric=metric)
+
+    found, _ = study("auto", problem)
+    drawn, _ = study("random", problem)
+
+    assert found.evaluations < 9.1
+    assert score(found) > score(drawn) + 0.005
+
+
+def test_first_comes_a_candidate_then_the_profile_then_the_knapsack() -> None:
+    problem = problem_of(evaluations=15)
+
+    _, trials = study("auto", problem)
+
+    assert trials[0].role == "candidate"
+    assert trials[0].images is None
+    probes = [trial for trial in trials if trial.role == "probe"]
+    assert [trial.number for trial in probes] == list(range(1, len(probes) + 1))
+    spent = sum(trial.measurement.evaluations for trial in probes if trial.measurement)
+    assert 0 < spent <= 0.1 * 15
+    assert "knapsack" in trials[len(probes) + 1].note
+    assert all(trial.note for trial in trials)
+
+
+def test_an_effort_of_one_evaluation_scores_the_uniform_policy() -> None:
+    problem = problem_of(evaluations=1)
+
+    summary, trials = study("auto", problem)
+
+    assert len(trials) == 1
+    assert trials[0].policy.widths(problem.space.graph) == problem.space.uniform(problem.budget)
+    assert summary.best == trials[0]
+
+
+def test_where_each_evaluation_repairs_as_much_as_it_scores_nothing_is_screened() -> None:
+    problem = problem_of(evaluations=20)
+    dear = SearchProblem(
+        problem.space, problem.budget, problem.effort, 0, images=problem.images, repair_images=20000
+    )
+    searcher = AutoSearcher(dear, AutoConfig())
+    evaluator = FormulaEvaluator(problem.space)
+
+    asked = []
+    for _ in range(25):
+        asked.append(searcher.ask())
+        part = slice(0, asked[-1].images)
+        searcher.tell(asked[-1].complete(evaluator.evaluate(asked[-1].policy, part)))
+
+    assert {each.images for each in asked if each.role == "candidate"} == {None}
+
+
+def test_screened_policies_without_a_chance_are_never_scored_on_all_images() -> None:
+    _, trials = study("auto", problem_of(evaluations=8))
+    screened = {trial.policy: trial for trial in trials if trial.images and trial.role != "probe"}
+    promoted = {trial.policy for trial in trials if trial.score is not None}
+
+    worst = min(screened.values(), key=lambda trial: trial.measurement.score)  # type: ignore
+    assert worst.policy not in promoted
+    assert promoted & set(screened)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), ratio=st.floats(0.2, 1.0), round_to=st.sampled_from([1, 4]))
+def test_exchanges_stay_in_the_space_and_within_the_budget(
+    seed: int, ratio: float, round_to: int
+) -> None:
+    problem = problem_of(residual_graph((8, 16, 16)), ratio=ratio, round_to=round_to)
+    space, budget = problem.space, problem.budget
+    rng = np.random.default_rng(seed)
+    start = space.sample(rng, budget)
+
+    for widths in exchanges(space, budget, start, rng, 20):
+        assert widths != start
+        assert space.within(widths, budget)
+        assert all(w in allowed for w, allowed in zip(widths, space.allowed, strict=True))
+
+
+def test_exchanges_of_a_space_without_a_free_group_are_none() -> None:
+    problem = problem_of(plain_graph((8, 8)), ratio=1.0, max_sparsity=0.0)
+    rng = np.random.default_rng(0)
+
+    assert list(exchanges(problem.space, problem.budget, (8, 8), rng, 5)) == []
+
+
+def test_surrogate_learns_a_smooth_function_and_tells_subsets_apart() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(-1.5, 0.0, (60, 5))
+    values = -(inputs**2) @ np.arange(1.0, 6.0)
+    subset = np.arange(60) % 2 == 0
+    surrogate = Surrogate()
+
+    surrogate.fit(inputs, subset, values - 3.0 * subset)  # subsets are off by a constant
+
+    unseen = rng.uniform(-1.2, -0.2, (40, 5))
+    means, deviations = surrogate.predict(unseen)
+    expected = -(unseen**2) @ np.arange(1.0, 6.0)
+    assert np.corrcoef(means, expected)[0, 1] > 0.98
+    assert abs(np.mean(means - expected)) < 0.3
+    assert (deviations > 0).all()
+    samples = surrogate.sample(unseen, 300, np.random.default_rng(1))
+    assert np.allclose(samples.mean(axis=0), means, atol=0.3 * deviations.max() + 0.05)
+
+
+def test_surrogate_must_be_fitted_first() -> None:
+    with pytest.raises(WrongState, match="fit it first"):
+        Surrogate().predict(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("profile_share", 1.0), ("screened", -1), ("error_probability", -0.1)]
+)
+def test_options_out_of_range_are_named(name: str, value: float) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        AutoConfig(**{name: value})  # type: ignore[arg-type]
