@@ -46,7 +46,8 @@ class Agreement:
 
     def spearman(self, scores: tuple[float, ...]) -> float:
         """Return the rank correlation with fine-tuned accuracy."""
-        return float(spearmanr(scores, self.tuned).statistic)
+        correlated: Any = spearmanr(scores, self.tuned)
+        return float(correlated.statistic)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -48,6 +48,7 @@ SEARCH_IMAGES = 1000
 #: The recipe whose scores rank best against fine-tuned accuracy in bench-main.
 RECIPE = Recipe(repair="reconstruction", signal="kl", images=SEARCH_IMAGES)
 FINETUNE = TrainingConfig(epochs=2, batch_size=128, learning_rate=0.02, precision="bfloat16")
+COMPARED = tuple(name for name in searcher_names() if name != "portfolio")  # holds others
 LONGER = ("amc", "agmc", "random", "auto")
 QUICK_EVALUATIONS = 20
 
@@ -72,6 +73,14 @@ CASES = (
 )
 
 
+def recipe_of(name: str) -> Recipe:
+    """Return the common recipe, or the one that the searcher's method brings."""
+    own = complete_recipe(name, {})
+    if own.get("weights") == "pruning_net":
+        own["pruning_net"] = {"precision": FINETUNE.precision}
+    return Recipe.from_json({**RECIPE.to_json(), **own}) if own else RECIPE
+
+
 class Bench:
     """A network, its images and the evaluators that cells share."""
 
@@ -84,9 +93,7 @@ class Bench:
         )
         fresh = self.data.split("search").subset(SEARCH_IMAGES, 5000)
         train_split = self.data.split("train")
-        self.fresh = PolicyEvaluator(
-            self.network, fresh, train_split, replace(RECIPE, images=None)
-        )
+        self.fresh = PolicyEvaluator(self.network, fresh, train_split, replace(RECIPE, images=None))
         self._evaluators: dict[Recipe, PolicyEvaluator] = {}
 
     def _skip(self) -> tuple[str, ...]:
@@ -97,17 +104,14 @@ class Bench:
         """Return the evaluator of a recipe, built once."""
         if recipe not in self._evaluators:
             splits = self.data.split("search"), self.data.split("train")
-            self._evaluators[recipe] = PolicyEvaluator(
-                self.network, *splits, recipe, pruning_net
-            )
+            self._evaluators[recipe] = PolicyEvaluator(self.network, *splits, recipe, pruning_net)
         return self._evaluators[recipe]
 
     def search(
         self, name: str, ratio: float, evaluations: float, seed: int
     ) -> dict[str, Any] | None:
         """Run one searcher; measure its winner on images that did not choose it."""
-        content = complete_recipe(name, {})
-        recipe = Recipe.from_json({**RECIPE.to_json(), **content}) if content else RECIPE
+        recipe = recipe_of(name)
         effort = Effort(evaluations)
         study = StudySpec(name, Budget("macs", ratio), effort, recipe=recipe, seed=seed)
         trained = prepare_pruning_net(
@@ -195,7 +199,7 @@ class Plan:
         for case in CASES[:2]:
             for seed in case.seeds:
                 yield from self._searches(case, seed)
-        for name in searcher_names():
+        for name in COMPARED:
             yield f"tuned-{name}", lambda name=name: self._tuned(name)
         for case in CASES[2:]:
             for seed in case.seeds:
@@ -207,7 +211,7 @@ class Plan:
     def _searches(
         self, case: Case, seed: int, prefix: str = "", names: tuple[str, ...] = ()
     ) -> Iterator[tuple[str, Work]]:
-        for name in names or searcher_names():
+        for name in names or COMPARED:
             if name in case.without:
                 continue
             arguments = name, case.ratio, case.evaluations, seed
@@ -250,7 +254,8 @@ def main() -> None:
             except FileNotFoundError as missing:
                 print(f"{key:36s} waits: {missing}", flush=True)
                 continue
-            state = "elsewhere or waiting" if done is None else f"{time.perf_counter() - began:.0f} s"
+            seconds = f"{time.perf_counter() - began:.0f} s"
+            state = "elsewhere or waiting" if done is None else seconds
             print(f"{key:36s} {state}", flush=True)
     print(search_report.table(search_report.write(cells)))
 

@@ -40,6 +40,7 @@ class AmcConfig:
     batch_size: transitions in an update; there is one update for each stored transition.
     replay_episodes: how many episodes the replay keeps; None for all of the search.
     baseline_decay: how far the reward baseline moves to each batch's mean.
+    actor_learning_rate, critic_learning_rate: of Adam, one for each network.
     hidden: widths of the hidden layers of actor and critic.
     """
 

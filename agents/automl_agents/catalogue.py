@@ -1,10 +1,13 @@
 """The one catalogue of everything that proposes policies: by name, built on demand."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from automl_agents.entries import SEARCHERS, Entry
 from automl_agents.options import options_of, read_options
+from automl_agents.portfolio import PortfolioSearcher
+from automl_agents.portfolio_config import PortfolioConfig
 from automl_compress.core import Searcher, SearchProblem
 from automl_compress.core.errors import InvalidInput, UnknownName
 
@@ -29,7 +32,17 @@ def create_searcher(name: str, problem: SearchProblem, options: Mapping[str, Any
         BudgetUnreachable: no policy of the space is within the budget.
     """
     check_serves(name, problem, options)
-    return _entry(name).create(problem, _configuration(name, options))
+    config = _configuration(name, options)
+    if isinstance(config, PortfolioConfig):
+        return _portfolio(problem, config)
+    return _entry(name).create(problem, config)
+
+
+def _portfolio(problem: SearchProblem, config: PortfolioConfig) -> Searcher:
+    effort = problem.effort
+    share = replace(effort, evaluations=effort.evaluations / len(config.members))
+    part = replace(problem, effort=share)
+    return PortfolioSearcher({name: create_searcher(name, part, {}) for name in config.members})
 
 
 def check_options(name: str, options: Mapping[str, Any], *, allows_paths: bool = True) -> None:
@@ -46,7 +59,10 @@ def check_options(name: str, options: Mapping[str, Any], *, allows_paths: bool =
             f"option {paths[0]} of searcher {name!r} is the path of a file, which no request may "
             "give; leave it out, or search with `automl-compress run` or from Python"
         )
-    _configuration(name, options)
+    config = _configuration(name, options)
+    if isinstance(config, PortfolioConfig):
+        for member in config.members:
+            _entry(member)
 
 
 def check_serves(name: str, problem: SearchProblem, options: Mapping[str, Any]) -> None:
@@ -57,7 +73,11 @@ def check_serves(name: str, problem: SearchProblem, options: Mapping[str, Any]) 
         InvalidInput: it cannot; the message says why, and names those that can. Or an option
             is unknown or has a value it cannot have.
     """
-    reason = _entry(name).refuses(problem, _configuration(name, options))
+    config = _configuration(name, options)
+    if isinstance(config, PortfolioConfig):
+        for member in config.members:
+            check_serves(member, problem, {})
+    reason = _entry(name).refuses(problem, config)
     if reason is not None:
         able = [
             other

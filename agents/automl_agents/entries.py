@@ -16,6 +16,7 @@ from automl_agents.amc_config import AmcConfig
 from automl_agents.auto_config import AutoConfig
 from automl_agents.metapruning_config import MetaPruningConfig
 from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.portfolio_config import PortfolioConfig
 from automl_agents.tec_config import TecConfig
 from automl_compress.core import Searcher, SearchProblem
 
@@ -151,5 +152,10 @@ SEARCHERS: Mapping[str, Entry] = {
         TecConfig,
         "automl_agents.tec:TecSearcher",
         refuses=_as_configured,
+    ),
+    "portfolio": Entry(
+        "Several searchers in one study: they share its effort, its answers and its front.",
+        PortfolioConfig,
+        "automl_agents.portfolio:PortfolioSearcher",
     ),
 }

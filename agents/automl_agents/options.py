@@ -22,7 +22,8 @@ def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) ->
 
     Args:
         searcher: whose options these are, for the messages.
-        defaults: a frozen dataclass of booleans, numbers, strings, tuples of integers and None.
+        defaults: a frozen dataclass of booleans, numbers, strings, None, and tuples of integers or
+            of strings.
         options: as they came from JSON.
 
     Raises:
@@ -47,13 +48,21 @@ def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) ->
     return dataclasses.replace(defaults, **values)  # type: ignore[type-var]
 
 
+def accepted(hint: Any) -> str:
+    """Say in words which values an option of this type takes."""
+    return " or ".join(_words(kind) for kind in _kinds(hint))
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
 def _read(searcher: str, name: str, value: object, hint: Any) -> Any:
-    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for kind in kinds:
+    for kind in _kinds(hint):
         if get_origin(kind) is Literal and value in get_args(kind):
             return value
         if get_origin(kind) is tuple and isinstance(value, list | tuple):
-            if all(type(each) is int for each in value):
+            if all(type(each) is get_args(kind)[0] for each in value):
                 return tuple(value)
         elif kind is float:
             if _is_number(value):
@@ -61,8 +70,7 @@ def _read(searcher: str, name: str, value: object, hint: Any) -> Any:
         elif type(value) is kind:
             return value
     raise InvalidInput(
-        f"option {name} of searcher {searcher!r} is {value!r}; "
-        f"it takes {' or '.join(_words(kind) for kind in kinds)}"
+        f"option {name} of searcher {searcher!r} is {value!r}; it takes {accepted(hint)}"
     )
 
 
@@ -77,7 +85,7 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(repr(each) for each in get_args(kind))
     if get_origin(kind) is tuple:
-        return "a list of integers"
+        return "a list of integers" if get_args(kind)[0] is int else "a list of strings"
     return {bool: "true or false", int: "an integer", float: "a number", str: "a string"}.get(
         kind, "null"
     )

@@ -33,7 +33,7 @@ class Surrogate:
 
     def __init__(self) -> None:
         """Begin without measurements."""
-        self._kernel = (
+        self._kernel: Any = (
             ConstantKernel(1.0, (1e-3, 1e3)) * DotProduct(1.0, (1e-2, 1e2))
             + ConstantKernel(1.0, (1e-3, 1e3)) * RBF(3.0, (0.1, 100.0))
             + WhiteKernel(0.05, (1e-4, 1.0))
@@ -73,13 +73,13 @@ class Surrogate:
         Raises:
             WrongState: nothing was fitted yet.
         """
-        regressor = self._fit_regressor
-        mean, deviation = regressor.predict(self._whole(inputs), return_std=True)
-        return mean, deviation
+        found: Any = self._fit_regressor.predict(self._whole(inputs), return_std=True)
+        return found[0], found[1]
 
     def sample(self, inputs: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         """Draw (count, N) joint samples of the full scores at (N, G)."""
-        mean, covariance = self._fit_regressor.predict(self._whole(inputs), return_cov=True)
+        found: Any = self._fit_regressor.predict(self._whole(inputs), return_cov=True)
+        mean, covariance = found
         values, vectors = np.linalg.eigh(covariance)
         spread = vectors * np.sqrt(np.maximum(values, 0.0))
         return mean + rng.standard_normal((count, len(mean))) @ spread.T
@@ -101,7 +101,8 @@ class Surrogate:
         return np.column_stack([standard, SUBSET_SCALE * subset])
 
     def _fitted(self, points: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
-        regressor = GaussianProcessRegressor(self._kernel, optimizer=None, normalize_y=True)
+        keep: Any = None  # the stubs know no None
+        regressor = GaussianProcessRegressor(self._kernel, optimizer=keep, normalize_y=True)
         return regressor.fit(points, values)
 
     def _learn(self, points: np.ndarray, values: np.ndarray) -> None:
@@ -109,9 +110,10 @@ class Surrogate:
         regressor = self._fitted(points, values)
 
         def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = regressor.log_marginal_likelihood(
+            found: Any = regressor.log_marginal_likelihood(
                 theta, eval_gradient=True, clone_kernel=False
             )
+            value, gradient = found
             return -value, -gradient
 
         found = minimize(

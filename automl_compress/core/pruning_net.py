@@ -10,6 +10,7 @@ Mode = Literal["corrected", "faithful"]
 Start = Literal["trained", "random"]
 Sampling = Literal["sandwich", "single"]
 Schedule = Literal["one-cycle", "cosine", "linear"]
+Precision = Literal["float32", "bfloat16"]
 
 #: Keep ratios that structures are drawn from: 0.10, 0.13 ... 1.00 (Liu et al., ICCV 2019).
 CHANNEL_SCALES = tuple(round(0.10 + 0.03 * step, 2) for step in range(31))
@@ -33,6 +34,7 @@ class PruningNetConfig:
     schedule: `one-cycle`, `cosine` or `linear` (down to zero).
     weight_decay: factor of the L2 penalty.
     label_smoothing: share of the target spread over all classes, 0 to below 1.
+    precision: of convolutions; `bfloat16` pays on processors with AMX.
     images: only the first of the train split; None for all of it.
     seed: decides order, augmentation and structures.
     """
@@ -43,10 +45,11 @@ class PruningNetConfig:
     sampling: Sampling = "sandwich"
     epochs: int | None = None
     batch_size: int = 128
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     schedule: Schedule = "one-cycle"
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
+    precision: Precision = "float32"
     images: int | None = None
     seed: int = 0
 
@@ -57,6 +60,7 @@ class PruningNetConfig:
             "starts_from": Start,
             "sampling": Sampling,
             "schedule": Schedule,
+            "precision": Precision,
         }
         for name, known in words.items():
             if getattr(self, name) not in get_args(known):

@@ -79,14 +79,22 @@ class Confirmer:
         """Tune the uncut network like the compressed ones and score it on the test split."""
         return self._measured(self._tuned(copy.deepcopy(self._network.module)), "test")
 
-    def confirm(self, trial: Trial) -> Confirmed:
+    def confirm(
+        self, trial: Trial, keep: Callable[[nn.Module], None] = lambda module: None
+    ) -> Confirmed:
         """Cut, repair, tune and score one trial's policy.
+
+        Args:
+            trial: of the study.
+            keep: called with the tuned network before the test split scores it; what it raises
+                leaves that unseen.
 
         Raises:
             ModelInvalid: the cut network costs more than the budget allows.
         """
         policy = self._evaluator.explicit(trial.policy)
         module = self._tuned(self._evaluator.repaired_network(policy))
+        keep(module)
         measurement = self._measured(module, "test")
         full = count_cost(self._network.module, self._network.graph.input_shape)
         if not self._study.budget.allows(measurement.cost, full):
@@ -132,9 +140,7 @@ class Confirmer:
 
 def best_trials(trials: Sequence[Trial], count: int) -> list[Trial]:
     """Return the trials of highest score, each policy once; the earliest among equals."""
-    measured = [
-        (-trial.score, trial.number, trial) for trial in trials if trial.score is not None
-    ]
+    measured = [(-trial.score, trial.number, trial) for trial in trials if trial.score is not None]
     distinct: dict[Policy, Trial] = {}
     for _, _, trial in sorted(measured, key=lambda each: each[:2]):
         distinct.setdefault(trial.policy, trial)

@@ -44,10 +44,17 @@ def answer(
 def answered_by(suggestion: Suggestion, source: str, measurement: Measurement) -> Trial:
     """Answer a policy with what was measured before; source says where.
 
-    It counts as an evaluation, whoever computed it first, but took no time.
+    It counts as what was asked for, whoever computed it first, but took no time.
     """
+    share = 1.0 if suggestion.images is None else min(suggestion.images / measurement.total, 1.0)
     note = f"{suggestion.note}; measured in {source}".removeprefix("; ")
-    untimed = replace(measurement, wall_seconds=0.0, cpu_seconds=0.0, forward_cpu_seconds=0.0)
+    untimed = replace(
+        measurement,
+        evaluations=share * measurement.evaluations,
+        wall_seconds=0.0,
+        cpu_seconds=0.0,
+        forward_cpu_seconds=0.0,
+    )
     return replace(suggestion, note=note).complete(untimed)
 
 

@@ -26,11 +26,7 @@ def restore_searcher(searcher: Searcher, store: TrialStore) -> list[Suggestion]:
             _repeat(searcher, event.suggestion)
         else:
             searcher.tell(event.trial)
-    return [
-        trial.suggestion
-        for trial in store.trials()
-        if trial.state is TrialState.RUNNING
-    ]
+    return [trial.suggestion for trial in store.trials() if trial.state is TrialState.RUNNING]
 
 
 def _repeat(searcher: Searcher, stored: Suggestion) -> None:

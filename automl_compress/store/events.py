@@ -1,5 +1,7 @@
 """What happened to a job, in order."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -25,6 +27,12 @@ def append(session: Session, job_id: str, kind: str, data: Json) -> EventRow:
     session.add(row)
     session.flush()
     return row
+
+
+def of_kinds(session: Session, job_id: str, kinds: Sequence[str]) -> Sequence[EventRow]:
+    """Return a job's events of these kinds in order."""
+    query = select(EventRow).where(EventRow.job_id == job_id, EventRow.kind.in_(kinds))
+    return session.scalars(query.order_by(EventRow.seq)).all()
 
 
 def page(session: Session, job_id: str, *, after: int = 0, limit: int = 100) -> Page[EventRow]:

@@ -104,6 +104,7 @@ class PruningNetRun(TrainingRun):
             nesterov=False,
             weight_decay=config.weight_decay,
             label_smoothing=config.label_smoothing,
+            precision=config.precision,
             seed=config.seed,
         )
         super().__init__(net, data, training, config.images)
@@ -117,7 +118,7 @@ class PruningNetRun(TrainingRun):
         if self._is_sandwich:
             logits, loss = self._learn_labels(images, labels, self._structures.largest)
             for kept in (self._structures.smallest, drawn):
-                copied = self.module(images, kept)
+                copied = self._logits(images, kept)
                 distillation_loss(copied, logits.detach(), FROM_LARGEST).backward()
         else:
             logits, loss = self._learn_labels(images, labels, drawn)
@@ -125,10 +126,14 @@ class PruningNetRun(TrainingRun):
         return loss, count_correct(logits, labels)
 
     def _learn_labels(self, images: Tensor, labels: Tensor, kept: Kept) -> tuple[Tensor, float]:
-        logits = self.module(images, kept)
+        logits = self._logits(images, kept)
         loss = training_loss(logits, labels, self.config.label_smoothing)
         loss.backward()
         return logits, loss.item()
+
+    def _logits(self, images: Tensor, kept: Kept) -> Tensor:
+        with self._precision():
+            return self.module(images, kept).float()
 
 
 def prepare_pruning_net(

@@ -93,7 +93,7 @@ class StudyOptions:
         None
     )
     max_bytes: Annotated[str | None, typer.Option(help="The stored bytes to keep, instead.")] = None
-    searcher: Annotated[str, typer.Option(help="uniform, random or amc.")] = "amc"
+    searcher: Annotated[str, typer.Option(help="uniform, random or amc.")] = "auto"
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the searcher.")
     ] = None

@@ -27,10 +27,10 @@ def run(
 
     prefer_one_thread()  # before anything can import torch
 
+    from automl_agents.catalogue import complete_recipe
     from automl_api.commands.inputs import read_data, read_model
     from automl_api.commands.local import run_and_show
     from automl_api.local_run import RunRequest
-    from automl_agents.catalogue import complete_recipe
     from automl_compress.core import StudySpec
 
     wanted["recipe"] = complete_recipe(wanted["searcher"], wanted["recipe"])

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from automl_api.engine.pipeline import Finished, OwnedJob, PolicyDocument
+from automl_api.engine.scores import Scored, Scores
 from automl_compress import __version__
 from automl_compress.core import Measurement, StudySpec, Trial
 from automl_compress.core.document import ModelReference
 from automl_compress.data.datasets import ImageData
-from automl_compress.evaluate.confirm import Confirmed, Confirmer, best_trials
-from automl_compress.export.documents import model_reference, network_bytes, policy_document
+from automl_compress.evaluate.confirm import Confirmer, best_trials
+from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network
 from automl_compress.store import WrittenFile
 from automl_compress.store.artifacts import NewArtifact
-from automl_compress.store.baselines import confirmed_before
 from automl_compress.store.ids import new_id
 from automl_compress.store.tables import now
 from automl_compress.train.pruning_net import TrainedPruningNet
@@ -50,7 +50,7 @@ class Contest:
 class _Stored:
     """A confirmed trial, its document and its files."""
 
-    confirmed: Confirmed
+    confirmed: Scored
     document: PolicyDocument
     artifacts: tuple[Artifact, ...]
 
@@ -78,9 +78,10 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     net = None if contest.trained is None else contest.trained.net
     confirmer = Confirmer(contest.network, contest.data, contest.study, go_on, net)
     tuning = {**confirmer.tuning, "version": __version__}
-    baseline, told_by = _baseline(contest, confirmer, tuning)
+    scores = Scores(contest.job, confirmer, tuning)
+    baseline, told_by = scores.baseline()
     best = best_trials(contest.trials, contest.study.confirmation.top_k)
-    confirmed = [confirmer.confirm(trial) for trial in best]
+    confirmed = [scores.confirmed(trial) for trial in best]
     confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
     stored = [_store(contest, each, rank, baseline) for rank, each in enumerate(confirmed)]
     result = {
@@ -96,25 +97,14 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     return Finished(result, stop_reason, documents, [*artifacts, report])
 
 
-def _baseline(
-    contest: Contest, confirmer: Confirmer, tuning: dict[str, Any]
-) -> tuple[Measurement, str]:
-    """Return what the uncut network scores on the test split, and the job that scored it."""
-    row = contest.job.row()
-    fingerprint = row.spec["model"].get("fingerprint")
-    if fingerprint is not None:
-        with contest.job.database.reading() as session:
-            earlier = confirmed_before(session, row.dataset_id, fingerprint, tuning)
-        if earlier is not None:
-            return Measurement.from_json(earlier[1]), earlier[0]
-    return confirmer.baseline(), row.id
-
-
-def _store(contest: Contest, confirmed: Confirmed, rank: int, baseline: Measurement) -> _Stored:
+def _store(contest: Contest, confirmed: Scored, rank: int, baseline: Measurement) -> _Stored:
     suffix = "" if rank == 0 else f"-{rank + 1}"
-    content = [network_bytes(confirmed.module)]
-    media_type = "application/octet-stream"
-    network = _write(contest, f"network{suffix}.safetensors", "network", media_type, content)
+    network = NewArtifact(
+        contest.job.job_id,
+        f"network{suffix}.safetensors",
+        "network",
+        "application/octet-stream",
+    )
     proxy = confirmed.trial.measurement
     assert proxy is not None
     study, identity = contest.study, new_id("pol")
@@ -125,14 +115,14 @@ def _store(contest: Contest, confirmed: Confirmed, rank: int, baseline: Measurem
         confirmed.policy,
         (confirmed.measurement, confirmed.search, proxy),
         (baseline,),
-        ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{network[1].sha256}"),
+        ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{confirmed.network.sha256}"),
         _provenance(contest, confirmed.trial),
         id=identity,
         created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     ).to_json()
     policy = _write_json(contest, f"policy{suffix}.json", "policy", document)
     row = PolicyDocument(identity, confirmed.trial.number, document)
-    return _Stored(confirmed, row, (network, policy))
+    return _Stored(confirmed, row, ((network, confirmed.network), policy))
 
 
 def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:

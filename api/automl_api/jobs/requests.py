@@ -63,7 +63,7 @@ class ConfirmationBody(RequestBody):
 class StudyBody(RequestBody):
     """One search."""
 
-    searcher: SHORT_TEXT
+    searcher: SHORT_TEXT = "auto"
     budget: BudgetBody
     effort: EffortBody
     space: SpaceBody | None = None

@@ -475,12 +475,13 @@ def test_a_subset_of_what_was_measured_whole_is_answered() -> None:
     problem = problem_of(evaluations=2)
     policy = problem.space.policy(problem.space.uniform(problem.budget))
     evaluator = RecordingEvaluator(problem)
-    script = [Suggestion(0, policy), Suggestion(1, policy, images=5)]
+    script = [Suggestion(0, policy), Suggestion(1, policy, images=IMAGES // 5)]
 
-    run(
-        problem,
+    summary = run(
+        replace(problem, effort=Effort(1.2)),
         searcher=Scripted(script),
         executor=InProcessExecutor(evaluator),
     )
 
     assert len(evaluator.parts) == 1
+    assert summary.evaluations == 1.2

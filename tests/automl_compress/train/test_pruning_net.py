@@ -73,11 +73,13 @@ def test_inherited_weights_need_no_training(network: Network, data: ImageData) -
     assert prepare_pruning_net(network, data, space_of(network), Recipe()) is None
 
 
-@pytest.mark.parametrize("sampling", ["sandwich", "single"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"sampling": "single"}, {"precision": "bfloat16"}], ids=str
+)
 def test_training_is_deterministic_and_changes_every_part(
-    network: Network, data: ImageData, sampling: str
+    network: Network, data: ImageData, changes: dict[str, str]
 ) -> None:
-    config = replace(QUICK, sampling=sampling)
+    config = replace(QUICK, **changes)
 
     first, second = trained(network, data, config), trained(network, data, config)
 

@@ -1,0 +1,101 @@
+"""What the test split says, each time once: what is stored is not measured again.
+
+A tuned network is on the disk before it is scored, and its scores are in the job's events behind
+it. A confirmation that was interrupted, by a kill or a full disk, goes on from there.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from automl_api.engine.pipeline import OwnedJob
+from automl_compress.core import Measurement, Policy, Trial
+from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.export.documents import network_bytes
+from automl_compress.store import WrittenFile, events
+from automl_compress.store.baselines import confirmed_before
+
+BASELINE, TRIAL = "baseline.confirmed", "trial.confirmed"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A confirmed trial; the fields are those of `Confirmed`, the network is a stored file."""
+
+    trial: Trial
+    policy: Policy
+    measurement: Measurement
+    search: Measurement
+    network: WrittenFile
+
+
+class Scores:
+    """Takes the scores of one job, or finds them stored."""
+
+    def __init__(self, job: OwnedJob, confirmer: Confirmer, tuning: dict[str, Any]) -> None:
+        """Read what is stored.
+
+        Args:
+            job: in the state `finalizing`, or later.
+            confirmer: of its study.
+            tuning: all that tells one tuning from another.
+        """
+        self._job, self._confirmer, self._tuning = job, confirmer, tuning
+        with job.database.reading() as session:
+            told = events.of_kinds(session, job.job_id, (BASELINE, TRIAL))
+            self._told = {(each.kind, each.data.get("number")): each.data for each in told}
+
+    def baseline(self) -> tuple[Measurement, str]:
+        """Return what the uncut network scores, tuned alike, and the job that scored it."""
+        stored = self._told.get((BASELINE, None))
+        if stored is None:
+            stored = self._new_baseline()
+            self._job.publish(BASELINE, stored)
+        return Measurement.from_json(stored["test"]), stored["job_id"]
+
+    def _new_baseline(self) -> dict[str, Any]:
+        row = self._job.row()
+        fingerprint = row.spec["model"].get("fingerprint")
+        if fingerprint is not None:
+            with self._job.database.reading() as session:
+                earlier = confirmed_before(session, row.dataset_id, fingerprint, self._tuning)
+            if earlier is not None:
+                return {"job_id": earlier[0], "test": earlier[1]}
+        return {"job_id": row.id, "test": self._confirmer.baseline().to_json()}
+
+    def confirmed(self, trial: Trial) -> Scored:
+        """Return a trial's scores and its tuned network.
+
+        Raises:
+            ModelInvalid: the cut network costs more than the budget allows.
+            StorageFailed: the disk did not take the network; nothing was scored then.
+        """
+        stored = self._told.get((TRIAL, trial.number))
+        if stored is None or not self._job.files.path_of(stored["network"]["path"]).is_file():
+            stored = self._newly_confirmed(trial)
+        return Scored(
+            trial,
+            Policy.from_json(stored["policy"]),
+            Measurement.from_json(stored["test"]),
+            Measurement.from_json(stored["search"]),
+            WrittenFile(**stored["network"]),
+        )
+
+    def _newly_confirmed(self, trial: Trial) -> dict[str, Any]:
+        path = f"artifacts/{self._job.job_id}/network-trial-{trial.number}.safetensors"
+        written: list[WrittenFile] = []
+
+        def keep(module: nn.Module) -> None:
+            written.append(self._job.files.write(path, [network_bytes(module)]))
+
+        found = self._confirmer.confirm(trial, keep)
+        told: dict[str, Any] = {
+            "number": trial.number,
+            "policy": found.policy.to_json(),
+            "test": found.measurement.to_json(),
+            "search": found.search.to_json(),
+            "network": asdict(written[0]),
+        }
+        self._job.publish(TRIAL, told)
+        return told
