@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check fmt build clean test-data
+.PHONY: help install demo test check fmt docs build clean test-data
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ check: install ## lint, format, types, import floors
 fmt: install ## format and mend what the linter can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: install ## write what is generated of docs/: tables of options, benchmarks, pictures
+	$(BIN)/python -m docs.option_tables
+	$(BIN)/python -m benchmarks.render
 
 bench-%: install ## run benchmarks/NAME.py, writes benchmarks/results/NAME.json
 	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(BENCH_ARGS)

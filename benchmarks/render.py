@@ -3,14 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
-from benchmarks import main_report, records
+from benchmarks import agmc_ablation, main_report, pictures, records, search_page
 from benchmarks.cells import Cells
-
-mpl.use("svg")
-from matplotlib import pyplot
 
 DOCS = Path(__file__).parents[1] / "docs"
 STYLES = {"random": ("tab:gray", "--"), "amc": ("tab:blue", "-"), "sb3-ddpg": ("tab:orange", ":")}
@@ -28,11 +25,26 @@ def main() -> None:
     comparison = records.load("main")
     if comparison["summary"]:
         parts.append(_comparison(comparison))
+    parts += _sections_of_cells()
     faults = records.load("faults")
     if faults["summary"]:
         parts.append("## Faults\n\n" + _plain_table(faults["summary"]))
     (DOCS / "benchmarks.md").write_text("\n".join(parts))
     print(f"wrote {DOCS / 'benchmarks.md'}")
+
+
+def _sections_of_cells() -> list[str]:
+    """Return what needs no summary: it is made from whatever cells are finished."""
+    sections = {
+        "search": search_page.searchers(Cells("search")),
+        agmc_ablation.NAME: search_page.ablation(Cells(agmc_ablation.NAME)),
+    }
+    parts: list[str] = []
+    for name, section in sections.items():
+        if section is not None:
+            record = records.load(name)
+            parts.append(section + (f"\n{_origin(record)}\n" if "host" in record else ""))
+    return parts
 
 
 def _origin(content: dict[str, Any]) -> str:
@@ -75,7 +87,8 @@ def _comparison(content: dict[str, Any]) -> str:
 def _curves(percent: int) -> str | None:
     """Plot the best score so far, mean and range over seeds."""
     cells = Cells("main")
-    figure, axes = pyplot.subplots(figsize=(7, 4))
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
     is_empty = True
     for name, (colour, line) in STYLES.items():
         curves = [
@@ -98,11 +111,7 @@ def _curves(percent: int) -> str | None:
     axes.set_title(f"ResNet-20 at {percent} % of MACs kept")
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
-    (DOCS / "benchmarks").mkdir(exist_ok=True)
-    name = f"main-{percent}.svg"
-    figure.savefig(DOCS / "benchmarks" / name, bbox_inches="tight", metadata={"Date": None})
-    pyplot.close(figure)
-    return name
+    return pictures.save(figure, f"main-{percent}")
 
 
 if __name__ == "__main__":

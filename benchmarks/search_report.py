@@ -42,8 +42,21 @@ def best_so_far(run: dict[str, Any]) -> list[tuple[float, float, float]]:
     return steps
 
 
+def refusals_of(cells: Cells, case: str) -> dict[str, str]:
+    """Return why a searcher refused a case, by its name."""
+    found = [cells.read(path.stem) or {} for path in sorted(cells.folder.glob(f"{case}-*.json"))]
+    return {cell["searcher"]: cell["refused"] for cell in found if "refused" in cell}
+
+
 def write(cells: Cells) -> dict[str, Any]:
     """Gather the finished cells into the summary, store and return it."""
+    summary = summarise(cells)
+    records.save("search", summary, {"cells": f"{cells.folder.name}/"}, [0, 1, 2])
+    return summary
+
+
+def summarise(cells: Cells) -> dict[str, Any]:
+    """Return the figures of the finished cells under plain keys."""
     summary: dict[str, Any] = {}
     for case in CASES:
         runs = runs_of(cells, case)
@@ -57,7 +70,6 @@ def write(cells: Cells) -> dict[str, Any]:
             key = f"resnet-20-50.{cell['searcher']}"
             summary[f"{key}.tuned_fresh"] = round(cell["fresh_accuracy"], 4)
             summary[f"{key}.tuned_test"] = round(cell["test_accuracy"], 4)
-    records.save("search", summary, {"cells": f"{cells.folder.name}/"}, [0, 1, 2])
     return summary
 
 
@@ -111,10 +123,11 @@ def _against(fresh: list[float], random: list[dict[str, Any]]) -> str:
 
 def table(summary: dict[str, Any]) -> str:
     """Render the summary as Markdown tables, one for each case, the best first."""
-    return "\n\n".join(part for case in CASES if (part := _case_table(case, summary)))
+    return "\n\n".join(part for case in CASES if (part := case_table(case, summary)))
 
 
-def _case_table(case: str, summary: dict[str, Any]) -> str:
+def case_table(case: str, summary: dict[str, Any]) -> str:
+    """Render one case; empty where none of its cells is finished."""
     names = [
         key.removeprefix(f"{case}.").removesuffix(".seeds")
         for key in summary

@@ -18,6 +18,7 @@ PAGES = Path(__file__).parent / "searchers"
 BEGIN = "<!-- options, written by `python -m docs.option_tables` -->"
 END = "<!-- end of options -->"
 ATTRIBUTE = re.compile(r"^(\w+(?:, \w+)*): (.*(?:\n    .*)*)", re.MULTILINE)
+ABSENT = re.compile(r"\bNone\b")  # as requests write it: null
 REFERENCE = re.compile(r"^see `(\w+)`")
 
 
@@ -39,7 +40,7 @@ def with_table(name: str, page: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page of {name} lacks the line {END if begin else BEGIN}")
-    return f"{before}{BEGIN}\n{option_table(name)}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{option_table(name)}\n\n{END}{after}"
 
 
 def option_table(name: str) -> str:
@@ -78,7 +79,7 @@ def option_texts(configuration: type) -> dict[str, str]:
 
 def _resolved(kind: type, name: str, text: str) -> str:
     """Put what another class says of the field in place of a reference to it."""
-    text = " ".join(text.split())
+    text = ABSENT.sub("`null`", " ".join(text.split()))
     found = REFERENCE.match(text)
     if found is None:
         return text

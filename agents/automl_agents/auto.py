@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from automl_agents.auto_config import AutoConfig
-from automl_agents.exchange import exchanges
+from automl_agents.exchange import exchanges, filled
 from automl_agents.knapsack import Allocator
 from automl_agents.ledger import TrialLedger
 from automl_agents.profile import ProfilePlan, SensitivityProfile, plan_profile
@@ -20,6 +20,8 @@ from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestio
 LEVELS = 3  # sparsities of each group that the profile measures
 BASES = 6  # policies that moves start from
 MOVES = 25  # tried from each of them
+CLIMBS = 2  # rounds of moves from the best moves
+LAST_SHARE = 0.2  # of the effort, in which nothing is explored any more
 FEWEST_MEASUREMENTS = 6  # before the surrogate is asked
 SMALLEST_SAVING = 0.6  # a screening that costs more of an evaluation than this is left out
 SMALLEST_KL = 1e-6  # nats; the logarithm of an untouched network's is minus infinity
@@ -77,6 +79,7 @@ class AutoSearcher:
         self._part: dict[Widths, float] = {}  # the same on a subset
         self._refused: set[Widths] = set()  # failed
         self._rounds = 0
+        self._spent = 0.0
 
     def _profile_plan(self) -> ProfilePlan:
         effort = self._problem.effort.evaluations * self.config.profile_share
@@ -106,6 +109,7 @@ class AutoSearcher:
     def tell(self, trial: Trial) -> None:
         """Take a trial; the surrogate learns from it at its next round."""
         self._ledger.settle(trial)
+        self._spent += 1.0 if trial.measurement is None else trial.measurement.evaluations
         if self._profile.tell(trial):
             return
         widths = self._asked.pop(trial.number)
@@ -172,15 +176,16 @@ class AutoSearcher:
             yield _Plan(self._bases(1)[0], None, "every policy near the best is measured")
             return
         screened = self.config.screened if images is not None else 1
-        for place in self._thompson(proposals, rng, screened):
-            yield _Plan(proposals[place], images, self._why(images))
+        for place in self._chosen(proposals, rng, screened):
+            widths = filled(self._problem.space, self._problem.budget, proposals[place], rng)
+            yield _Plan(widths, images, self._why(images))
         if images is not None:
             yield from self._promotion()
 
     def _why(self, images: int | None) -> str:
         known = len(self._whole) + len(self._part)
         on = "all" if images is None else f"{images}"
-        return f"best in a sample of the surrogate ({known} measured), scored on {on} images"
+        return f"promising to the surrogate of {known} measurements, scored on {on} images"
 
     def _fit(self) -> None:
         # A full score replaces what a subset said of the same policy.
@@ -212,10 +217,9 @@ class AutoSearcher:
         for base in self._bases(BASES):
             drawn |= dict.fromkeys(exchanges(space, budget, base, rng, MOVES))
         drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
-        # A second step from the most promising of the first.
-        new = [each for each in drawn if self._is_new(each)]
-        if new:
-            means, _ = self._surrogate.predict(self._inputs(new))
+        for _ in range(CLIMBS):  # on from the most promising of what was drawn
+            new = [each for each in drawn if self._is_new(each)]
+            means = self._surrogate.predict(self._inputs(new))[0] if new else np.zeros(0)
             for place in np.argsort(-means, kind="stable")[: BASES // 2]:
                 drawn |= dict.fromkeys(exchanges(space, budget, new[place], rng, MOVES))
         return [each for each in drawn if self._is_new(each)]
@@ -228,10 +232,16 @@ class AutoSearcher:
             and widths not in self._asked.values()
         )
 
-    def _thompson(
+    def _chosen(
         self, proposals: Sequence[Widths], rng: np.random.Generator, count: int
     ) -> list[int]:
-        """Pick the best proposal in each of `count` samples of the surrogate, all different."""
+        """Pick the best proposal in each of `count` samples of the surrogate, all different.
+
+        Towards the end of the effort the highest means are picked instead.
+        """
+        if self._spent > (1.0 - LAST_SHARE) * self._problem.effort.evaluations:
+            means, _ = self._surrogate.predict(self._inputs(proposals))
+            return [int(place) for place in np.argsort(-means, kind="stable")[:count]]
         samples = self._surrogate.sample(self._inputs(proposals), count, rng)
         picked: list[int] = []
         for values in samples:
@@ -269,6 +279,7 @@ class AutoSearcher:
             "part": [[list(widths), y] for widths, y in self._part.items()],
             "refused": sorted(list(widths) for widths in self._refused),
             "rounds": self._rounds,
+            "spent": self._spent,
             "surrogate": self._surrogate.to_json(),
         }
         return Snapshot(values)
@@ -284,5 +295,5 @@ class AutoSearcher:
         self._whole = {tuple(widths): float(y) for widths, y in values["whole"]}
         self._part = {tuple(widths): float(y) for widths, y in values["part"]}
         self._refused = {tuple(widths) for widths in values["refused"]}
-        self._rounds = int(values["rounds"])
+        self._rounds, self._spent = int(values["rounds"]), float(values["spent"])
         self._surrogate.restore(values["surrogate"])

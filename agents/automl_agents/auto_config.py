@@ -13,13 +13,13 @@ class AutoConfig:
     subset_images: so many images screen a policy before all of them score it; 0 scores every
         policy on all images.
     screened: policies screened for each that is scored on all images.
-    error_probability: a screened policy is dropped for good once the surrogate gives it less
-        than this probability of being better than the best.
+    error_probability: a screened policy is not scored on all images while the surrogate gives it
+        less than this probability of being better than the best.
     """
 
     profile_share: float = 0.1
     subset_images: int = 256
-    screened: int = 5
+    screened: int = 10
     error_probability: float = 0.05
 
     def __post_init__(self) -> None:

@@ -47,3 +47,16 @@ def exchanges(
         moved[filler] = space.largest_feasible(decided, filler, budget)
         if tuple(moved) != tuple(widths) and space.within(moved, budget):
             yield tuple(moved)
+
+
+def filled(
+    space: CompressionSpace, budget: Budget, widths: Sequence[int], rng: np.random.Generator
+) -> tuple[int, ...]:
+    """Return the widths grown, group after group in random order, until none can grow."""
+    grown = dict(enumerate(widths))
+    for group in rng.permutation(len(grown)):
+        others = {each: width for each, width in grown.items() if each != group}
+        grown[int(group)] = max(
+            grown[int(group)], space.largest_feasible(others, int(group), budget)
+        )
+    return tuple(grown[group] for group in range(len(grown)))

@@ -42,8 +42,9 @@ class Nsga2Config:
     mutation_rate: share of the keep ratios of a child that are drawn anew; None for one of them
         on average.
     crossover_rate: share of the children that have two parents.
-    budget_handling, draws: see `TpeConfig`; with constraints, policies over the budget fill
-        places of a generation, as NSGA-II's authors have it.
+    budget_handling: see `TpeConfig`; with constraints, policies over the budget fill places of
+        a generation, as NSGA-II's authors have it.
+    draws: see `TpeConfig`.
     """
 
     population: int | None = None

@@ -14,15 +14,15 @@ EVALUATIONS_FOR_EACH_PLACE = 2  # at the least: one to fill the population, one 
 class TecConfig:
     """Everything that TEC is not told by the problem.
 
-    population: how many masks are kept; None for a twentieth of the effort, from 4 to
-        32.
+    population: how many masks are kept; None for a twentieth of the effort, from 4 to 32.
     crossover_rate: share of the children that take a segment of a second parent; the others
         are mutated. The published 7 : 1, without the copies, which would be measured twice.
     mutation_share: the longest segment of bits that a mutation flips, as a share of all.
     ranking_share: from 0 to 1, how much the ranking of the channels decides which bits are
         cleared or set where a mask is repaired; chance decides the rest.
     max_filters: larger networks are refused.
-    max_filters_for_each_evaluation: so are efforts that are too small for the network.
+    max_filters_for_each_evaluation: efforts of fewer evaluations for the network's filters are
+        refused too.
     """
 
     population: int | None = None

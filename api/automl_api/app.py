@@ -4,9 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 
 from automl_api import problem
 from automl_api.artifacts import endpoints as artifacts
+from automl_api.dashboard import STATIC_FOLDER, report, signing_in
+from automl_api.dashboard import endpoints as dashboard
 from automl_api.datasets import endpoints as datasets
 from automl_api.engine import JobQueue, migrate
 from automl_api.files import endpoints as files
@@ -36,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,  # both would load scripts from other hosts
         redoc_url=None,
+        root_path=settings.root_path,
         lifespan=_lifespan,
     )
     app.state.settings = settings
@@ -44,6 +48,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, key=key)
     for noun in (system, files, models, datasets, jobs, events, trials, policies, artifacts):
         app.include_router(noun.router)
+    for pages in (report, dashboard, signing_in):
+        app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     return app
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput
@@ -36,13 +38,7 @@ def apply_files(request: ApplyRequest) -> dict[str, Any]:
         StorageFailed: the disk did not take the file.
     """
     document = PolicyDocument.load(request.policy)
-    architecture = request.architecture or document.model.architecture
-    if architecture is None:
-        raise InvalidInput(
-            f"{request.policy} is for {document.model.name!r}, which is no registered "
-            "architecture; use automl_compress.apply_policy on the module, in Python"
-        )
-    module = build_network(architecture, document.model.config)
+    module = uncut_network(document, request.architecture)
     load_weights(module, request.weights)
     small = apply_policy(module, document, request.tuned)
     write_tensors(request.output, small.state_dict(), {"policy": document.digest})
@@ -54,3 +50,23 @@ def apply_files(request: ApplyRequest) -> dict[str, Any]:
         "parameters": {"before": document.before.parameters, "after": document.after.parameters},
         "size_bytes": {"before": document.before.size_bytes, "after": document.after.size_bytes},
     }
+
+
+def uncut_network(document: PolicyDocument, architecture: str | None = None) -> nn.Module:
+    """Build the network that a document was made for, with fresh weights.
+
+    Args:
+        document: names the architecture and its config.
+        architecture: instead of the document's.
+
+    Raises:
+        InvalidInput: the document names no architecture.
+        UnknownName: none is registered under this name.
+    """
+    name = architecture or document.model.architecture
+    if name is None:
+        raise InvalidInput(
+            f"the policy is for {document.model.name!r}, which is no registered architecture; "
+            "use automl_compress.apply_policy on the module, in Python"
+        )
+    return build_network(name, document.model.config)

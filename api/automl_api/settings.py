@@ -1,6 +1,7 @@
 """What an operator may set, each by an environment variable `AUTOML_COMPRESS_...`."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,6 +13,7 @@ class Settings(BaseSettings):
     data_dir: uploads and artifacts, and the SQLite files where no database is named.
     database_url: `postgresql://...` or `sqlite:///...`; None for SQLite in the data directory.
     key: the bearer key that clients must send; None asks for none, on loopback only.
+    root_path: the prefix under which a proxy serves this service, where it passes it on: `/x/y`.
     lease_seconds: a worker that is silent for so long is dead, and its jobs go to others.
     poll_seconds: how often a worker looks for jobs.
     chunk_seconds: how long a job works between two checkpoints of the queue.
@@ -28,6 +30,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     key: SecretStr | None = None
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     max_upload_bytes: int = Field(default=512 * 2**20, gt=0)
     lease_seconds: float = Field(default=30.0, gt=0)
     poll_seconds: float = Field(default=0.5, gt=0)

@@ -18,7 +18,7 @@ class NewArtifact:
 
     job_id: str
     name: str  # file name, unique within the job
-    kind: str  # network, policy or report
+    kind: str  # network, policy, card, onnx or report
     media_type: str
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from automl_agents.auto import AutoSearcher
 from automl_agents.auto_config import AutoConfig
 from automl_agents.catalogue import create_searcher
-from automl_agents.exchange import exchanges
+from automl_agents.exchange import exchanges, filled
 from automl_agents.surrogate import Surrogate
 from automl_compress.core import SearchProblem, Trial
 from automl_compress.core.errors import InvalidInput, WrongState
@@ -110,6 +110,14 @@ def test_exchanges_stay_in_the_space_and_within_the_budget(
         assert widths != start
         assert space.within(widths, budget)
         assert all(w in allowed for w, allowed in zip(widths, space.allowed, strict=True))
+        grown = filled(space, budget, widths, rng)
+        assert space.within(grown, budget)
+        for group, allowed in enumerate(space.allowed):
+            assert grown[group] >= widths[group]
+            larger = [w for w in allowed if w > grown[group]][:1]
+            assert not any(
+                space.within([*grown[:group], w, *grown[group + 1 :]], budget) for w in larger
+            )
 
 
 def test_exchanges_of_a_space_without_a_free_group_are_none() -> None:

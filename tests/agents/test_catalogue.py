@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from automl_agents.catalogue import check_options, create_searcher, describe, searcher_names
+from automl_agents.names import SEARCHER_NAMES
 from automl_compress.core import SearchProblem
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput, UnknownName
 from tests.contracts.searcher import Create, SearcherContract
@@ -48,6 +49,10 @@ def test_names_are_listed_and_options_checked_without_loading_anything_heavy() -
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "none"
+
+
+def test_names_that_need_no_catalogue_are_those_of_the_catalogue() -> None:
+    assert list(SEARCHER_NAMES) == searcher_names()
 
 
 def test_unknown_searcher_names_the_known_ones() -> None:

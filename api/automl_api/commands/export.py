@@ -1,23 +1,124 @@
 """`automl-compress export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from automl_api.commands import options
 from automl_api.commands.spread import spread
 
+if TYPE_CHECKING:
+    from automl_compress.export.formats import Exported
+
 
 @spread
 def export(
-    job: Annotated[str, typer.Argument(metavar="JOB")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A job, or the path of a policy.json.")
+    ],
     service: options.ServiceOptions,
-    optuna: Annotated[Path, typer.Option("--optuna", help="Write a journal file of Optuna here.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where the compressed network goes: .onnx, .xml (OpenVINO), .pt2, .safetensors "
+            "with a model card, or .zip, a bundle that runs with ONNX Runtime alone.",
+        ),
+    ] = None,
+    wanted: Annotated[
+        str | None,
+        typer.Option("--format", help="onnx, openvino, pt2, safetensors or bundle."),
+    ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option("--network", help="The compressed weights, where SOURCE is a policy.json."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="The uncut weights, of a policy that was not repaired."),
+    ] = None,
+    optuna: Annotated[
+        Path | None,
+        typer.Option("--optuna", help="Write the job's trials here, a journal file of Optuna."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     is_json: options.Json = False,
 ) -> None:
-    """Write a job's finished trials for another tool: optuna-dashboard FILE shows them."""
+    """Write a job's best network for an inference engine, or its trials for optuna-dashboard.
+
+    A network is run in its engine and compared with torch before the file is kept.
+    """
+    from automl_compress.core.errors import InvalidInput
+
+    if (output is None) == (optuna is None):
+        raise InvalidInput(
+            "give either -o FILE, for the compressed network, or --optuna FILE, for the trials"
+        )
+    if optuna is not None:
+        _write_trials(source, service, optuna, force, is_json)
+        return
+    assert output is not None
+    if Path(source).is_file():
+        written = _from_files(Path(source), (network, weights), output, wanted, force)
+    else:
+        written = _from_service(source, service, output, wanted, force)
+    _show(written, is_json)
+
+
+def _from_files(
+    policy: Path,
+    weights: tuple[Path | None, Path | None],
+    output: Path,
+    wanted: str | None,
+    force: bool,
+) -> "Exported":
+    from automl_api.local_export import Weights, export_files
+    from automl_compress.core.document import PolicyDocument
+
+    document = PolicyDocument.load(policy)
+    return export_files(document, Weights(*weights), output, wanted, replaces=force)
+
+
+def _from_service(
+    job: str, service: options.ServiceOptions, output: Path, wanted: str | None, force: bool
+) -> "Exported":
+    import tempfile
+
+    from automl_api.client import Client
+    from automl_api.local_export import Weights, export_files
+    from automl_compress.export.formats import format_of
+
+    format_of(output, wanted)  # before anything is fetched
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder) / "network.safetensors"
+        with Client(service.url, service.key) as client:
+            found = client.job(job)
+            document = found.best()
+            found.download_network(document, network)
+        return export_files(document, Weights(network), output, wanted, replaces=force)
+
+
+def _show(written: "Exported", is_json: bool) -> None:
+    if is_json:
+        import json
+
+        typer.echo(json.dumps(written.to_json()))
+        return
+    content, agreement = written.to_json(), written.agreement
+    typer.echo(f"wrote {' and '.join(content['files'])}, {content['size_bytes']:,} bytes")
+    if agreement is not None:
+        typer.echo(
+            f"run by {agreement.engine} {agreement.version} at batches "
+            f"{', '.join(map(str, agreement.batches))} it differs from torch by "
+            f"{agreement.difference:.1e} of the largest output"
+        )
+
+
+def _write_trials(
+    job: str, service: options.ServiceOptions, path: Path, force: bool, is_json: bool
+) -> None:
     from automl_agents.optuna_journal import write_journal
     from automl_api.client import Client
     from automl_api.commands.results import print_json
@@ -28,8 +129,8 @@ def export(
         content, trials = found.content, journal_trials(found.trials())
     attributes = {"job": content["id"], "model": content["model_id"], "study": content["study"]}
     name = f"{content['name']} ({content['id']})"
-    count = write_journal(optuna, name, attributes, trials, replaces=force)
+    count = write_journal(path, name, attributes, trials, replaces=force)
     if is_json:
-        print_json({"path": str(optuna), "study": name, "trials": count})
+        print_json({"path": str(path), "study": name, "trials": count})
     else:
-        typer.echo(f"wrote {count} trials to {optuna}; look at them: optuna-dashboard {optuna}")
+        typer.echo(f"wrote {count} trials to {path}; look at them: optuna-dashboard {path}")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from automl_agents.names import SEARCHER_NAMES
 from automl_api.commands import texts
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -93,7 +94,7 @@ class StudyOptions:
         None
     )
     max_bytes: Annotated[str | None, typer.Option(help="The stored bytes to keep, instead.")] = None
-    searcher: Annotated[str, typer.Option(help="uniform, random or amc.")] = "auto"
+    searcher: Annotated[str, typer.Option(help=f"One of: {', '.join(SEARCHER_NAMES)}.")] = "auto"
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the searcher.")
     ] = None

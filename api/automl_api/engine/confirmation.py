@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from automl_api.engine.exports import Artifact, write_exports
 from automl_api.engine.pipeline import Finished, OwnedJob, PolicyDocument
 from automl_api.engine.scores import Scored, Scores
 from automl_compress import __version__
@@ -14,13 +15,10 @@ from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer, best_trials
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network
-from automl_compress.store import WrittenFile
 from automl_compress.store.artifacts import NewArtifact
 from automl_compress.store.ids import new_id
 from automl_compress.store.tables import now
 from automl_compress.train.pruning_net import TrainedPruningNet
-
-Artifact = tuple[NewArtifact, WrittenFile]
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,12 @@ class Contest:
 
 @dataclass(frozen=True)
 class _Stored:
-    """A confirmed trial, its document and its files."""
+    """A confirmed trial, its document and its files; exports: how each format was checked."""
 
     confirmed: Scored
     document: PolicyDocument
     artifacts: tuple[Artifact, ...]
+    exports: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +60,7 @@ class _Stored:
             "test": self.confirmed.measurement.to_json(),
             "search": self.confirmed.search.to_json(),
             "artifacts": [new.name for new, _ in self.artifacts],
+            "exports": self.exports,
         }
 
 
@@ -83,7 +83,10 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     best = best_trials(contest.trials, contest.study.confirmation.top_k)
     confirmed = [scores.confirmed(trial) for trial in best]
     confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
-    stored = [_store(contest, each, rank, baseline) for rank, each in enumerate(confirmed)]
+    stored: list[_Stored] = []
+    for rank, each in enumerate(confirmed):
+        go_on()
+        stored.append(_store(contest, each, rank, baseline))
     result = {
         "policy_id": stored[0].document.policy_id,
         "policies": [each.to_json() for each in stored],
@@ -119,10 +122,15 @@ def _store(contest: Contest, confirmed: Scored, rank: int, baseline: Measurement
         _provenance(contest, confirmed.trial),
         id=identity,
         created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-    ).to_json()
-    policy = _write_json(contest, f"policy{suffix}.json", "policy", document)
-    row = PolicyDocument(identity, confirmed.trial.number, document)
-    return _Stored(confirmed, row, ((network, confirmed.network), policy))
+    )
+    content = document.to_json()
+    policy = _write_json(contest, f"policy{suffix}.json", "policy", content)
+    exports = write_exports(
+        contest.job, contest.network.module, document, confirmed.network, suffix
+    )
+    row = PolicyDocument(identity, confirmed.trial.number, content)
+    artifacts = ((network, confirmed.network), policy, *exports.artifacts)
+    return _Stored(confirmed, row, artifacts, exports.notes)
 
 
 def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The service itself: health, what it can do, and a page that shows its jobs."""
+"""The service itself: its health, and what it can do."""

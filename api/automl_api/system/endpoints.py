@@ -1,21 +1,15 @@
-"""`/v1/health`, `/v1/ready`, `/v1/capabilities` and the page at `/`."""
+"""`/v1/health`, `/v1/ready` and `/v1/capabilities`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter
 
 from automl_api.bodies import ResponseBody
-from automl_api.jobs.schemas import job_body
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_api.system.capabilities import capabilities
-from automl_api.system.page import render_jobs
 from automl_compress.core.errors import AutomlCompressError
-from automl_compress.store import jobs as job_rows
-
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 router = APIRouter(tags=["system"])
 
@@ -72,12 +66,3 @@ def get_ready(service: ServiceDependency) -> HealthBody:
 def get_capabilities(service: ServiceDependency) -> CapabilitiesBody:
     """Say which searchers, networks, data, limits and versions there are."""
     return CapabilitiesBody.model_validate(capabilities(service.settings.max_upload_bytes))
-
-
-@router.get("/", response_class=HTMLResponse, include_in_schema=False)
-def get_page(service: ServiceDependency) -> Response:
-    """Show the latest jobs; the page loads itself again."""
-    with service.database.reading() as session:
-        rows = job_rows.page(session, limit=50).rows
-    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-store"}
-    return HTMLResponse(render_jobs([job_body(row) for row in rows]), headers=headers)

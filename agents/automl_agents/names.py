@@ -1,0 +1,21 @@
+"""The names of all searchers, for places that may load nothing else."""
+
+SEARCHER_NAMES = (
+    "auto",
+    "uniform",
+    "random",
+    "sensitivity",
+    "dp",
+    "greedy",
+    "global",
+    "eagleeye",
+    "amc",
+    "agmc",
+    "metapruning",
+    "tpe",
+    "nsga2",
+    "cmaes",
+    "gp",
+    "tec",
+    "portfolio",
+)

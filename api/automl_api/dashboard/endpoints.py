@@ -1,0 +1,141 @@
+"""The pages: jobs, one job, a new search, one policy."""
+
+import json
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from automl_api.dashboard.job_view import Table, job_view, sensitivity_of
+from automl_api.dashboard.policy_view import policy_view
+from automl_api.dashboard.rendering import PageRoute, render_page
+from automl_api.datasets.schemas import dataset_body
+from automl_api.jobs.schemas import job_body
+from automl_api.models.schemas import model_body
+from automl_api.service import ServiceDependency
+from automl_api.system.capabilities import capabilities
+from automl_compress.store import JobState, browsing
+from automl_compress.store import datasets as dataset_rows
+from automl_compress.store import models as model_rows
+from automl_compress.store.paging import LARGEST_PAGE
+
+TRIAL_COLUMNS = (
+    ("number", "Trial"),
+    ("score", "Score"),
+    ("accuracy", "Accuracy"),
+    ("macs", "MACs"),
+    ("parameters", "Parameters"),
+    ("size_bytes", "Bytes"),
+    ("state", "State"),
+    ("role", "Role"),
+)
+
+PageNumber = Annotated[int, Query(ge=1, le=10**6)]
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/")
+def get_jobs(
+    request: Request,
+    service: ServiceDependency,
+    status: JobState | Literal[""] = "",
+    text: Annotated[str, Query(max_length=200)] = "",
+    page: PageNumber = 1,
+) -> Response:
+    """Show the jobs, the newest first."""
+    with service.database.reading() as session:
+        found = browsing.jobs(session, states=[status] if status else (), text=text, number=page)
+        jobs = [job_body(row) for row in found.rows]
+
+    def address(number: int) -> str:
+        return f"?{urlencode({'status': status, 'text': text, 'page': number})}"
+
+    return render_page(
+        request,
+        "jobs.html",
+        jobs=jobs,
+        page=found,
+        address=address,
+        states=[each.value for each in JobState],
+        status=status,
+        text=text,
+    )
+
+
+@router.get("/jobs/{job_id}")
+def get_job(
+    job_id: str,
+    request: Request,
+    service: ServiceDependency,
+    sort: Annotated[str, Query(max_length=40)] = "number",
+    order: Literal["asc", "desc"] = "desc",
+    page: PageNumber = 1,
+    trial: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+    x_part: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Show one job; with `X-Part: live` without what is expensive and does not change."""
+    table = Table(sort, order == "desc", page, trial)
+    with service.database.reading() as session:
+        view = job_view(session, job_id, table)
+        sensitivity = None if x_part == "live" else sensitivity_of(session, job_id)
+    addresses = _Addresses(table)
+    return render_page(
+        request,
+        "job.html",
+        view=view,
+        table=table,
+        columns=TRIAL_COLUMNS,
+        sensitivity=sensitivity,
+        study=json.dumps(view.job.study, indent=2),
+        sort_address=addresses.sorted_by,
+        page_address=addresses.page,
+    )
+
+
+@router.get("/new")
+def get_new_search(request: Request, service: ServiceDependency) -> Response:
+    """Show the form that submits a search."""
+    offered = capabilities(service.settings.max_upload_bytes)
+    with service.database.reading() as session:
+        models = model_rows.page(session, limit=LARGEST_PAGE).rows
+        datasets = dataset_rows.page(session, limit=LARGEST_PAGE).rows
+    return render_page(
+        request,
+        "new.html",
+        models=[model_body(row) for row in models],
+        datasets=[dataset_body(row) for row in datasets],
+        offered=offered,
+    )
+
+
+@router.get("/policies/{policy_id}")
+def get_policy(policy_id: str, request: Request, service: ServiceDependency) -> Response:
+    """Show what a policy does to each layer, and how to apply it."""
+    with service.database.reading() as session:
+        view = policy_view(session, policy_id)
+    return render_page(request, "policy.html", view=view)
+
+
+class _Addresses:
+    """Addresses of the same page with another part of its trials."""
+
+    def __init__(self, table: Table) -> None:
+        """Start from what is shown."""
+        self._table = table
+
+    def sorted_by(self, column: str) -> str:
+        """Sort by a column, by the one that it is sorted by in the other direction."""
+        is_same = column == self._table.column
+        is_falling = not self._table.is_falling if is_same else True
+        return self._address(column, is_falling, 1)
+
+    def page(self, number: int) -> str:
+        """Go to another page."""
+        return self._address(self._table.column, self._table.is_falling, number)
+
+    def _address(self, column: str, is_falling: bool, number: int) -> str:
+        told = {"sort": column, "order": "desc" if is_falling else "asc", "page": number}
+        if self._table.chosen is not None:
+            told["trial"] = self._table.chosen
+        return f"?{urlencode(told)}"

@@ -1,0 +1,139 @@
+"""From a template to an answer that a browser may show: nothing inline, nothing from elsewhere."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from automl_api.guard import path_below_root
+from automl_api.problem import Problem, document, from_known
+from automl_api.settings import Settings
+from automl_compress import __version__
+from automl_compress.core.errors import AutomlCompressError
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+METRIC_NAMES = {"macs": "MACs", "parameters": "parameters", "size_bytes": "bytes"}
+
+_KIB = 1024
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages that show the problem document."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the handler."""
+        handle = super().get_route_handler()
+
+        async def handle_or_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                return _explain(request, problem)
+            except AutomlCompressError as error:
+                return _explain(request, from_known(error))
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                detail = f"{first['loc'][-1]}: {first['msg']}"
+                return _explain(request, Problem(422, "invalid", detail))
+
+        return handle_or_explain
+
+
+def render_page(
+    request: Request, template: str, *, status: int = 200, **content: Any
+) -> HTMLResponse:
+    """Render a template for this request.
+
+    Besides the content, templates have `home` (the relative way to the start page), `path`,
+    `version` and `has_sign_out`.
+    """
+    path, settings = path_below_root(request), request.app.state.settings
+    assert isinstance(settings, Settings)
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            home="../" * (path.count("/") - 1) or "./",
+            path=path,
+            version=__version__,
+            has_sign_out=settings.key is not None,
+            **content,
+        )
+    )
+    headers = {
+        "Content-Security-Policy": PAGE_POLICY,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "same-origin",
+    }
+    return HTMLResponse(text, status, headers=headers)
+
+
+def render_text(template: str, **content: Any) -> str:
+    """Render a template that needs no request."""
+    return _environment().get_template(template).render(version=__version__, **content)
+
+
+def _explain(request: Request, problem: Problem) -> Response:
+    identity: str = getattr(request.state, "request_id", "")
+    told = document(problem, request.url.path, identity)
+    return render_page(request, "problem.html", status=problem.status, problem=told)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("automl_api.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=_percent,
+        count=_count,
+        duration=_duration,
+        size=_size,
+        moment=_moment,
+        metric=METRIC_NAMES.__getitem__,
+    )
+    return environment
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < _KIB:
+        return f"{size_bytes} bytes"
+    if size_bytes < _KIB**2:
+        return f"{size_bytes / _KIB:.1f} KiB"
+    return f"{size_bytes / _KIB**2:.1f} MiB"
+
+
+def _moment(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,153 @@
+// The charts. Each is drawn from a table of the page, or from points that a table shows, too.
+
+/* global Plot, d3 */
+
+const FONT_PX = 12;
+
+function place(target, label, options) {
+  const width = Math.max(280, target.clientWidth);
+  const drawn = Plot.plot({
+    className: "chart",
+    width,
+    ariaLabel: label,
+    style: { fontSize: `${FONT_PX}px` },
+    ...options(width),
+  });
+  drawn.querySelector("style")?.remove(); // its rules stand in style.css: the page takes no inline one
+  drawn.setAttribute("role", "img");
+  for (const group of drawn.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
+  target.replaceChildren(drawn);
+  return drawn;
+}
+
+function longest(names) {
+  return Math.min(180, 14 + 6.6 * Math.max(0, ...names.map((name) => name.length)));
+}
+
+// points: {number, x, y, isConfirmed, text}; front: those that nothing beats, by rising x.
+export function drawFront(target, { points, front, limit, uncut, xLabel, yLabel, choose }) {
+  const searched = thinned(points.filter((point) => !point.isConfirmed));
+  const confirmed = points.filter((point) => point.isConfirmed);
+  const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, () => ({
+    height: 360,
+    marginLeft: 56,
+    x: { label: `${xLabel} →`, tickFormat: "%", nice: true },
+    y: { label: `↑ ${yLabel}`, grid: true, nice: true },
+    marks: [
+      uncut === undefined ? null : Plot.ruleY([uncut], { stroke: "currentColor", strokeDasharray: "1 4" }),
+      uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "right", dy: -7 }),
+      Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
+      Plot.dot(searched, { x: "x", y: "y", r: 3, stroke: "currentColor", strokeOpacity: 0.45 }),
+      Plot.line(front, { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
+      Plot.dot(front, { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
+      Plot.dot(confirmed, { x: "x", y: "y", r: 6, symbol: "diamond", fill: "var(--good)" }),
+      Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "text", maxRadius: 30 })),
+    ],
+  }));
+  drawn.classList.add("point");
+  drawn.addEventListener("click", () => drawn.value && choose(drawn.value.number));
+}
+
+// Of points that would cover each other, one.
+function thinned(points) {
+  if (points.length < 1000) return points;
+  const [x, y] = [extent(points, "x"), extent(points, "y")];
+  const cells = new Map();
+  for (const point of points) {
+    const cell = `${Math.round((250 * (point.x - x[0])) / x[1])} ${Math.round((120 * (point.y - y[0])) / y[1])}`;
+    cells.set(cell, point);
+  }
+  return [...cells.values()];
+}
+
+function extent(points, name) {
+  const values = points.map((point) => point[name]);
+  const least = d3.min(values);
+  return [least, d3.max(values) - least || 1];
+}
+
+// bars: {group, kept, channels}
+export function drawBars(target, bars) {
+  const names = bars.map((bar) => bar.group);
+  place(target, "Kept channels of each group; the table below has the numbers", () => ({
+    height: 46 + 20 * bars.length,
+    marginLeft: longest(names),
+    x: { label: "channels →" },
+    y: { label: null, domain: names },
+    marks: [
+      Plot.barX(bars, { x: "channels", y: "group", fill: "var(--cut)" }),
+      Plot.barX(bars, { x: "kept", y: "group", fill: "var(--kept)" }),
+      Plot.tip(bars, Plot.pointerY({ x: "kept", y: "group", title: (bar) => `${bar.group}: ${bar.kept} of ${bar.channels}` })),
+    ],
+  }));
+}
+
+// cells: {trial, group, kept}, where kept is the share that is left
+export function drawHeat(target, cells, choose) {
+  const trials = [...new Set(cells.map((cell) => cell.trial))];
+  const groups = [...new Set(cells.map((cell) => cell.group))];
+  const drawn = place(target, "Share that is cut of each group in the best trials", () => ({
+    height: 24 * trials.length + longest(groups) + 16,
+    marginBottom: longest(groups),
+    marginLeft: 44,
+    padding: 0.06,
+    x: { label: null, domain: groups, tickRotate: -90, tickSize: 0 },
+    y: { label: "trial", domain: trials, tickSize: 0 },
+    opacity: { type: "linear", domain: [0, 1], range: [0.05, 1] },
+    marks: [
+      Plot.cell(cells, { x: "group", y: "trial", fill: "var(--accent)", fillOpacity: (cell) => 1 - cell.kept }),
+      Plot.tip(cells, Plot.pointer({
+        x: "group",
+        y: "trial",
+        title: (cell) => `trial ${cell.trial}\n${cell.group}: ${percent(cell.kept)} kept`,
+      })),
+    ],
+  }));
+  drawn.classList.add("point");
+  drawn.addEventListener("click", () => drawn.value && choose(drawn.value.trial));
+}
+
+// points: {group, order, sparsity, accuracy}
+export function drawSensitivity(target, points) {
+  place(target, "Accuracy against the share that is cut of one group", () => ({
+    height: 340,
+    marginLeft: 56,
+    x: { label: "cut of the group →", tickFormat: "%" },
+    y: { label: "↑ accuracy", tickFormat: "%", grid: true, nice: true },
+    color: { type: "linear", interpolate: (share) => d3.interpolateViridis(0.15 + 0.75 * share) },
+    marks: [
+      Plot.line(points, { x: "sparsity", y: "accuracy", z: "group", stroke: "order", strokeWidth: 1.8 }),
+      Plot.dot(points, { x: "sparsity", y: "accuracy", stroke: "order", r: 2 }),
+      Plot.tip(points, Plot.pointer({
+        x: "sparsity",
+        y: "accuracy",
+        title: (point) => `${point.group}\n${percent(point.sparsity)} cut: ${percent(point.accuracy)}`,
+      })),
+    ],
+  }));
+}
+
+// steps: {name, from, to, isTotal}, in the order of the network
+export function drawWaterfall(target, steps, xLabel) {
+  const names = steps.map((step) => step.name);
+  place(target, `What each layer saves of ${xLabel}; the table below has the numbers`, () => ({
+    height: 46 + 20 * steps.length,
+    marginLeft: longest(names),
+    marginRight: 24,
+    x: { label: `${xLabel} →`, tickFormat: "~s", ticks: 6 },
+    y: { label: null, domain: names },
+    marks: [
+      Plot.barX(steps, { x1: "from", x2: "to", y: "name", fill: (step) => (step.isTotal ? "var(--kept)" : "var(--good)") }),
+      Plot.ruleX([0]),
+      Plot.tip(steps, Plot.pointerY({
+        x: (step) => Math.max(step.from, step.to),
+        y: "name",
+        title: (step) => `${step.name}\n${step.isTotal ? "" : "saves "}${d3.format(",")(Math.abs(step.to - step.from))}`,
+      })),
+    ],
+  }));
+}
+
+export function percent(share) {
+  return d3.format(".1%")(share);
+}

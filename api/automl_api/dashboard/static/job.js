@@ -1,0 +1,241 @@
+// One job: its stream of events feeds the front; everything else is patched from the page itself.
+
+/* global d3 */
+
+import { drawBars, drawFront, drawHeat, drawSensitivity, percent } from "./charts.js";
+import { refresh, SILENT, steer, trouble } from "./live.js";
+
+const ENDED = ["succeeded", "failed", "cancelled"];
+const REDRAW_MS = 250;
+const REFRESH_MS = 1500;
+const COST_NAMES = { macs: "MACs", parameters: "parameters", size_bytes: "bytes" };
+
+const trials = new Map(); // number -> what its event told
+const confirmed = new Map();
+const drawnOf = new Map(); // id of a chart -> text of the table that it was drawn from
+const axes = document.getElementById("axes");
+const limit = document.getElementById("limit");
+let stream;
+let lastSeq = 0;
+
+const later = (delayMs, act) => {
+  let timer;
+  return () => (timer ??= setTimeout(() => ((timer = undefined), requestAnimationFrame(act)), delayMs));
+};
+const redrawSoon = later(REDRAW_MS, redrawFront);
+const refreshSoon = later(REFRESH_MS, () => update());
+
+async function update(isWhole = false) {
+  if (isWhole) drawnOf.clear();
+  await refresh(isWhole);
+  drawTables();
+  redrawSoon();
+}
+
+function job() {
+  return document.getElementById("job").dataset;
+}
+
+// ---------------------------------------------------------------- the front
+
+function visiblePoints() {
+  const told = job();
+  const metric = axes.elements.metric.value;
+  const full = Number(told[metric === "size_bytes" ? "sizeBytes" : metric]);
+  const isAccuracy = axes.elements.quality.value === "accuracy";
+  const images = Number(told.images) || undefined;
+  const point = (number, cost, y, isConfirmed) => ({
+    number,
+    cost: cost[metric],
+    x: cost[metric] / full,
+    y,
+    isConfirmed,
+    text: `trial ${number}${isConfirmed ? ", confirmed" : ""}\n${y.toFixed(4)}\n${percent(cost[metric] / full)} of ${COST_NAMES[metric]}`,
+  });
+  const points = [];
+  for (const each of trials.values()) {
+    if (images !== undefined && each.images < images) continue;
+    points.push(point(each.number, each.cost, isAccuracy ? each.accuracy : each.score, false));
+  }
+  for (const each of confirmed.values()) {
+    points.push(point(each.number, each.test.cost, isAccuracy ? each.test.accuracy : each.search.score, true));
+  }
+  return points;
+}
+
+function frontOf(points) {
+  const rising = points.filter((each) => !each.isConfirmed).sort((a, b) => a.x - b.x || b.y - a.y);
+  const front = [];
+  for (const each of rising) if (!front.length || each.y > front.at(-1).y) front.push(each);
+  return front;
+}
+
+function redrawFront() {
+  const points = visiblePoints();
+  const metric = axes.elements.metric.value;
+  document.getElementById("limit-text").textContent = `${limit.value} % of ${COST_NAMES[metric]}?`;
+  const target = document.getElementById("front");
+  if (!points.length) {
+    target.textContent = "No candidate was measured yet.";
+    return;
+  }
+  const isAccuracy = axes.elements.quality.value === "accuracy";
+  const hasUncut = job().uncut !== "" && (isAccuracy || job().signal === "accuracy");
+  const front = frontOf(points);
+  drawFront(target, {
+    points,
+    front,
+    limit: limit.value / 100,
+    uncut: hasUncut ? Number(job().uncut) : undefined,
+    xLabel: `${COST_NAMES[metric]} kept`,
+    yLabel: isAccuracy ? "accuracy" : `score (${job().signal.replace("_", " ")})`,
+    choose,
+  });
+  fillFrontTable([...points.filter((each) => each.isConfirmed), ...front]);
+  sayWhatIf(front);
+}
+
+function fillFrontTable(points) {
+  const rows = points.map((each) => {
+    const row = document.createElement("tr");
+    const head = document.createElement("th");
+    const link = document.createElement("a");
+    head.scope = "row";
+    link.href = `?trial=${each.number}#chosen`;
+    link.dataset.trial = each.number;
+    link.textContent = each.number;
+    head.append(link);
+    row.append(head);
+    const texts = [each.isConfirmed ? "confirmed" : "searched", d3.format(",")(each.cost), percent(each.x), each.y.toFixed(4)];
+    texts.forEach((text, place) => {
+      const cell = document.createElement("td");
+      if (place > 0) cell.className = "number";
+      cell.textContent = text;
+      row.append(cell);
+    });
+    return row;
+  });
+  const body = document.querySelector("#front-table tbody");
+  if (!body.contains(document.activeElement)) body.replaceChildren(...rows);
+}
+
+function bestWithin(front) {
+  return front.findLast((each) => each.x <= limit.value / 100 + 1e-9);
+}
+
+function sayWhatIf(front) {
+  const best = bestWithin(front);
+  const smallest = front[0];
+  document.getElementById("what-if").textContent = best
+    ? `The best that fits is trial ${best.number}: ${best.y.toFixed(4)} at ${percent(best.x)}.`
+    : `Nothing that was measured fits; the smallest, trial ${smallest.number}, keeps ${percent(smallest.x)}.`;
+}
+
+// ---------------------------------------------------- charts of the page's tables
+
+function drawTables() {
+  drawFrom("bars", (rows) => {
+    const bars = rows.map(({ dataset }) => ({ group: dataset.group, kept: +dataset.kept, channels: +dataset.channels }));
+    return (target) => drawBars(target, bars);
+  });
+  drawFrom("heat", (rows) => {
+    const cells = rows.flatMap((row) =>
+      [...row.querySelectorAll("td[data-group]")].map(({ dataset }) => ({
+        trial: row.dataset.trial,
+        group: dataset.group,
+        kept: +dataset.kept,
+      })),
+    );
+    return (target) => drawHeat(target, cells, choose);
+  });
+  drawFrom("sensitivity", (rows) => {
+    const order = [...new Set(rows.map((row) => row.dataset.group))];
+    const points = rows.map(({ dataset }) => ({
+      group: dataset.group,
+      order: order.indexOf(dataset.group),
+      sparsity: +dataset.sparsity,
+      accuracy: +dataset.accuracy,
+    }));
+    return (target) => drawSensitivity(target, points);
+  });
+}
+
+function drawFrom(id, read) {
+  const table = document.getElementById(`${id}-table`);
+  const rows = [...(table?.querySelectorAll("tbody tr") ?? [])];
+  if (!rows.length || drawnOf.get(id) === table.textContent) return;
+  drawnOf.set(id, table.textContent);
+  read(rows)(document.getElementById(id));
+}
+
+// ------------------------------------------------------------------ the stream
+
+function listen() {
+  const address = new URL(job().stream, location.href);
+  address.searchParams.set("after", lastSeq);
+  stream = new EventSource(address);
+  stream.addEventListener("open", () => trouble(""));
+  stream.addEventListener("error", () => {
+    if (stream.readyState !== EventSource.CLOSED) {
+      trouble(SILENT);
+      return;
+    }
+    setTimeout(async () => (await refresh()) && listen(), 3000); // a session that ran out leads away
+  });
+  const on = (kind, act) =>
+    stream.addEventListener(kind, (message) => {
+      const event = JSON.parse(message.data);
+      lastSeq = event.seq;
+      act(event.data);
+      redrawSoon();
+      if (event.seq > Number(job().seq)) refreshSoon();
+    });
+  on("trial.completed", (data) => data.role === "candidate" && trials.set(data.number, data));
+  on("trial.confirmed", (data) => confirmed.set(data.number, data));
+  on("job.status", (data) => {
+    if (!ENDED.includes(data.state)) return;
+    stream.close();
+    if (!ENDED.includes(job().status)) update(true);
+  });
+  for (const kind of ["trial.started", "trial.failed", "baseline.confirmed"]) on(kind, () => {});
+}
+
+function choose(number) {
+  const address = new URL(location.href);
+  address.searchParams.set("trial", number);
+  address.hash = "";
+  go(address);
+}
+
+function go(address) {
+  history.pushState(null, "", address);
+  update();
+}
+
+steer(() => update(true));
+axes.addEventListener("input", redrawFront);
+axes.addEventListener("submit", (event) => event.preventDefault());
+limit.addEventListener("change", () => {
+  const best = bestWithin(frontOf(visiblePoints()));
+  if (best) choose(best.number);
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-trial], a[data-stay], nav.pages a");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(new URL(link.href));
+  if (link.dataset.trial) document.getElementById("chosen").scrollIntoView({ block: "nearest" });
+});
+window.addEventListener("popstate", () => update());
+window.addEventListener("resize", later(REDRAW_MS, () => (drawnOf.clear(), drawTables(), redrawFront())));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) stream.close();
+  else if (!ENDED.includes(job().status)) {
+    update();
+    listen();
+  }
+});
+
+drawTables();
+redrawFront();
+listen();

@@ -1,0 +1,193 @@
+// The form of a new search: it shows the job that it would submit in three languages, then submits.
+
+import { copyOnClick } from "./copying.js";
+import { addressOf, send } from "./live.js";
+
+const BUDGET_FLAGS = { macs: "--max-macs", parameters: "--max-parameters", size_bytes: "--max-bytes" };
+
+const form = document.getElementById("search");
+const fields = form.elements;
+// One key for one press of the button, so that a lost answer cannot make two jobs of it.
+let idempotencyKey = newKey();
+
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function chosenOption(name) {
+  return fields[name].selectedOptions[0];
+}
+
+function study() {
+  return {
+    searcher: fields.searcher.value,
+    budget: { metric: fields.metric.value, ratio: Number(fields.ratio.value) / 100 },
+    effort: { evaluations: Number(fields.evaluations.value) },
+    confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
+  };
+}
+
+function config() {
+  const inputs = document.querySelectorAll("#config input");
+  return Object.fromEntries([...inputs].map((input) => [input.name, Number(input.value)]));
+}
+
+// ------------------------------------------------------------- what is shown
+
+function showConfig() {
+  const told = JSON.parse(chosenOption("architecture").dataset.config);
+  const labels = Object.entries(told).map(([name, value]) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    Object.assign(input, { name, type: "number", value, step: "any", size: 6 });
+    label.append(`${name.replaceAll("_", " ")} `, input);
+    return label;
+  });
+  document.getElementById("config").replaceChildren(...labels);
+}
+
+function show() {
+  const isNew = fields.model.value === "";
+  document.getElementById("new-model").hidden = !isNew;
+  document.getElementById("ratio-text").textContent = `${fields.ratio.value} %`;
+  document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
+  document.getElementById("as-shell").textContent = asShell(isNew);
+  document.getElementById("as-python").textContent = asPython(isNew);
+  document.getElementById("as-json").textContent = JSON.stringify(body(fields.model.value || "MODEL_ID", fields.dataset.value || "DATASET_ID"), null, 2);
+}
+
+function quoted(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function weightsName() {
+  return fields.weights.files[0]?.name;
+}
+
+function asShell(isNew) {
+  const parts = ["automl-compress search", isNew ? fields.architecture.value : fields.model.value];
+  parts[1] += ` ${fields.dataset.value || chosenOption("dataset").dataset.builtin}`;
+  if (isNew) {
+    if (weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
+    for (const [name, value] of Object.entries(config())) parts.push(`--config ${name}=${value}`);
+  }
+  parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${fields.ratio.value}%`);
+  parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
+  parts.push(`--finetune-epochs ${fields.epochs.value}`);
+  if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
+  return `${parts.shift()} ${parts.join(" \\\n    ")} \\\n    --watch`;
+}
+
+function asPython(isNew) {
+  const lines = ["from automl_api.client import Client", "", `with Client(${JSON.stringify(addressOf(".").replace(/\/$/, ""))}) as client:`];
+  let [model, dataset] = [JSON.stringify(fields.model.value), JSON.stringify(fields.dataset.value)];
+  if (isNew) {
+    const weights = weightsName() ? `, weights=${JSON.stringify(weightsName())}` : "";
+    lines.push(`    model = client.create_model(${JSON.stringify(fields.architecture.value)}, config=${JSON.stringify(config())}${weights})`);
+    model = 'model["id"]';
+  }
+  if (!fields.dataset.value) {
+    const name = JSON.stringify(chosenOption("dataset").dataset.builtin);
+    lines.push(`    data = client.create_dataset({"kind": "builtin", "name": ${name}}, name=${name})`);
+    dataset = 'data["id"]';
+  }
+  const told = JSON.stringify(study(), null, 4).replaceAll("\n", "\n    ");
+  const name = fields.name.value ? `"name": ${JSON.stringify(fields.name.value)}, ` : "";
+  lines.push(`    study = ${told}`);
+  lines.push(`    job = client.submit({${name}"model_id": ${model}, "dataset_id": ${dataset}, "study": study})`);
+  lines.push("    print(job.wait().status)");
+  return lines.join("\n");
+}
+
+function body(modelId, datasetId) {
+  const told = { model_id: modelId, dataset_id: datasetId, study: study() };
+  return fields.name.value ? { name: fields.name.value, ...told } : told;
+}
+
+// ---------------------------------------------------------------- submission
+
+class Refused extends Error {}
+
+async function post(path, content, headers = {}) {
+  const isFile = content instanceof File;
+  const { told, problem } = await send(addressOf(path), {
+    body: isFile ? content : JSON.stringify(content),
+    headers: { "Content-Type": isFile ? "application/octet-stream" : "application/json", ...headers },
+  });
+  if (problem) throw new Refused(problem.detail);
+  return told;
+}
+
+// What was registered becomes an option of its own, so that a second try does not register it again.
+async function registeredModel() {
+  if (fields.model.value) return fields.model.value;
+  const architecture = { name: fields.architecture.value, config: config() };
+  const file = fields.weights.files[0];
+  const content = { name: file ? file.name.replace(/\.safetensors$/, "") : architecture.name, architecture };
+  if (file) {
+    busy("uploading the weights");
+    content.weights_file_id = (await post(`v1/files?name=${encodeURIComponent(file.name)}`, file)).id;
+  }
+  busy("tracing the network");
+  return remember("model", await post("v1/models", content));
+}
+
+async function registeredDataset() {
+  if (fields.dataset.value) return fields.dataset.value;
+  const name = chosenOption("dataset").dataset.builtin;
+  busy("reading the data");
+  return remember("dataset", await post("v1/datasets", { name, source: { kind: "builtin", name } }));
+}
+
+function remember(name, registered) {
+  fields[name].prepend(new Option(registered.name, registered.id, true, true));
+  show();
+  return registered.id;
+}
+
+function busy(text) {
+  document.getElementById("busy").textContent = text && `${text} …`;
+}
+
+function refuse(text) {
+  const refusal = document.getElementById("refusal");
+  refusal.textContent = text;
+  refusal.hidden = text === "";
+}
+
+async function submit() {
+  refuse("");
+  const wrong = [...fields].find((field) => field.willValidate && !field.checkValidity());
+  if (wrong) {
+    refuse(`${wrong.closest("label").firstChild.data.trim()}: ${wrong.validationMessage}`);
+    wrong.focus();
+    return;
+  }
+  const button = form.querySelector("button:not([type])");
+  button.disabled = true;
+  try {
+    const [model, dataset] = [await registeredModel(), await registeredDataset()];
+    busy("submitting");
+    const job = await post("v1/jobs", body(model, dataset), { "Idempotency-Key": idempotencyKey });
+    location.assign(addressOf(`jobs/${job.id}`));
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refuse(error.message);
+  } finally {
+    button.disabled = false;
+    busy("");
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  submit();
+});
+form.addEventListener("input", (event) => {
+  if (event.target === fields.architecture) showConfig();
+  idempotencyKey = newKey();
+  show();
+});
+copyOnClick();
+showConfig();
+show();

@@ -1,0 +1,31 @@
+// One policy: the waterfall of its layers.
+
+import { drawWaterfall } from "./charts.js";
+import { copyOnClick } from "./copying.js";
+
+const axes = document.getElementById("axes");
+const rows = [...document.querySelectorAll("#layers-table tbody tr")];
+
+function draw() {
+  const chosen = axes.querySelector("input:checked");
+  const metric = chosen.value === "size_bytes" ? "sizeBytes" : chosen.value;
+  const costs = rows.map(({ dataset }) => ({
+    name: dataset.name,
+    before: Number(dataset[`${metric}Before`]),
+    after: Number(dataset[`${metric}After`]),
+  }));
+  const uncut = costs.reduce((sum, cost) => sum + cost.before, 0);
+  const steps = [{ name: "uncut", from: 0, to: uncut, isTotal: true }];
+  let left = uncut;
+  for (const cost of costs.filter((each) => each.before !== each.after)) {
+    steps.push({ name: cost.name, from: left, to: left + cost.after - cost.before, isTotal: false });
+    left += cost.after - cost.before;
+  }
+  steps.push({ name: "compressed", from: 0, to: left, isTotal: true });
+  drawWaterfall(document.getElementById("waterfall"), steps, chosen.parentElement.textContent.trim());
+}
+
+copyOnClick();
+axes.addEventListener("input", draw);
+window.addEventListener("resize", draw);
+draw();

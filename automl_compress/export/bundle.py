@@ -1,0 +1,55 @@
+"""A zip that runs a compressed network on a machine that knows nothing of this project."""
+
+import io
+import json
+import zipfile
+from importlib.resources import files
+
+import numpy as np
+import torch
+
+from automl_compress.export.agreement import Agreement, random_images
+from automl_compress.export.card import model_card
+from automl_compress.export.documents import network_bytes
+from automl_compress.export.subject import Subject
+
+_EXAMPLES = 8
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that the format can say: equal networks, equal bytes
+
+
+def bundle_bytes(subject: Subject) -> tuple[bytes, Agreement]:
+    """Return the zip: policy, weights, ONNX file, model card, example, and `run.py`.
+
+    `run.py` needs numpy and onnxruntime alone; it repeats the outputs of `example.npz`.
+
+    Raises:
+        InvalidInput: a package of the extra `[engines]` is missing.
+        ModelInvalid: the network cannot be written as ONNX, or ONNX Runtime computes something
+            else.
+    """
+    onnx, agreement = subject.checked_onnx()
+    document = json.dumps(subject.document.to_json(), indent=1, allow_nan=False) + "\n"
+    contents = {
+        "README.md": (model_card(subject.document, is_bundle=True)).encode(),
+        "policy.json": document.encode(),
+        "network.safetensors": network_bytes(subject.module),
+        "network.onnx": onnx,
+        "example.npz": _example(subject),
+        "run.py": (files("automl_compress.export") / "run_onnx.py").read_bytes(),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(name, _MOMENT)
+            entry.external_attr = 0o644 << 16
+            bundle.writestr(entry, content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue(), agreement
+
+
+def _example(subject: Subject) -> bytes:
+    images = random_images(_EXAMPLES, subject.input_shape)
+    with torch.no_grad():
+        logits = subject.module(images)
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images.numpy(), logits=logits.numpy())
+    return buffer.getvalue()

@@ -1,0 +1,116 @@
+"""The model card: what a policy document says, for people."""
+
+from collections.abc import Iterator
+
+from automl_compress.core.budget import METRICS
+from automl_compress.core.document import MetricRow, PolicyDocument
+
+_TITLES = {"macs": "MACs", "parameters": "parameters", "size_bytes": "bytes (float32 tensors)"}
+_REPAIRS = {
+    "none": "The cut alone: the weights are those of the uncut network.",
+    "reconstruction": "After the cut, each layer's weights were fitted to the outputs before it.",
+    "recalibration": "After the cut, the batch norms' statistics were taken anew.",
+    "fine-tuned": "After the cut, the network was fine-tuned.",
+}
+_APPLY = """\
+## In torch
+
+```python
+from automl_compress import apply_policy, build_network
+uncut = build_network({architecture!r}, {config!r})
+network = apply_policy(uncut, "policy.json", "network.safetensors")
+```
+"""
+_BUNDLE = """\
+## With ONNX Runtime
+
+`python run.py images.npy` needs numpy and onnxruntime, nothing else. The input `images` is float32,
+(B, {shape}), any B; the output is `logits`. `python run.py` repeats the outputs of `example.npz`.
+"""
+_CAUTION = """\
+## Before you use it
+
+- Inputs must be normalised as for the uncut network.
+- Half the MACs are not half the time: measure on the engine and the machine that you ship to.
+- OpenVINO computes in bfloat16 on processors that offer it; set `INFERENCE_PRECISION_HINT` to `f32`
+  for the outputs that were checked.
+- Accuracy is that of the named images. On other data, and on any group of them, it may differ from
+  the uncut network's by more.
+"""
+
+
+def model_card(document: PolicyDocument, *, is_bundle: bool = False) -> str:
+    """Write a model card in Markdown.
+
+    Args:
+        document: of the compressed network.
+        is_bundle: whether the card lies in a bundle, beside `run.py`.
+    """
+    model = document.model
+    shape = " x ".join(map(str, model.input_shape))
+    parts = [
+        f"# {' '.join(model.name.split())}, compressed\n",
+        f"Policy `{document.digest}`{_origin(document)}. {_REPAIRS[document.repair.method]}\n",
+        _costs(document),
+        _accuracies(document),
+        _groups(document),
+    ]
+    if is_bundle:
+        parts.append(_BUNDLE.format(shape=", ".join(map(str, model.input_shape))))
+    if model.architecture is not None:
+        parts.append(_APPLY.format(architecture=model.architecture, config=dict(model.config)))
+    parts.append(_CAUTION)
+    parts.append(f"One input is {shape}. Made of the weights `{model.weights_fingerprint}`.\n")
+    return "\n".join(parts)
+
+
+def _origin(document: PolicyDocument) -> str:
+    known = document.provenance
+    told = [f"{name} {known[name]}" for name in ("searcher", "seed", "data") if name in known]
+    moment = [] if document.created is None else [document.created[:10]]
+    return f" ({', '.join([*moment, *told])})" if told or moment else ""
+
+
+def _table(titles: str, rows: Iterator[str]) -> str:
+    columns = titles.count("|") + 1
+    line = "| " + " | ".join(["---"] + ["---:"] * (columns - 1)) + " |"
+    return "\n".join([f"| {titles} |", line, *(f"| {row} |" for row in rows)]) + "\n"
+
+
+def _costs(document: PolicyDocument) -> str:
+    def rows() -> Iterator[str]:
+        for metric in METRICS:
+            before, after = document.before.of(metric), document.after.of(metric)
+            kept = f"{after / before:.1%}" if before else ""
+            yield f"{_TITLES.get(metric, metric)} | {before:,} | {after:,} | {kept}"
+
+    return "## Costs of one input\n\n" + _table(" | uncut | compressed | kept", rows())
+
+
+def _accuracies(document: PolicyDocument) -> str:
+    def rows() -> Iterator[str]:
+        for whose, metrics in (("uncut", document.baseline), ("compressed", document.metrics)):
+            for row in metrics:
+                yield f"{whose}, {row.fidelity} | {row.value:.2%} | {_interval(row)} | {row.split}"
+
+    if not document.baseline and not document.metrics:
+        return "No accuracy was measured.\n"
+    return (
+        "## Accuracy\n\nA *confirmed* figure is of the finished network. The search saw the search "
+        "split, so that only the test split tells what to expect of new images.\n\n"
+        + _table("network | accuracy | 95 % interval | images", rows())
+    )
+
+
+def _interval(row: MetricRow) -> str:
+    if row.interval is None:
+        return ""
+    return f"{row.interval[0]:.1%} to {row.interval[1]:.1%} of {row.total:,}"
+
+
+def _groups(document: PolicyDocument) -> str:
+    def rows() -> Iterator[str]:
+        for row in document.groups:
+            yield f"`{row.name}` | {row.channels} | {len(row.kept)} | {row.criterion}"
+
+    return "## What was cut\n\n" + _table("coupled channels | uncut | kept | chosen by", rows())

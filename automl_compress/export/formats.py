@@ -1,0 +1,151 @@
+"""A compressed network as the files of one format, each checked in its engine before it is kept."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from automl_compress.core.errors import InvalidInput, StorageFailed, UnknownName
+from automl_compress.export.agreement import Agreement
+from automl_compress.export.bundle import bundle_bytes
+from automl_compress.export.card import model_card
+from automl_compress.export.documents import network_bytes
+from automl_compress.export.openvino_file import openvino_files
+from automl_compress.export.program_file import program_bytes
+from automl_compress.export.subject import Subject
+from automl_compress.whole_files import write_whole
+
+Format = Literal["safetensors", "onnx", "openvino", "pt2", "bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The files of one export, the main one last.
+
+    agreement: None for safetensors, whose tensors are the network's own.
+    """
+
+    format: Format
+    files: tuple[Path, ...]
+    agreement: Agreement | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the export as a JSON object."""
+        return {
+            "format": self.format,
+            "files": [str(path) for path in self.files],
+            "size_bytes": sum(path.stat().st_size for path in self.files),
+            "agreement": None if self.agreement is None else self.agreement.to_json(),
+        }
+
+
+# The contents of a format's files, and the check of them.
+Contents = tuple[tuple[bytes, ...], Agreement | None]
+
+
+def _safetensors(subject: Subject) -> Contents:
+    return (model_card(subject.document).encode(), network_bytes(subject.module)), None
+
+
+def _onnx(subject: Subject) -> Contents:
+    content, agreement = subject.checked_onnx()
+    return (content,), agreement
+
+
+def _openvino(subject: Subject) -> Contents:
+    graph, weights, agreement = openvino_files(subject.onnx(), subject.module, subject.input_shape)
+    return (weights, graph), agreement
+
+
+def _pt2(subject: Subject) -> Contents:
+    content, agreement = program_bytes(subject.module, subject.input_shape)
+    return (content,), agreement
+
+
+def _bundle(subject: Subject) -> Contents:
+    content, agreement = bundle_bytes(subject)
+    return (content,), agreement
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """suffixes: of the files in the order of writing, the one that the user names last."""
+
+    suffixes: tuple[str, ...]
+    write: Callable[[Subject], Contents]
+
+
+_KINDS: Mapping[Format, _Kind] = {
+    "safetensors": _Kind((".md", ".safetensors"), _safetensors),
+    "onnx": _Kind((".onnx",), _onnx),
+    "openvino": _Kind((".bin", ".xml"), _openvino),
+    "pt2": _Kind((".pt2",), _pt2),
+    "bundle": _Kind((".zip",), _bundle),
+}
+FORMATS: tuple[Format, ...] = tuple(_KINDS)
+
+
+def format_of(path: Path, wanted: str | None = None) -> Format:
+    """Return the format of a file that is to be written.
+
+    Args:
+        path: whose suffix tells, and must fit.
+        wanted: the format's name; None leaves it to the suffix.
+
+    Raises:
+        UnknownName: there is no such format.
+        InvalidInput: the suffix belongs to no format, or to another.
+    """
+    if wanted is not None and wanted not in FORMATS:
+        raise UnknownName("format", wanted, FORMATS)
+    for name, kind in _KINDS.items():
+        if path.suffix == kind.suffixes[-1] and wanted in (None, name):
+            return name
+    allowed = ", ".join(
+        f"{kind.suffixes[-1]} ({name})" for name, kind in _KINDS.items() if wanted in (None, name)
+    )
+    raise InvalidInput(f"{path} has the suffix {path.suffix!r}; allowed here: {allowed}")
+
+
+def export_network(
+    subject: Subject, path: Path, wanted: str | None = None, *, replaces: bool = False
+) -> Exported:
+    """Write a compressed network.
+
+    A safetensors file comes with a model card (`.md`), an OpenVINO `.xml` with its weights
+    (`.bin`), both beside it.
+
+    Args:
+        subject: the network and its document.
+        path: of the file; its folder exists.
+        wanted: the format; None takes the one that the suffix says.
+        replaces: whether files that exist are replaced.
+
+    Raises:
+        InvalidInput: a file exists, no format has this name or suffix, or a package of the
+            extra `[engines]` is missing.
+        ModelInvalid: the engine lacks an operator, or computes something else than the network;
+            no file is written then.
+        StorageFailed: the disk did not take a file.
+    """
+    chosen = format_of(path, wanted)
+    kind = _KINDS[chosen]
+    files = tuple(path.with_suffix(suffix) for suffix in kind.suffixes)
+    for each in files:
+        if each.exists() and not replaces:
+            raise InvalidInput(
+                f"{each} exists already; give another name, or --force to replace it"
+            )
+    contents, agreement = kind.write(subject)
+    for each, content in zip(files, contents, strict=True):
+        _write(each, content)
+    return Exported(chosen, files, agreement)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, [content])
+    except OSError as error:
+        raise StorageFailed(
+            f"{path} cannot be written ({error.strerror}); choose a folder that exists and has room"
+        ) from error
