@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check fmt docs build clean test-data
+.PHONY: help install demo test check fmt docs build clean test-data test-images test-browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,10 @@ demo: install ## search a policy for a real network through the real service, tw
 test: install test-data check ## everything that guards the tree: check, then the tests
 	$(BIN)/python -m pytest -p xdist -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
-# Fashion-MNIST is a Debian package; the tests that read it skip, saying so, where it is absent.
-test-data:
+# Debian packages; the tests that need them skip, saying so, where they are absent.
+test-data: test-images test-browser
+
+test-images:
 	@if test -d /usr/share/datasets/fashion-mnist; then :; \
 	elif test "$$(id -u)" != 0; then echo "Fashion-MNIST not installed: needs root; its tests skip"; \
 	elif ! command -v apt-get >/dev/null; then echo "Fashion-MNIST not installed: no apt-get; its tests skip"; \
@@ -45,6 +47,15 @@ test-data:
 	  || { apt-get update -qq && apt-get install -qq -y dataset-fashion-mnist; } >/dev/null 2>&1 </dev/null; \
 	then echo "Fashion-MNIST installed from Debian"; \
 	else echo "Fashion-MNIST not installed: apt-get could not; its tests skip"; fi
+
+test-browser:
+	@if command -v chromium >/dev/null; then :; \
+	elif test "$$(id -u)" != 0; then echo "Chromium not installed: needs root; the browser tests skip"; \
+	elif ! command -v apt-get >/dev/null; then echo "Chromium not installed: no apt-get; the browser tests skip"; \
+	elif apt-get install -qq -y chromium >/dev/null 2>&1 </dev/null \
+	  || { apt-get update -qq && apt-get install -qq -y chromium; } >/dev/null 2>&1 </dev/null; \
+	then echo "Chromium installed from Debian"; \
+	else echo "Chromium not installed: apt-get could not; the browser tests skip"; fi
 
 check: install ## lint, format, types, import floors
 	$(BIN)/ruff check .

@@ -22,16 +22,20 @@ class TpeConfig:
         as they are: those over the budget are not evaluated, the sampler is told by how much
         they are over and draws again.
     draws: in `constraint`, after so many proposals over the budget the last one is repaired.
+    profile_share: of the effort, for a sensitivity profile; the knapsack's solutions on it are
+        asked first. 0 does without.
     """
 
     startup_evaluations: int = 10
     candidates: int = 24
     budget_handling: BudgetHandling = "repair"
     draws: int = 20
+    profile_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
         _check_counts(self, startup_evaluations=1, candidates=1, draws=1)
+        _check_shares(self, "profile_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,12 @@ class Nsga2Config:
     crossover_rate: float = 0.9
     budget_handling: BudgetHandling = "repair"
     draws: int = 20
+    profile_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
         _check_counts(self, population=2, draws=1)
-        _check_shares(self, "mutation_rate", "crossover_rate")
+        _check_shares(self, "mutation_rate", "crossover_rate", "profile_share")
 
     def size(self, effort: Effort) -> int:
         """Return how many policies make a generation."""
@@ -69,14 +74,17 @@ class CmaesConfig:
 
     population: policies in a generation; None for 4 + 3 ln(groups).
     sigma: first standard deviation, as a share of each keep ratio's range.
+    profile_share: see `TpeConfig`; the search begins from the knapsack's first solution.
     """
 
     population: int | None = None
     sigma: float = 0.2
+    profile_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
         _check_counts(self, population=3)
+        _check_shares(self, "profile_share")
         if not 0.0 < self.sigma <= 1.0:
             raise InvalidInput(f"sigma is {self.sigma!r}; give a number above 0 and at most 1")
 
@@ -88,15 +96,18 @@ class GpConfig:
     startup_evaluations: see `TpeConfig`.
     max_groups, max_evaluations: larger searches are refused. The process is fitted anew for
         every ask, in time that grows with the cube of the evaluations.
+    profile_share: see `TpeConfig`.
     """
 
     startup_evaluations: int = 10
     max_groups: int = 64
     max_evaluations: int = 400
+    profile_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
         _check_counts(self, startup_evaluations=1, max_groups=1, max_evaluations=1)
+        _check_shares(self, "profile_share")
 
     def refuses(self, problem: SearchProblem) -> str | None:
         """Say why a search is too large; None where it is not."""

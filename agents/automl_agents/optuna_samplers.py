@@ -1,15 +1,20 @@
 """The searchers `tpe`, `nsga2`, `cmaes` and `gp`: which sampler of Optuna, with what settings."""
 
+from collections.abc import Sequence
+
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from automl_agents.cma_sampler import CmaSampler
 from automl_agents.keep_ratios import KeepRatios
 from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
 from automl_agents.optuna_search import OptunaSearcher
-from automl_compress.core import SearchProblem
+from automl_agents.warm_start import warm_started
+from automl_compress.core import Searcher, SearchProblem
+
+Seeds = Sequence[tuple[int, ...]]
 
 
-def create_tpe(problem: SearchProblem, config: TpeConfig) -> OptunaSearcher:
+def create_tpe(problem: SearchProblem, config: TpeConfig) -> Searcher:
     """Search by a tree-structured Parzen estimator.
 
     Multivariate: good allocations are ratios that go together, which one density for each
@@ -27,12 +32,14 @@ def create_tpe(problem: SearchProblem, config: TpeConfig) -> OptunaSearcher:
             seed=seed,
         )
 
-    return OptunaSearcher(
-        problem, create, budget_handling=config.budget_handling, draws=config.draws
-    )
+    def search(seeds: Seeds) -> Searcher:
+        handling, draws = config.budget_handling, config.draws
+        return OptunaSearcher(problem, create, budget_handling=handling, draws=draws, seeds=seeds)
+
+    return warm_started(problem, config.profile_share, search)
 
 
-def create_nsga2(problem: SearchProblem, config: Nsga2Config) -> OptunaSearcher:
+def create_nsga2(problem: SearchProblem, config: Nsga2Config) -> Searcher:
     """Search by NSGA-II, with one objective.
 
     Source: Deb et al., NSGA-II (IEEE Transactions on Evolutionary Computation, 2002).
@@ -46,23 +53,30 @@ def create_nsga2(problem: SearchProblem, config: Nsga2Config) -> OptunaSearcher:
             seed=seed,
         )
 
-    return OptunaSearcher(
-        problem, create, budget_handling=config.budget_handling, draws=config.draws
-    )
+    def search(seeds: Seeds) -> Searcher:
+        handling, draws = config.budget_handling, config.draws
+        return OptunaSearcher(problem, create, budget_handling=handling, draws=draws, seeds=seeds)
+
+    return warm_started(problem, config.profile_share, search)
 
 
-def create_cmaes(problem: SearchProblem, config: CmaesConfig) -> OptunaSearcher:
-    """Search by CMA-ES that begins at the uniform policy."""
+def create_cmaes(problem: SearchProblem, config: CmaesConfig) -> Searcher:
+    """Search by CMA-ES that begins at the knapsack's solution, or else at the uniform policy."""
     ratios = KeepRatios(problem.space)
-    mean = ratios.of_widths(problem.space.uniform(problem.budget))
+    uniform = problem.space.uniform(problem.budget)
 
-    def create(seed: int) -> BaseSampler:
-        return CmaSampler(ratios.distributions, mean, config.sigma, config.population, seed)
+    def search(seeds: Seeds) -> Searcher:
+        mean = ratios.of_widths(seeds[0] if seeds else uniform)
 
-    return OptunaSearcher(problem, create)
+        def create(seed: int) -> BaseSampler:
+            return CmaSampler(ratios.distributions, mean, config.sigma, config.population, seed)
+
+        return OptunaSearcher(problem, create, seeds=seeds)
+
+    return warm_started(problem, config.profile_share, search)
 
 
-def create_gp(problem: SearchProblem, config: GpConfig) -> OptunaSearcher:
+def create_gp(problem: SearchProblem, config: GpConfig) -> Searcher:
     """Search by a Gaussian process with a Matern kernel and the logarithm of the improvement.
 
     Source: Ament et al., Unexpected Improvements to Expected Improvement (NeurIPS 2023).
@@ -75,4 +89,7 @@ def create_gp(problem: SearchProblem, config: GpConfig) -> OptunaSearcher:
             seed=seed,
         )
 
-    return OptunaSearcher(problem, create, keeps_scale=True)
+    def search(seeds: Seeds) -> Searcher:
+        return OptunaSearcher(problem, create, keeps_scale=True, seeds=seeds)
+
+    return warm_started(problem, config.profile_share, search)

@@ -1,11 +1,11 @@
 """Several searchers in one study: they share the evaluations, the answers and the front."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from automl_agents.ledger import TrialLedger
-from automl_compress.core import Policy, Searcher, Snapshot, Suggestion, Trial
+from automl_compress.core import Searcher, Snapshot, Suggestion, Trial
 
 
 class PortfolioSearcher:
@@ -52,7 +52,7 @@ class PortfolioSearcher:
         values: dict[str, Any] = {
             "ledger": self._ledger.to_json(),
             "spent": dict(self._spent),
-            "asked": [[number, name, _to_json(own)] for number, (name, own) in self._asked.items()],
+            "asked": [[number, name, own.to_json()] for number, (name, own) in self._asked.items()],
             "members": {name: dict(each.values) for name, each in own.items()},
         }
         arrays = {
@@ -68,7 +68,8 @@ class PortfolioSearcher:
         self._ledger.restore(values["ledger"])
         self._spent = {name: float(values["spent"][name]) for name in self._names}
         self._asked = {
-            int(number): (name, _from_json(content)) for number, name, content in values["asked"]
+            int(number): (name, Suggestion.from_json(content))
+            for number, name, content in values["asked"]
         }
         for name, member in self._members.items():
             prefix = f"{name}/"
@@ -78,12 +79,3 @@ class PortfolioSearcher:
                 if key.startswith(prefix)
             }
             member.restore(Snapshot(values["members"][name], arrays))
-
-
-def _to_json(own: Suggestion) -> Sequence[Any]:
-    return own.number, own.policy.to_json(), own.note, own.role, own.images
-
-
-def _from_json(content: Sequence[Any]) -> Suggestion:
-    number, policy, note, role, images = content
-    return Suggestion(number, Policy.from_json(policy), note, role, images)

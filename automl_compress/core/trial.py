@@ -102,6 +102,21 @@ class Suggestion:
         if self.images is not None and self.images < 1:
             raise InvalidInput(f"trial {self.number} asks for {self.images} images; at least 1")
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the suggestion as a JSON object."""
+        return {
+            "number": self.number,
+            "policy": self.policy.to_json(),
+            "note": self.note,
+            "role": self.role,
+            "images": self.images,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Suggestion":
+        """Read what `to_json` wrote."""
+        return cls(**{**content, "policy": Policy.from_json(content["policy"])})
+
     def running(self) -> "Trial":
         """Return the trial that is not told yet."""
         return self._trial(TrialState.RUNNING, None, None)

@@ -30,6 +30,6 @@ def openvino_files(
         # By default it would store the weights as float16.
         engine.save_model(read_openvino(engine.Core(), content), path, compress_to_fp16=False)
         agreement = check_agreement(
-            (OPENVINO, version_of(OPENVINO)), openvino_session(path), module, input_shape
+            (OPENVINO, version_of(OPENVINO)), openvino_session(path).run, module, input_shape
         )
         return path.read_bytes(), path.with_suffix(".bin").read_bytes(), agreement

@@ -9,6 +9,7 @@ Each engine gets the settings under which it neither loses precision nor cores:
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,20 @@ import numpy as np
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.export.engines import require
 
-Session = Callable[[np.ndarray], np.ndarray]
-"""From images (B, *input_shape), float32, to outputs (B, ...)."""
-
 INPUT, OUTPUT = "images", "logits"
 ONNX_RUNTIME, OPENVINO = "onnxruntime", "openvino"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A loaded network.
+
+    run: from images (B, *input_shape), float32, to outputs (B, ...).
+    input_shape: of one example, without the batch axis.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
+    input_shape: tuple[int, ...]
 
 
 def onnxruntime_session(content: bytes) -> Session:
@@ -45,7 +55,8 @@ def onnxruntime_session(content: bytes) -> Session:
         )
     except Exception as error:  # the engine's errors have no root of their own
         raise _unusable("ONNX Runtime", error) from error
-    return lambda images: session.run([OUTPUT], {INPUT: images})[0]
+    shape = tuple(session.get_inputs()[0].shape[1:])
+    return Session(lambda images: session.run([OUTPUT], {INPUT: images})[0], shape)
 
 
 def openvino_session(source: bytes | Path, batch: int | None = None) -> Session:
@@ -72,7 +83,8 @@ def openvino_session(source: bytes | Path, batch: int | None = None) -> Session:
         raise _unusable("OpenVINO", error) from error
     request = compiled.create_infer_request()
     # The outputs lie in memory of the request, which its next call writes again.
-    return lambda images: np.array(next(iter(request.infer([images]).values())))
+    shape = tuple(each.get_length() for each in list(model.inputs[0].partial_shape)[1:])
+    return Session(lambda images: np.array(next(iter(request.infer([images]).values()))), shape)
 
 
 def read_openvino(core: Any, source: bytes | Path) -> Any:

@@ -46,4 +46,4 @@ class Subject:
         content = self.onnx()
         session = onnxruntime_session(content)
         engine = (ONNX_RUNTIME, version_of(ONNX_RUNTIME))
-        return content, check_agreement(engine, session, self.module, self.input_shape)
+        return content, check_agreement(engine, session.run, self.module, self.input_shape)

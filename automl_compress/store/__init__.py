@@ -1,7 +1,8 @@
 """SQL tables of trials, events and artifacts, and their migrations.
 
 The repositories are modules of functions that take a session: `files`, `models`, `datasets`,
-`jobs`, `trials`, `events`, `policies`, `artifacts`, `baselines`, `leases`. None of them commits.
+`jobs`, `trials`, `browsing`, `events`, `policies`, `artifacts`, `baselines`, `leases`. None of
+them commits.
 """
 
 from automl_compress.store.artifact_files import ArtifactFiles, PartialFile, WrittenFile

@@ -14,14 +14,13 @@ from automl_compress.store.tables import EventRow, JobRow, JobState, Table, Tria
 
 Row = TypeVar("Row", bound=Table)
 
-_COST = TrialRow.measurement["cost"]
 _TRIAL_COLUMNS: Mapping[str, Any] = {
     "number": TrialRow.number,
     "score": TrialRow.score,
     "accuracy": TrialRow.measurement["accuracy"].as_float(),
-    "macs": _COST["macs"].as_integer(),
-    "parameters": _COST["parameters"].as_integer(),
-    "size_bytes": _COST["size_bytes"].as_integer(),
+    "macs": TrialRow.measurement["cost", "macs"].as_integer(),
+    "parameters": TrialRow.measurement["cost", "parameters"].as_integer(),
+    "size_bytes": TrialRow.measurement["cost", "size_bytes"].as_integer(),
     "state": TrialRow.state,
     "role": TrialRow.role,
 }
@@ -130,7 +129,7 @@ def _last(rows_in_all: int, limit: int) -> int:
 
 def _page(
     session: Session,
-    query: Select[tuple[Row]],
+    query: Select[Row],
     order: Sequence[Any],
     number: int,
     limit: int,

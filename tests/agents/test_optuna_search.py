@@ -21,10 +21,8 @@ from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 NAMES = ("tpe", "nsga2", "cmaes", "gp")
 
 
-def create(name: str, problem: SearchProblem, **options: object) -> OptunaSearcher:
-    searcher = create_searcher(name, problem, options)
-    assert isinstance(searcher, OptunaSearcher)
-    return searcher
+def create(name: str, problem: SearchProblem, **options: object) -> Searcher:
+    return create_searcher(name, problem, {"profile_share": 0.0, **options})
 
 
 def advance(searcher: Searcher, problem: SearchProblem, trials: int) -> list[Suggestion]:

@@ -433,20 +433,6 @@ def test_an_artifact_is_downloaded_whole_and_in_ranges(
     problem(service.http.get("/v1/artifacts/art_0"), 404, "not-found")
 
 
-def test_the_page_shows_the_jobs_and_asks_nobody_else(
-    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
-) -> None:
-    submit(service, job_body(model, dataset) | {"name": "<script>alert(1)</script>"})
-
-    page = service.http.get("/")
-
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "&lt;script&gt;" in page.text
-    assert "<script" not in page.text
-    assert "http://" not in page.text.replace(service.url, "")
-    assert "https://" not in page.text
-
-
 def test_the_capabilities_name_what_requests_take(service: RunningService) -> None:
     told = service.http.get("/v1/capabilities").json()
 

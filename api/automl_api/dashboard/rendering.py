@@ -49,7 +49,7 @@ class PageRoute(APIRoute):
 
 
 def render_page(
-    request: Request, template: str, *, status: int = 200, **content: Any
+    request: Request, template: str, *, status_code: int = 200, **content: Any
 ) -> HTMLResponse:
     """Render a template for this request.
 
@@ -74,7 +74,7 @@ def render_page(
         "Cache-Control": "no-store",
         "Referrer-Policy": "same-origin",
     }
-    return HTMLResponse(text, status, headers=headers)
+    return HTMLResponse(text, status_code, headers=headers)
 
 
 def render_text(template: str, **content: Any) -> str:
@@ -85,7 +85,7 @@ def render_text(template: str, **content: Any) -> str:
 def _explain(request: Request, problem: Problem) -> Response:
     identity: str = getattr(request.state, "request_id", "")
     told = document(problem, request.url.path, identity)
-    return render_page(request, "problem.html", status=problem.status, problem=told)
+    return render_page(request, "problem.html", status_code=problem.status, problem=told)
 
 
 @cache
@@ -97,7 +97,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    environment.filters.update(  # pyright: ignore[reportUnknownMemberType]
         percent=_percent,
         count=_count,
         duration=_duration,

@@ -16,7 +16,7 @@ from automl_api.service import ServiceDependency
 from automl_compress.store import browsing
 
 WIDTH, HEIGHT = 640, 320
-LEFT, BOTTOM, RIGHT, TOP = 56, 40, 12, 12
+LEFT, BOTTOM, RIGHT, TOP = 56, 40, 28, 12
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
@@ -69,7 +69,10 @@ def get_report(job_id: str, service: ServiceDependency) -> Response:
         frame=(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM),
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
     return HTMLResponse(text, headers=headers)
 

@@ -34,7 +34,7 @@ def sign_in(
     if secret is None:
         return RedirectResponse(_address(wanted), 303)
     if not is_key(secret.get_secret_value(), key.strip()):
-        return render_page(request, "sign_in.html", status=403, wanted=wanted, is_wrong=True)
+        return render_page(request, "sign_in.html", status_code=403, wanted=wanted, is_wrong=True)
     response = RedirectResponse(_address(wanted), 303)
     response.set_cookie(
         COOKIE,

@@ -9,7 +9,11 @@ from automl_compress.compress.quantisers.sorted_rows import SortedRows
 
 _ROUNDS = 30
 _FEW_LEVELS = 256  # above it one round costs more than it gains
-_START_FRACTIONS = (1.0, 0.92, 0.85, 0.77, 0.7, 0.62, 0.55, 0.45, 0.35, 0.25)
+# On coarse grids one outlier can hide the best scale far below the largest magnitude; they are
+# cheap to try. Finer grids also start from what the coarser one found.
+_COARSE_LEVELS = 8
+_COARSE_FRACTIONS = tuple(0.8**step for step in range(30))
+_FRACTIONS = (1.0, 0.92, 0.85, 0.77, 0.7, 0.62, 0.55, 0.45, 0.35, 0.25)
 
 
 def alternating_scales(
@@ -33,7 +37,8 @@ def alternating_scales(
     the error cannot grow with bits.
     """
     largest = rows.largest / levels[-1]
-    starts = [largest * fraction for fraction in _START_FRACTIONS]
+    fractions = _COARSE_FRACTIONS if len(levels) <= _COARSE_LEVELS else _FRACTIONS
+    starts = [largest * fraction for fraction in fractions]
     scales, errors = largest, scale_errors(rows, levels, largest)
     for start in [*starts[1:], *other_starts]:
         scales, errors = _better(rows, levels, scales, errors, start)

@@ -71,7 +71,7 @@ class IterativeUniform(_Uniform):
             scales = alternating_scales(rows, self._levels(_WIDTHS[0], magnitudes), starts)
             for width in _WIDTHS[1 : _WIDTHS.index(bits) + 1]:
                 levels = self._levels(width, magnitudes)
-                scales = alternating_scales(rows, levels, [scales, *starts])
+                scales = alternating_scales(rows, levels, [scales, scales / 2, *starts])
             return scales
 
         return self._in_blocks(magnitudes, bits, choose)

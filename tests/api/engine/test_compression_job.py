@@ -76,9 +76,9 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     documents = [PolicyDocument.from_json(each.document) for each in rows]
     assert len(documents) == 2
     assert all(each.after.macs <= 0.5 * each.before.macs for each in documents)
-    assert set(stored) == {
+    assert set(stored) - {"network.onnx", "network-2.onnx"} == {
         "network.safetensors", "network-2.safetensors",
-        "policy.json", "policy-2.json", "report.json",
+        "policy.json", "policy-2.json", "card.md", "card-2.md", "report.json",
     }  # fmt: skip
     path = service.settings.data_dir / stored["policy.json"].path
     assert json.loads(path.read_text())["id"] == row.result["policy_id"]
@@ -121,14 +121,14 @@ def check_everybody_names_the_same_policy_the_best(service: Service, row: JobRow
     first, second = row.result["policies"]
     assert row.result["policy_id"] == first["policy_id"]
     assert first["search"]["score"] >= second["search"]["score"]
-    assert first["artifacts"] == ["network.safetensors", "policy.json"]
+    assert first["artifacts"][:3] == ["network.safetensors", "policy.json", "card.md"]
     with http_service(service.settings) as http, http.client() as client:
         job = client.job(row.id)
         best, files = job.best(), {each["name"]: each for each in job.artifacts()}
         assert job.content["result"] == row.result
         assert client.policy(first["policy_id"]) == best
         for each in (first, second):
-            name, document_name = each["artifacts"]
+            name, document_name, *_ = each["artifacts"]
             path = service.settings.data_dir / f"artifacts/{row.id}/{document_name}"
             document = PolicyDocument.load(path)
             assert document.id == each["policy_id"]

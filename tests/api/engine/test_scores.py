@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+from automl_api.engine import exports
 from automl_api.engine.confirmation import Contest, confirm
 from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import (
@@ -44,7 +45,8 @@ STUDY = StudySpec(
 
 
 @pytest.fixture
-def contest(tmp_path: Path) -> Iterator[Contest]:
+def contest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Contest]:
+    monkeypatch.setattr(exports, "ONNX_PACKAGES", ("no_such_engine",))  # exports take seconds
     database = Database(f"sqlite:///{tmp_path}/database.sqlite")
     database.upgrade()
     new = new_job(database)

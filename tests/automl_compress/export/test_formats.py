@@ -37,7 +37,7 @@ def test_an_onnx_file_is_written(subject: Subject, tmp_path: Path) -> None:
 
     assert names(tmp_path) == ["small.onnx"]
     images = random_images(3, subject.input_shape)
-    found = onnxruntime_session((tmp_path / "small.onnx").read_bytes())(images.numpy())
+    found = onnxruntime_session((tmp_path / "small.onnx").read_bytes()).run(images.numpy())
     assert np.allclose(found, outputs(subject, images), atol=1e-5)
     assert written.agreement is not None
     assert written.to_json()["agreement"]["engine"] == "onnxruntime"
@@ -51,7 +51,7 @@ def test_an_openvino_file_lies_beside_its_weights(subject: Subject, tmp_path: Pa
     assert names(tmp_path) == ["small.bin", "small.xml"]
     assert written.files[-1] == tmp_path / "small.xml"
     images = random_images(3, subject.input_shape)
-    found = openvino_session(tmp_path / "small.xml")(images.numpy())
+    found = openvino_session(tmp_path / "small.xml").run(images.numpy())
     assert np.allclose(found, outputs(subject, images), atol=1e-5)
 
 

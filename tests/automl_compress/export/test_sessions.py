@@ -32,7 +32,9 @@ def test_openvino_computes_in_float32_where_its_default_is_bfloat16(
     def run(images: np.ndarray) -> np.ndarray:
         return default(images)[0]
 
-    agreement = check_agreement(ENGINE, openvino_session(onnx), subject.module, subject.input_shape)
+    agreement = check_agreement(
+        ENGINE, openvino_session(onnx).run, subject.module, subject.input_shape
+    )
 
     assert agreement.difference < 1e-5
     with pytest.raises(ModelInvalid, match="differs from the network"):
@@ -50,8 +52,8 @@ def test_openvinos_file_holds_float32_weights(
     (tmp_path / "moved.xml").write_bytes(graph)
     (tmp_path / "moved.bin").write_bytes(weights)
     images = random_images(3, subject.input_shape).numpy()
-    moved = openvino_session(tmp_path / "moved.xml")(images)
-    assert np.allclose(moved, openvino_session(onnx)(images), atol=1e-5)
+    moved = openvino_session(tmp_path / "moved.xml").run(images)
+    assert np.allclose(moved, openvino_session(onnx).run(images), atol=1e-5)
 
 
 @NEEDS_OPENVINO
@@ -60,7 +62,7 @@ def test_openvino_compiled_for_one_batch_size_gives_the_same(subject: Subject, o
 
     fixed, free = openvino_session(onnx, batch=5), openvino_session(onnx)
 
-    assert np.allclose(fixed(images), free(images), atol=1e-5)
+    assert np.allclose(fixed.run(images), free.run(images), atol=1e-5)
 
 
 @NEEDS_OPENVINO
@@ -68,9 +70,9 @@ def test_outputs_of_earlier_calls_stay_what_they_were(subject: Subject, onnx: by
     session = openvino_session(onnx)
     images = random_images(2, subject.input_shape).numpy()
 
-    first = session(images)
+    first = session.run(images)
     kept = first.copy()
-    session(-images)
+    session.run(-images)
 
     assert np.array_equal(first, kept)
 
@@ -131,7 +133,7 @@ def test_onnx_runtime_leaves_float_layers_of_quantised_files_alone() -> None:
     plain = onnxruntime.InferenceSession(content, off).run(None, {"images": images})[0]
     default = onnxruntime.InferenceSession(content).run(None, {"images": images})[0]
 
-    ours = onnxruntime_session(content)(images)
+    ours = onnxruntime_session(content).run(images)
 
     moved = (np.abs(ours - plain) > 1 / 32).mean()
     assert (np.abs(default - plain) > 1 / 32).mean() > 0.05
@@ -142,7 +144,7 @@ def test_onnx_runtime_leaves_float_layers_of_quantised_files_alone() -> None:
 def test_onnx_runtime_uses_no_processor_time_between_calls(subject: Subject, onnx: bytes) -> None:
     session = onnxruntime_session(onnx)
     images = random_images(1, subject.input_shape).numpy()
-    session(images)
+    session.run(images)
 
     before = time.process_time()
     time.sleep(0.2)

@@ -11,6 +11,7 @@ function place(target, label, options) {
     width,
     ariaLabel: label,
     style: { fontSize: `${FONT_PX}px` },
+    marginBottom: 46,
     ...options(width),
   });
   drawn.querySelector("style")?.remove(); // its rules stand in style.css: the page takes no inline one
@@ -25,27 +26,40 @@ function longest(names) {
 }
 
 // points: {number, x, y, isConfirmed, text}; front: those that nothing beats, by rising x.
+// Returns how many points lie below the picture.
 export function drawFront(target, { points, front, limit, uncut, xLabel, yLabel, choose }) {
-  const searched = thinned(points.filter((point) => !point.isConfirmed));
+  const floor = floorOf(points, front);
+  const searched = thinned(points.filter((point) => !point.isConfirmed && point.y >= floor));
   const confirmed = points.filter((point) => point.isConfirmed);
   const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, () => ({
     height: 360,
     marginLeft: 56,
-    x: { label: `${xLabel} →`, tickFormat: "%", nice: true },
+    x: { label: `${xLabel} →`, labelOffset: 40, tickFormat: "%", ticks: 8, nice: true },
     y: { label: `↑ ${yLabel}`, grid: true, nice: true },
     marks: [
       uncut === undefined ? null : Plot.ruleY([uncut], { stroke: "currentColor", strokeDasharray: "1 4" }),
-      uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "right", dy: -7 }),
+      uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "left", dx: 4, dy: -7 }),
       Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
       Plot.dot(searched, { x: "x", y: "y", r: 3, stroke: "currentColor", strokeOpacity: 0.45 }),
-      Plot.line(front, { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
-      Plot.dot(front, { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
+      Plot.line(front.filter((point) => point.y >= floor), { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
+      Plot.dot(front.filter((point) => point.y >= floor), { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
       Plot.dot(confirmed, { x: "x", y: "y", r: 6, symbol: "diamond", fill: "var(--good)" }),
-      Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "text", maxRadius: 30 })),
+      Plot.tip([...searched, ...confirmed], Plot.pointer({ x: "x", y: "y", title: "text", maxRadius: 30 })),
     ],
   }));
   drawn.classList.add("point");
   drawn.addEventListener("click", () => drawn.value && choose(drawn.value.number));
+  return points.filter((point) => point.y < floor).length;
+}
+
+// A few hopeless trials would press all others into one line: what is far below the better nine
+// tenths is left out of the picture. The least of the picture is returned.
+function floorOf(points, front) {
+  const heights = points.map((point) => point.y);
+  const [least, usual, most] = [d3.min(heights), d3.quantile(heights, 0.1), d3.max(heights)];
+  const spread = Math.max(most - usual, 0.01);
+  const isCrowded = points.length > 20 && most - least > 3 * spread && front.length > 0;
+  return isCrowded ? most - 1.5 * spread : least;
 }
 
 // Of points that would cover each other, one.
@@ -70,9 +84,9 @@ function extent(points, name) {
 export function drawBars(target, bars) {
   const names = bars.map((bar) => bar.group);
   place(target, "Kept channels of each group; the table below has the numbers", () => ({
-    height: 46 + 20 * bars.length,
+    height: 66 + 20 * bars.length,
     marginLeft: longest(names),
-    x: { label: "channels →" },
+    x: { label: "channels →", labelOffset: 40 },
     y: { label: null, domain: names },
     marks: [
       Plot.barX(bars, { x: "channels", y: "group", fill: "var(--cut)" }),
@@ -112,12 +126,12 @@ export function drawSensitivity(target, points) {
   place(target, "Accuracy against the share that is cut of one group", () => ({
     height: 340,
     marginLeft: 56,
-    x: { label: "cut of the group →", tickFormat: "%" },
+    x: { label: "cut of the group →", labelOffset: 40, tickFormat: "%", domain: [0, 1] },
     y: { label: "↑ accuracy", tickFormat: "%", grid: true, nice: true },
     color: { type: "linear", interpolate: (share) => d3.interpolateViridis(0.15 + 0.75 * share) },
     marks: [
       Plot.line(points, { x: "sparsity", y: "accuracy", z: "group", stroke: "order", strokeWidth: 1.8 }),
-      Plot.dot(points, { x: "sparsity", y: "accuracy", stroke: "order", r: 2 }),
+      Plot.dot(points, { x: "sparsity", y: "accuracy", fill: "order", r: 3 }),
       Plot.tip(points, Plot.pointer({
         x: "sparsity",
         y: "accuracy",
@@ -131,10 +145,10 @@ export function drawSensitivity(target, points) {
 export function drawWaterfall(target, steps, xLabel) {
   const names = steps.map((step) => step.name);
   place(target, `What each layer saves of ${xLabel}; the table below has the numbers`, () => ({
-    height: 46 + 20 * steps.length,
+    height: 66 + 20 * steps.length,
     marginLeft: longest(names),
     marginRight: 24,
-    x: { label: `${xLabel} →`, tickFormat: "~s", ticks: 6 },
+    x: { label: `${xLabel} →`, labelOffset: 40, tickFormat: "~s", ticks: 6 },
     y: { label: null, domain: names },
     marks: [
       Plot.barX(steps, { x1: "from", x2: "to", y: "name", fill: (step) => (step.isTotal ? "var(--kept)" : "var(--good)") }),

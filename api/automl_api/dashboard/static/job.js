@@ -82,7 +82,7 @@ function redrawFront() {
   const isAccuracy = axes.elements.quality.value === "accuracy";
   const hasUncut = job().uncut !== "" && (isAccuracy || job().signal === "accuracy");
   const front = frontOf(points);
-  drawFront(target, {
+  const hidden = drawFront(target, {
     points,
     front,
     limit: limit.value / 100,
@@ -92,7 +92,7 @@ function redrawFront() {
     choose,
   });
   fillFrontTable([...points.filter((each) => each.isConfirmed), ...front]);
-  sayWhatIf(front);
+  sayWhatIf(front, hidden);
 }
 
 function fillFrontTable(points) {
@@ -123,12 +123,15 @@ function bestWithin(front) {
   return front.findLast((each) => each.x <= limit.value / 100 + 1e-9);
 }
 
-function sayWhatIf(front) {
+function sayWhatIf(front, hidden) {
   const best = bestWithin(front);
   const smallest = front[0];
-  document.getElementById("what-if").textContent = best
-    ? `The best that fits is trial ${best.number}: ${best.y.toFixed(4)} at ${percent(best.x)}.`
-    : `Nothing that was measured fits; the smallest, trial ${smallest.number}, keeps ${percent(smallest.x)}.`;
+  let text = "";
+  if (best) text = `The best that fits is trial ${best.number}: ${best.y.toFixed(4)} at ${percent(best.x)}.`;
+  else if (smallest) text = `Nothing that was measured fits; the smallest, trial ${smallest.number}, keeps ${percent(smallest.x)}.`;
+  if (hidden) text += ` ${hidden} much worse ${hidden === 1 ? "trial lies" : "trials lie"} below the picture.`;
+  const line = document.getElementById("what-if");
+  if (line.textContent !== text) line.textContent = text;
 }
 
 // ---------------------------------------------------- charts of the page's tables
@@ -150,12 +153,10 @@ function drawTables() {
   });
   drawFrom("sensitivity", (rows) => {
     const order = [...new Set(rows.map((row) => row.dataset.group))];
-    const points = rows.map(({ dataset }) => ({
-      group: dataset.group,
-      order: order.indexOf(dataset.group),
-      sparsity: +dataset.sparsity,
-      accuracy: +dataset.accuracy,
-    }));
+    const uncut = rows[0].closest("table").dataset.uncut;
+    const point = (group, sparsity, accuracy) => ({ group, order: order.indexOf(group), sparsity, accuracy });
+    const starts = uncut ? order.map((group) => point(group, 0, +uncut)) : [];
+    const points = [...starts, ...rows.map(({ dataset }) => point(dataset.group, +dataset.sparsity, +dataset.accuracy))];
     return (target) => drawSensitivity(target, points);
   });
 }

@@ -66,7 +66,8 @@ function weightsName() {
 
 function asShell(isNew) {
   const parts = ["automl-compress search", isNew ? fields.architecture.value : fields.model.value];
-  parts[1] += ` ${fields.dataset.value || chosenOption("dataset").dataset.builtin}`;
+  parts[0] += ` ${parts.pop()}`;
+  parts.push(fields.dataset.value || chosenOption("dataset").dataset.builtin);
   if (isNew) {
     if (weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
     for (const [name, value] of Object.entries(config())) parts.push(`--config ${name}=${value}`);
@@ -75,7 +76,7 @@ function asShell(isNew) {
   parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
   parts.push(`--finetune-epochs ${fields.epochs.value}`);
   if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
-  return `${parts.shift()} ${parts.join(" \\\n    ")} \\\n    --watch`;
+  return [...parts, "--watch"].join(" \\\n    ");
 }
 
 function asPython(isNew) {
@@ -159,7 +160,7 @@ async function submit() {
   refuse("");
   const wrong = [...fields].find((field) => field.willValidate && !field.checkValidity());
   if (wrong) {
-    refuse(`${wrong.closest("label").firstChild.data.trim()}: ${wrong.validationMessage}`);
+    refuse(`${wrong.closest("label").textContent.trim()}: ${wrong.validationMessage}`);
     wrong.focus();
     return;
   }

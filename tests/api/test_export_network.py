@@ -1,0 +1,227 @@
+"""What a job hands out beside policy and weights, and the same by the command line."""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from automl_api.engine import exports
+from automl_api.engine.exports import write_exports
+from automl_api.engine.pipeline import OwnedJob
+from automl_api.local_export import Weights, export_files
+from automl_compress.compress.apply import apply_policy
+from automl_compress.core import Measurement, Policy, Recipe
+from automl_compress.core.document import PolicyDocument, RepairNote
+from automl_compress.core.errors import InvalidInput, ModelInvalid, WeightsMismatch
+from automl_compress.costs import AnalyticCosts
+from automl_compress.export.agreement import random_images
+from automl_compress.export.documents import model_reference, network_bytes, policy_document
+from automl_compress.export.sessions import onnxruntime_session
+from automl_compress.export.subject import Subject
+from automl_compress.networks.architectures import build_network, load_weights
+from automl_compress.networks.surgery import cut_module
+from automl_compress.networks.trace import trace
+from automl_compress.store import ArtifactFiles, Database, WrittenFile, artifacts
+from automl_compress.store.artifacts import NewArtifact
+from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS, RunningService, job_body
+from tests.api.test_cli import run
+from tests.api.test_jobs import finish
+from tests.automl_compress.export.conftest import NEEDS_ONNX
+
+SHAPE = (1, 8, 8)
+
+
+def uncut() -> nn.Module:
+    module = build_network("resnet-20", DIGITS_CONFIG)
+    load_weights(module, DIGITS_WEIGHTS)
+    return module.eval()
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A tuned network: its document and its weights' file."""
+
+    document: PolicyDocument
+    weights: Path
+    policy: Path
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
+    """Keeps the even channels; the weights no longer follow from the uncut ones."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    network = trace(uncut(), SHAPE)
+    kept = [tuple(range(0, group.channels, 2)) for group in network.graph.groups]
+    small = cut_module(network.module, network.plan, [torch.tensor(each) for each in kept])
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.mul_(1.01)
+    content = network_bytes(small)
+    (folder / "network.safetensors").write_bytes(content)
+    widths = [len(each) for each in kept]
+    cost = AnalyticCosts(network.graph).cost(widths)
+    scored = Measurement(
+        cost, 0.9, 9, 10, None, None, "test: digits", "confirmed", Recipe(), 0, 1, 0, 0
+    )
+    document = policy_document(
+        network,
+        model_reference(network, "digits", "resnet-20", DIGITS_CONFIG),
+        Policy.from_widths(network.graph, widths).with_kept(kept),
+        (scored,),
+        (scored,),
+        ("fine-tuned", "sha256:" + hashlib.sha256(content).hexdigest()),
+        {"seed": 0},
+        id="pol_1",
+    )
+    document.save(folder / "policy.json")
+    return Confirmed(document, folder / "network.safetensors", folder / "policy.json")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> OwnedJob:
+    database = Database(f"sqlite:///{tmp_path}/database.sqlite")  # no row is written
+    return OwnedJob("job_1", "here", database, ArtifactFiles(tmp_path / "data"))
+
+
+def stored(job: OwnedJob, confirmed: Confirmed) -> WrittenFile:
+    return job.files.write("artifacts/job_1/network.safetensors", [confirmed.weights.read_bytes()])
+
+
+@NEEDS_ONNX
+def test_a_job_gets_a_card_and_a_checked_onnx_file(job: OwnedJob, confirmed: Confirmed) -> None:
+    found = write_exports(job, uncut(), confirmed.document, stored(job, confirmed), "-2")
+
+    assert [new.name for new, _ in found.artifacts] == ["card-2.md", "network-2.onnx"]
+    card, onnx = (job.files.path_of(written.path) for _, written in found.artifacts)
+    assert confirmed.document.digest in card.read_text()
+    assert found.notes["onnx"]["batches"] == [1, 7, 32]
+    assert found.notes["onnx"]["difference"] < 1e-5
+    network = apply_policy(uncut(), confirmed.document, confirmed.weights)
+    images = random_images(5, SHAPE)
+    with torch.no_grad():
+        expected = network(images).numpy()
+    assert np.allclose(onnxruntime_session(onnx.read_bytes()).run(images.numpy()), expected, 1e-4)
+
+
+def test_without_the_engines_a_job_ends_all_the_same(
+    job: OwnedJob, confirmed: Confirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "ONNX_PACKAGES", ("no_such_engine",))
+
+    found = write_exports(job, uncut(), confirmed.document, stored(job, confirmed), "")
+
+    assert [new.name for new, _ in found.artifacts] == ["card.md"]
+    assert "automl-compress[engines]" in found.notes["onnx"]["failure"]
+
+
+@NEEDS_ONNX
+def test_a_network_that_no_engine_runs_is_told_and_fails_no_job(
+    job: OwnedJob, confirmed: Confirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(subject: Subject) -> None:
+        raise ModelInvalid("ONNX Runtime lacks the operator Odd")
+
+    monkeypatch.setattr(Subject, "checked_onnx", refuse)
+
+    found = write_exports(job, uncut(), confirmed.document, stored(job, confirmed), "")
+
+    assert [new.name for new, _ in found.artifacts] == ["card.md"]
+    assert found.notes == {"onnx": {"failure": "ONNX Runtime lacks the operator Odd"}}
+
+
+@NEEDS_ONNX
+def test_the_command_exports_files(confirmed: Confirmed, tmp_path: Path) -> None:
+    target = tmp_path / "small.onnx"
+
+    told = run(
+        "export", str(confirmed.policy), "--network", str(confirmed.weights), "-o", str(target)
+    )
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith(f"wrote {target}, ")
+    assert "at batches 1, 7, 32 it differs from torch by" in told.stdout
+    network = apply_policy(uncut(), confirmed.document, confirmed.weights)
+    images = random_images(2, SHAPE)
+    with torch.no_grad():
+        expected = network(images).numpy()
+    found = onnxruntime_session(target.read_bytes()).run(images.numpy())
+    assert np.allclose(found, expected, 1e-4)
+
+
+@pytest.mark.e2e
+@NEEDS_ONNX
+def test_the_command_exports_a_job_of_the_service(
+    service: RunningService,
+    model: dict[str, Any],
+    dataset: dict[str, Any],
+    confirmed: Confirmed,
+    tmp_path: Path,
+) -> None:
+    job_id = service.post("/v1/jobs", job_body(model, dataset)).json()["id"]
+    finish(service, job_id, confirmed.document)
+    content = confirmed.weights.read_bytes()
+    written = service.files.write(f"artifacts/{job_id}/network.safetensors", [content])
+    new = NewArtifact(job_id, "network.safetensors", "network", "application/octet-stream")
+    with service.database.session() as session:
+        artifacts.put(session, new, written)
+    target = tmp_path / "small.zip"
+
+    told = run("export", job_id, "--format", "bundle", "-o", str(target), "--json", url=service.url)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout)["files"] == [str(target)]
+    with zipfile.ZipFile(target) as bundle:
+        assert json.loads(bundle.read("policy.json")) == confirmed.document.to_json()
+        assert bundle.read("network.safetensors") == content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give either -o FILE"),
+        (["-o", "a.onnx", "--optuna", "b.log"], "give either -o FILE"),
+        (["-o", "a.tflite"], "has the suffix '.tflite'"),
+        (["-o", "a.pt2"], "give --network"),
+    ],
+)
+def test_wrong_usage_is_said(
+    confirmed: Confirmed, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    told = run("export", str(confirmed.policy), *arguments, cwd=tmp_path)
+
+    assert told.returncode == 2
+    assert said in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_do_not_make_the_network_are_refused(
+    confirmed: Confirmed, tmp_path: Path
+) -> None:
+    document, target = confirmed.document, tmp_path / "small.pt2"
+    undigested = replace(document, repair=RepairNote("fine-tuned"))
+
+    with pytest.raises(InvalidInput, match=r"was repaired \(fine-tuned\)"):
+        export_files(document, Weights(uncut=DIGITS_WEIGHTS), target)
+    with pytest.raises(WeightsMismatch, match="SHA-256"):
+        export_files(document, Weights(network=DIGITS_WEIGHTS), target)
+    with pytest.raises(WeightsMismatch, match="does not say which weights"):
+        export_files(undigested, Weights(network=confirmed.weights), target)
+    assert not target.exists()
+
+
+def test_a_policy_without_repair_is_exported_from_the_uncut_weights(
+    confirmed: Confirmed, tmp_path: Path
+) -> None:
+    plain = replace(confirmed.document, repair=RepairNote())
+
+    written = export_files(plain, Weights(uncut=DIGITS_WEIGHTS), tmp_path / "small.pt2")
+
+    assert written.agreement is not None
+    assert written.agreement.difference == 0.0
