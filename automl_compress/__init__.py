@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from automl_compress.core import Budget, Effort, Recipe, SpaceOptions, StudySpec
     from automl_compress.core.document import PolicyDocument
     from automl_compress.data.loading import load_data
+    from automl_compress.export.formats import export_network
     from automl_compress.networks.architectures import build_network, load_weights
     from automl_compress.networks.trace import trace
     from automl_compress.search.compression import CompressionResult, compress_network
@@ -19,6 +20,7 @@ _DOOR = {
     "apply_policy": "automl_compress.compress.apply",
     "compress_network": "automl_compress.search.compression",
     "CompressionResult": "automl_compress.search.compression",
+    "export_network": "automl_compress.export.formats",
     "load_data": "automl_compress.data.loading",
     "build_network": "automl_compress.networks.architectures",
     "load_weights": "automl_compress.networks.architectures",
@@ -43,6 +45,7 @@ __all__ = [
     "apply_policy",
     "build_network",
     "compress_network",
+    "export_network",
     "load_data",
     "load_weights",
     "trace",

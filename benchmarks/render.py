@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks import agmc_ablation, main_report, pictures, records, search_page
+from benchmarks import agmc_ablation, latency, main_report, pictures, records, search_page
 from benchmarks.cells import Cells
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -38,6 +38,7 @@ def _sections_of_cells() -> list[str]:
     sections = {
         "search": search_page.searchers(Cells("search")),
         agmc_ablation.NAME: search_page.ablation(Cells(agmc_ablation.NAME)),
+        latency.NAME: latency.section(Cells(latency.NAME)),
     }
     parts: list[str] = []
     for name, section in sections.items():

@@ -10,6 +10,7 @@ from automl_agents.encoder import GraphFeatures
 from automl_agents.encoder_file import read_encoder
 from automl_agents.episode_searcher import EpisodeSearcher, Parts, observation_box
 from automl_agents.noise import truncated_normal
+from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode
 from automl_envs.network_graph import network_graph
@@ -39,9 +40,19 @@ class AgmcSearcher(EpisodeSearcher):
     """
 
     def __init__(
-        self, problem: SearchProblem, config: AgmcConfig, reward: Reward = score_under_budget
+        self,
+        problem: SearchProblem,
+        config: AgmcConfig,
+        reward: Reward = score_under_budget,
+        seeds: Sequence[Sequence[int]] = (),
     ) -> None:
         """Initialise encoder, actor and critic from the problem's seed.
+
+        Args:
+            problem: where to search.
+            config: how.
+            reward: of an episode.
+            seeds: widths within the budget, walked through in the warm-up.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
@@ -56,7 +67,7 @@ class AgmcSearcher(EpisodeSearcher):
             problem.seed,
             encoding=_encoding(problem, config),
         )
-        super().__init__(problem, config, reward, Parts(walk, observation, agent))
+        super().__init__(problem, config, reward, Parts(walk, observation, agent), seeds)
 
 
 class OneShotAgmcSearcher(EpisodeSearcher):
@@ -145,6 +156,9 @@ def _one_each(keep_ratios: Sequence[float] | np.ndarray) -> Choose:
 
 
 def create_agmc(problem: SearchProblem, config: AgmcConfig) -> Searcher:
-    """Build the searcher of the configured mode."""
-    create = OneShotAgmcSearcher if config.mode == "faithful" else AgmcSearcher
-    return create(problem, config)
+    """Build the searcher of the configured mode, behind a profile where it gets a share."""
+    if config.mode == "faithful":
+        return OneShotAgmcSearcher(problem, config)
+    return warm_started(
+        problem, config.profile_share, lambda seeds: AgmcSearcher(problem, config, seeds=seeds)
+    )

@@ -88,4 +88,5 @@ class AgmcConfig(AmcConfig):
             actor_learning_rate=1e-4,
             critic_learning_rate=1e-3,
             hidden=(300, 300),
+            profile_share=0.0,
         )

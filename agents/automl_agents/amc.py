@@ -1,11 +1,14 @@
 """AMC: a DDPG agent that decides the keep ratio of one coupled group after the other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from automl_agents.amc_config import AmcConfig
 from automl_agents.ddpg import EpisodeDdpg
 from automl_agents.episode_searcher import EpisodeSearcher, Parts, observation_box
-from automl_compress.core import SearchProblem, Trial
+from automl_agents.warm_start import warm_started
+from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode
 from automl_envs.observations import create_observation
 from automl_envs.rewards import Reward, score_under_budget
@@ -16,18 +19,28 @@ class AmcSearcher(EpisodeSearcher):
     """Rolls its actor through the layer walk when asked, learns when told.
 
     Corrected mode (the default) differs from AMC's code in that: it observes spatial size, MACs
-    and an honest account of the budget; warm-up policies are drawn at the budget, the first is
-    the uniform one; noise is cut off at the bounds of the walk; an episode is scaled to the
-    budget; what is stored is the walk through the policy that was measured; every transition
-    is sampled; learning begins with the first batch.
+    and an honest account of the budget; warm-up policies are at the budget, the first ones
+    uniform and a knapsack's solutions; noise is cut off at the bounds of the walk; an episode
+    is scaled to the budget; what is stored is the walk through the policy that was measured;
+    every transition is sampled; learning begins with the first batch.
 
     Source: He et al., AMC (ECCV 2018), and the constants of mit-han-lab/amc.
     """
 
     def __init__(
-        self, problem: SearchProblem, config: AmcConfig, reward: Reward = score_under_budget
+        self,
+        problem: SearchProblem,
+        config: AmcConfig,
+        reward: Reward = score_under_budget,
+        seeds: Sequence[Sequence[int]] = (),
     ) -> None:
         """Initialise actor and critic from the problem's seed.
+
+        Args:
+            problem: where to search.
+            config: how.
+            reward: of an episode.
+            seeds: widths within the budget, walked through in the warm-up of corrected mode.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
@@ -41,7 +54,7 @@ class AmcSearcher(EpisodeSearcher):
             config.episodes_kept(problem.effort) * len(walk.order),
             problem.seed,
         )
-        super().__init__(problem, config, reward, Parts(walk, observation, agent))
+        super().__init__(problem, config, reward, Parts(walk, observation, agent), seeds)
 
     def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
         if self._is_faithful and number < self._warmup:
@@ -59,6 +72,13 @@ class AmcSearcher(EpisodeSearcher):
     def _is_learning(self) -> bool:
         is_warm = not self._is_faithful or self._ledger.told > self._warmup
         return is_warm and super()._is_learning()
+
+
+def create_amc(problem: SearchProblem, config: AmcConfig) -> Searcher:
+    """Build AMC, behind a sensitivity profile where the configuration gives it a share."""
+    return warm_started(
+        problem, config.profile_share, lambda seeds: AmcSearcher(problem, config, seeds=seeds)
+    )
 
 
 def _uniform_actions(rng: np.random.Generator) -> Choose:

@@ -42,6 +42,8 @@ class AmcConfig:
     baseline_decay: how far the reward baseline moves to each batch's mean.
     actor_learning_rate, critic_learning_rate: of Adam, one for each network.
     hidden: widths of the hidden layers of actor and critic.
+    profile_share: of the effort, for a sensitivity profile; the knapsack's solutions on it are
+        walked through in the warm-up. 0 does without.
     """
 
     mode: Mode = "corrected"
@@ -58,6 +60,7 @@ class AmcConfig:
     actor_learning_rate: float = 1e-4
     critic_learning_rate: float = 1e-3
     hidden: tuple[int, ...] = (300, 300)
+    profile_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
@@ -68,7 +71,7 @@ class AmcConfig:
             if value is not None and not value > 0:
                 raise InvalidInput(f"{name} is {value!r}; give a number above 0")
         check_most(self, MOST)
-        for name in ("discount", "tau", "baseline_decay"):
+        for name in ("discount", "tau", "baseline_decay", "profile_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; give a number from 0 to 1")
         if self.warmup_evaluations is not None and self.warmup_evaluations < 0:
@@ -103,6 +106,7 @@ class AmcConfig:
             actor_learning_rate=1e-4,
             critic_learning_rate=1e-3,
             hidden=(300, 300),
+            profile_share=0.0,
         )
 
     def episodes_kept(self, effort: Effort) -> int:

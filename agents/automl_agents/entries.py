@@ -111,7 +111,7 @@ SEARCHERS: Mapping[str, Entry] = {
     "amc": Entry(
         "AMC: a DDPG actor decides layer by layer (He et al. 2018); corrected or faithful mode.",
         AmcConfig,
-        "automl_agents.amc:AmcSearcher",
+        "automl_agents.amc:create_amc",
     ),
     "agmc": Entry(
         "AGMC: AMC with an embedding of the network's graph, trained end to end (Yu et al. 2021).",

@@ -22,6 +22,7 @@ from automl_envs.walk import LayerWalk
 SNAPSHOT_LAYOUT = 1
 PARTS = tuple(each.name for each in fields(Episode))
 ASKING, LEARNING = 0, 1  # what a random stream is for
+SEED_SPREAD = 0.2  # of the logarithm of a keep ratio, in draws around a seed
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,23 @@ class Parts:
 class EpisodeSearcher:
     """Rolls its actor through the layer walk when asked, learns when told.
 
-    As it stands it is the corrected form of AMC's search. Warm-up policies are drawn at the
-    budget, the first is the uniform one. Noise is cut off at the bounds of the walk. What is
-    stored is the walk through the policy that was measured. Learning begins with the first
-    batch. Published forms replace `_plan` and `_lesson`.
+    As it stands it is the corrected form of AMC's search. Warm-up policies are at the budget:
+    the uniform one, the given seeds, then draws, half of them around the seeds. Noise is cut
+    off at the bounds of the walk. What is stored is the walk through the policy that was
+    measured. Learning begins with the first batch. Published forms replace `_plan` and
+    `_lesson`.
     """
 
     def __init__(
-        self, problem: SearchProblem, config: AmcConfig, reward: Reward, parts: Parts
+        self,
+        problem: SearchProblem,
+        config: AmcConfig,
+        reward: Reward,
+        parts: Parts,
+        seeds: Sequence[Sequence[int]] = (),
     ) -> None:
-        """Begin at the first ask."""
-        self.config = config
+        """Begin at the first ask; seeds are widths within the budget."""
+        self.config, self._seeds = config, tuple(seeds)
         self._problem, self._reward = problem, reward
         self._walk, self._observation, self._agent = parts.walk, parts.observation, parts.agent
         self._warmup = config.warmup(problem.effort)
@@ -67,7 +74,8 @@ class EpisodeSearcher:
     def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
         """Return how the next walk's actions are chosen, and the note that says so."""
         if number < self._warmup:
-            return self._at_budget(rng, is_first=number == 0), "warm-up at the budget"
+            widths, note = self._at_budget(number, rng)
+            return _towards(widths), note
         sigma = self.config.sigma(number, self._problem.effort)
         return self._around_actor(rng, sigma), f"actor, noise {sigma:.3f}"
 
@@ -81,9 +89,18 @@ class EpisodeSearcher:
     def _noise_bounds(self) -> tuple[float, float]:
         return self._walk.bounds()
 
-    def _at_budget(self, rng: np.random.Generator, is_first: bool) -> Choose:
+    def _at_budget(self, number: int, rng: np.random.Generator) -> tuple[Sequence[int], str]:
         space, budget = self._problem.space, self._problem.budget
-        return _towards(space.uniform(budget) if is_first else space.sample(rng, budget))
+        if number == 0:
+            return space.uniform(budget), "warm-up: the uniform policy"
+        if number <= len(self._seeds):
+            return self._seeds[number - 1], "warm-up: a knapsack's solution"
+        if number % 2 and self._seeds:
+            seed = np.asarray(self._seeds[rng.integers(len(self._seeds))], dtype=np.float64)
+            keep = seed / space.graph.full_widths
+            drawn = np.minimum(keep * np.exp(rng.normal(0.0, SEED_SPREAD, len(keep))), 1.0)
+            return space.project(drawn.tolist(), budget), "warm-up around a knapsack's solution"
+        return space.sample(rng, budget), "warm-up at the budget"
 
     def tell(self, trial: Trial) -> None:
         """Store the episode with its reward and learn; a failed trial teaches nothing.

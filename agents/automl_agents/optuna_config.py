@@ -49,6 +49,7 @@ class Nsga2Config:
     budget_handling: see `TpeConfig`; with constraints, policies over the budget fill places of
         a generation, as NSGA-II's authors have it.
     draws: see `TpeConfig`.
+    profile_share: see `TpeConfig`.
     """
 
     population: int | None = None
@@ -70,11 +71,11 @@ class Nsga2Config:
 
 @dataclass(frozen=True, slots=True)
 class CmaesConfig:
-    """Covariance matrix adaptation, from the uniform policy outwards.
+    """Covariance matrix adaptation, from the knapsack's first solution outwards.
 
     population: policies in a generation; None for 4 + 3 ln(groups).
     sigma: first standard deviation, as a share of each keep ratio's range.
-    profile_share: see `TpeConfig`; the search begins from the knapsack's first solution.
+    profile_share: see `TpeConfig`; without a profile the search begins at the uniform policy.
     """
 
     population: int | None = None

@@ -39,13 +39,12 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         docs_url=None,  # both would load scripts from other hosts
         redoc_url=None,
-        root_path=settings.root_path,
         lifespan=_lifespan,
     )
     app.state.settings = settings
     problem.install(app)
     key = None if settings.key is None else settings.key.get_secret_value()
-    app.add_middleware(Guard, key=key)
+    app.add_middleware(Guard, key=key, prefix=settings.root_path or "")
     for noun in (system, files, models, datasets, jobs, events, trials, policies, artifacts):
         app.include_router(noun.router)
     for pages in (report, dashboard, signing_in):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from automl_api.serving import listen
 from automl_api.settings import Settings
 from automl_compress.core.errors import AutomlCompressError
+from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.store import Database, leases
 from automl_compress.store.moments import now
 from automl_compress.store.schema import head_revision
@@ -30,6 +31,8 @@ _PACKAGES = (
     "sqlalchemy",
     "dbos",
 )
+
+_ENGINES = (*ONNX_PACKAGES, "openvino")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ def diagnose(settings: Settings, is_worker_expected: bool = False) -> list[Findi
     checks: tuple[Callable[[Settings], Finding], ...] = (
         _python,
         _packages,
+        _engines,
         _database,
         _disk,
         _port,
@@ -81,6 +85,15 @@ def _packages(settings: Settings) -> Finding:
         text = f"missing: {', '.join(missing)}; install automl-compress[serve]"
         return Finding("packages", "wrong", text)
     return Finding("packages", "ok", ", ".join(found))
+
+
+def _engines(settings: Settings) -> Finding:
+    found = [f"{name} {version(name)}" for name in _ENGINES if is_installed(name)]
+    missing = [name for name in _ENGINES if not is_installed(name)]
+    if missing:
+        text = f"missing: {', '.join(missing)}; exports that need them are refused"
+        return Finding("engines", "note", f"{text}: install automl-compress[engines]")
+    return Finding("engines", "ok", ", ".join(found))
 
 
 def _database(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from automl_api.addressing import below_prefix, path_below_root
 from automl_api.problem import Problem, respond
 from automl_api.session import COOKIE, is_key, is_session
 
@@ -32,15 +33,16 @@ class Guard:
     asks for. What a browser sends from another site's page changes nothing in either case.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
-        """Wrap an application."""
-        self._app, self._key = app, key
+    def __init__(self, app: ASGIApp, key: str | None, prefix: str = "") -> None:
+        """Wrap an application that a proxy serves under this prefix."""
+        self._app, self._key, self._prefix = app, key, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = below_prefix(scope, self._prefix)
         request = Request(scope)
         request.state.request_id = _request_id(request)
 
@@ -75,12 +77,6 @@ class Guard:
             "(the client and the command line take it from AUTOML_COMPRESS_KEY)",
             headers={"WWW-Authenticate": "Bearer"},
         )
-
-
-def path_below_root(request: Request) -> str:
-    """Return the path without the prefix that a proxy serves this service under."""
-    path, root = request.scope["path"], request.scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def _answer(request: Request, refusal: Problem) -> ASGIApp:

@@ -10,7 +10,6 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, WeightsMismatch
 from automl_compress.export.formats import Exported, export_network, format_of
-from automl_compress.export.subject import Subject
 from automl_compress.networks.architectures import load_weights
 
 
@@ -50,8 +49,8 @@ def export_files(
         StorageFailed: the disk did not take a file.
     """
     format_of(output, wanted)
-    subject = Subject(_compressed(document, weights), document)
-    return export_network(subject, output, wanted, replaces=replaces)
+    module = _compressed(document, weights)
+    return export_network(module, document, output, wanted, replaces=replaces)
 
 
 def _compressed(document: PolicyDocument, weights: Weights) -> nn.Module:

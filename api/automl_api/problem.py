@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from automl_api.addressing import path_below_root
 from automl_compress.core import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -188,7 +189,7 @@ def _allowed_methods(request: Request) -> list[str]:
     methods: set[str] = set()
     for template, operations in app.openapi()["paths"].items():
         pattern, _, _ = compile_path(template)
-        if pattern.fullmatch(request.url.path):
+        if pattern.fullmatch(path_below_root(request)):
             methods.update(name.upper() for name in operations)
     return sorted(methods)
 

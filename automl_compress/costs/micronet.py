@@ -31,6 +31,8 @@ class MicroNetRules:
             weights or activations add at 32 bits.
         scale_bits: of stored scales and biases of quantised layers and of their use; 16 or 32.
         elementwise_bits: of activations and additions of branches; 16 or 32.
+        counts_separate_norms: False leaves out normalisations that cannot be folded into the
+            layer in front of them, as the winning entry's own counter did.
         takes_freebie: a network without any quantisation counts storage and multiplications at
             16 bits; with any, this changes nothing.
     """
@@ -38,6 +40,7 @@ class MicroNetRules:
     accumulator: Accumulator = "fp32"
     scale_bits: int = _FLOAT_BITS
     elementwise_bits: int = _FLOAT_BITS
+    counts_separate_norms: bool = True
     takes_freebie: bool = False
 
     def __post_init__(self) -> None:
@@ -132,7 +135,8 @@ def micronet_count(
     for layer in layers:
         if layer.weights:
             total += _products(layer, rules)
-        total += _scale_and_bias(layer, rules)
+        if layer.weights or rules.counts_separate_norms:
+            total += _scale_and_bias(layer, rules)
     total += _elementwise(graph, widths, elementwise, rules)
     if rules.takes_freebie and not any(layer.bits.is_quantised for layer in layers):
         return _with_freebie(total)

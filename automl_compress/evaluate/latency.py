@@ -9,17 +9,15 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from automl_compress.core.errors import InvalidInput, ModelInvalid, UnknownName
+from automl_compress.core.errors import InvalidInput, UnknownName
+from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.export.engines import version_of
 from automl_compress.export.sessions import (
     ONNX_RUNTIME,
@@ -129,15 +127,7 @@ def measure_latency(
         if not each.is_file():
             raise InvalidInput(f"there is no file {each}; export the network first")
     # Another engine's threads, or torch's, would be charged to this one.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        measuring = process.submit(_measure, paths, target, plan or LatencyPlan())
-        try:
-            return measuring.result()
-        except BrokenProcessPool as error:
-            raise ModelInvalid(
-                f"the process that measured {path} on {target} ended without a result: the "
-                "engine crashed, or memory ran out; try another target or a smaller batch"
-            ) from error
+    return run_isolated(_measure, paths, target, plan or LatencyPlan())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
+from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, StorageFailed, UnknownName
 from automl_compress.export.agreement import Agreement
 from automl_compress.export.bundle import bundle_bytes
@@ -108,7 +111,12 @@ def format_of(path: Path, wanted: str | None = None) -> Format:
 
 
 def export_network(
-    subject: Subject, path: Path, wanted: str | None = None, *, replaces: bool = False
+    module: nn.Module,
+    policy: PolicyDocument | str | Path,
+    path: str | Path,
+    wanted: str | None = None,
+    *,
+    replaces: bool = False,
 ) -> Exported:
     """Write a compressed network.
 
@@ -116,7 +124,8 @@ def export_network(
     (`.bin`), both beside it.
 
     Args:
-        subject: the network and its document.
+        module: the compressed network, as `apply_policy` returns it.
+        policy: its document, or the path of a policy.json.
         path: of the file; its folder exists.
         wanted: the format; None takes the one that the suffix says.
         replaces: whether files that exist are replaced.
@@ -124,19 +133,21 @@ def export_network(
     Raises:
         InvalidInput: a file exists, no format has this name or suffix, or a package of the
             extra `[engines]` is missing.
+        PolicyInvalid: the document cannot be read.
         ModelInvalid: the engine lacks an operator, or computes something else than the network;
             no file is written then.
         StorageFailed: the disk did not take a file.
     """
-    chosen = format_of(path, wanted)
+    chosen = format_of(Path(path), wanted)
+    document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
     kind = _KINDS[chosen]
-    files = tuple(path.with_suffix(suffix) for suffix in kind.suffixes)
+    files = tuple(Path(path).with_suffix(suffix) for suffix in kind.suffixes)
     for each in files:
         if each.exists() and not replaces:
             raise InvalidInput(
                 f"{each} exists already; give another name, or --force to replace it"
             )
-    contents, agreement = kind.write(subject)
+    contents, agreement = kind.write(Subject(module.eval(), document))
     for each, content in zip(files, contents, strict=True):
         _write(each, content)
     return Exported(chosen, files, agreement)

@@ -219,7 +219,8 @@ def test_faithful_constants_are_those_of_the_public_code() -> None:
     assert isinstance(
         create_searcher("agmc", problem_of(), {"mode": "faithful"}), OneShotAgmcSearcher
     )
-    assert isinstance(create_searcher("agmc", problem_of(), {}), AgmcSearcher)
+    alone = {"profile_share": 0.0}
+    assert isinstance(create_searcher("agmc", problem_of(), alone), AgmcSearcher)
 
 
 @pytest.fixture

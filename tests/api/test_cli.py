@@ -12,6 +12,7 @@ import pytest
 
 from automl_compress import __version__
 from automl_compress.core.document import PolicyDocument
+from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from tests.api.conftest import DIGITS_WEIGHTS, RunningService, job_body
 
 pytestmark = pytest.mark.e2e
@@ -236,8 +237,11 @@ def test_a_search_without_a_service_leaves_policy_and_network(tmp_path: Path) ->
     )
 
     assert told.returncode == 0, told.stderr
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["network.safetensors", "policy.json", "report.json"]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert ("network.onnx" in names) == is_installed(*ONNX_PACKAGES)
+    assert names - {"network.onnx"} == {
+        "card.md", "network.safetensors", "policy.json", "report.json"
+    }  # fmt: skip
     document = PolicyDocument.load(tmp_path / "out" / "policy.json")
     assert document.after.macs <= 0.5 * document.before.macs
     assert json.loads((tmp_path / "out" / "report.json").read_text())["search_seconds"] > 0

@@ -24,7 +24,6 @@ from automl_compress.costs import AnalyticCosts
 from automl_compress.export.agreement import random_images
 from automl_compress.export.documents import model_reference, network_bytes, policy_document
 from automl_compress.export.sessions import onnxruntime_session
-from automl_compress.export.subject import Subject
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.surgery import cut_module
 from automl_compress.networks.trace import trace
@@ -96,7 +95,7 @@ def stored(job: OwnedJob, confirmed: Confirmed) -> WrittenFile:
 
 @NEEDS_ONNX
 def test_a_job_gets_a_card_and_a_checked_onnx_file(job: OwnedJob, confirmed: Confirmed) -> None:
-    found = write_exports(job, uncut(), confirmed.document, stored(job, confirmed), "-2")
+    found = write_exports(job, confirmed.document, stored(job, confirmed), "-2", lambda: None)
 
     assert [new.name for new, _ in found.artifacts] == ["card-2.md", "network-2.onnx"]
     card, onnx = (job.files.path_of(written.path) for _, written in found.artifacts)
@@ -115,22 +114,23 @@ def test_without_the_engines_a_job_ends_all_the_same(
 ) -> None:
     monkeypatch.setattr(exports, "ONNX_PACKAGES", ("no_such_engine",))
 
-    found = write_exports(job, uncut(), confirmed.document, stored(job, confirmed), "")
+    found = write_exports(job, confirmed.document, stored(job, confirmed), "", lambda: None)
 
     assert [new.name for new, _ in found.artifacts] == ["card.md"]
     assert "automl-compress[engines]" in found.notes["onnx"]["failure"]
+
+
+def refuse(*_: object) -> None:
+    raise ModelInvalid("ONNX Runtime lacks the operator Odd")
 
 
 @NEEDS_ONNX
 def test_a_network_that_no_engine_runs_is_told_and_fails_no_job(
     job: OwnedJob, confirmed: Confirmed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(subject: Subject) -> None:
-        raise ModelInvalid("ONNX Runtime lacks the operator Odd")
+    monkeypatch.setattr(exports, "_export_onnx", refuse)
 
-    monkeypatch.setattr(Subject, "checked_onnx", refuse)
-
-    found = write_exports(job, uncut(), confirmed.document, stored(job, confirmed), "")
+    found = write_exports(job, confirmed.document, stored(job, confirmed), "", lambda: None)
 
     assert [new.name for new, _ in found.artifacts] == ["card.md"]
     assert found.notes == {"onnx": {"failure": "ONNX Runtime lacks the operator Odd"}}
@@ -189,6 +189,7 @@ def test_the_command_exports_a_job_of_the_service(
         (["-o", "a.onnx", "--optuna", "b.log"], "give either -o FILE"),
         (["-o", "a.tflite"], "has the suffix '.tflite'"),
         (["-o", "a.pt2"], "give --network"),
+        (["-o", "a.pt2", "--format", "onnx"], "allowed here: .onnx (onnx)"),
     ],
 )
 def test_wrong_usage_is_said(
@@ -199,6 +200,13 @@ def test_wrong_usage_is_said(
     assert told.returncode == 2
     assert said in told.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_given_for_a_job_are_refused(confirmed: Confirmed, tmp_path: Path) -> None:
+    told = run("export", "job_1", "--network", str(confirmed.weights), "-o", "a.pt2", cwd=tmp_path)
+
+    assert told.returncode == 2
+    assert "job_1 is no file" in told.stderr
 
 
 def test_weights_that_do_not_make_the_network_are_refused(

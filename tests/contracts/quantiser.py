@@ -14,7 +14,7 @@ from automl_compress.core.errors import DataInvalid, InvalidInput
 
 # Quantisers have no state, so the fixture may be shared by all examples.
 quick = settings(
-    max_examples=40,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
@@ -119,7 +119,7 @@ class QuantiserContract:
     def test_heavy_tails_break_neither_claim(self, quantiser: Quantiser) -> None:
         if not quantiser.minimises_error:
             return
-        for tensor in map(heavy_tailed, range(6)):
+        for tensor in map(heavy_tailed, range(3)):
             widths = self.bits_for(quantiser, tensor, 0)
             found = [
                 [error(tensor, quantiser.fit(tensor, b, a)) for b in widths] for a in (None, 0)
@@ -157,13 +157,13 @@ class QuantiserContract:
         assert torch.allclose(there.dequantise(), -back.dequantise(), rtol=1e-6)
 
     def test_channels_of_another_axis_are_fitted_alike(self, quantiser: Quantiser) -> None:
-        tensor, bits = weights(4, 300), quantiser.bit_widths[0]
+        tensor, bits = weights(4, 20, 15), min(8, quantiser.bit_widths[-1])
 
         first = quantiser.fit(tensor, bits, 0)
-        second = quantiser.fit(tensor.T, bits, 1)
+        second = quantiser.fit(tensor.movedim(0, 1).contiguous(), bits, 1)
 
-        assert torch.equal(first.codes, second.codes.T)
-        assert torch.equal(first.dequantise(), second.dequantise().T)
+        assert torch.equal(first.codes, second.codes.movedim(1, 0))
+        assert torch.equal(first.dequantise(), second.dequantise().movedim(1, 0))
 
     def test_the_same_call_gives_the_same_codes_and_leaves_the_tensor(
         self, quantiser: Quantiser

@@ -1,5 +1,6 @@
 """`automl-compress export`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,10 @@ if TYPE_CHECKING:
     from automl_compress.export.formats import Exported
 
 
-@spread
-def export(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A job, or the path of a policy.json.")
-    ],
-    service: options.ServiceOptions,
+@dataclass(frozen=True)
+class NetworkFileOptions:
+    """The file that the compressed network becomes, and where its weights come from."""
+
     output: Annotated[
         Path | None,
         typer.Option(
@@ -26,19 +25,28 @@ def export(
             help="Where the compressed network goes: .onnx, .xml (OpenVINO), .pt2, .safetensors "
             "with a model card, or .zip, a bundle that runs with ONNX Runtime alone.",
         ),
-    ] = None,
+    ] = None
     wanted: Annotated[
         str | None,
         typer.Option("--format", help="onnx, openvino, pt2, safetensors or bundle."),
-    ] = None,
+    ] = None
     network: Annotated[
         Path | None,
         typer.Option("--network", help="The compressed weights, where SOURCE is a policy.json."),
-    ] = None,
+    ] = None
     weights: Annotated[
         Path | None,
         typer.Option("--weights", help="The uncut weights, of a policy that was not repaired."),
-    ] = None,
+    ] = None
+
+
+@spread
+def export(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A job, or the path of a policy.json.")
+    ],
+    service: options.ServiceOptions,
+    file: NetworkFileOptions,
     optuna: Annotated[
         Path | None,
         typer.Option("--optuna", help="Write the job's trials here, a journal file of Optuna."),
@@ -52,52 +60,49 @@ def export(
     """
     from automl_compress.core.errors import InvalidInput
 
-    if (output is None) == (optuna is None):
+    if optuna is not None and file.output is None:
+        _write_trials(source, service, optuna, force, is_json)
+    elif optuna is not None or file.output is None:
         raise InvalidInput(
             "give either -o FILE, for the compressed network, or --optuna FILE, for the trials"
         )
-    if optuna is not None:
-        _write_trials(source, service, optuna, force, is_json)
-        return
-    assert output is not None
-    if Path(source).is_file():
-        written = _from_files(Path(source), (network, weights), output, wanted, force)
+    elif Path(source).is_file():
+        _show(_from_files(Path(source), file, file.output, force), is_json)
     else:
-        written = _from_service(source, service, output, wanted, force)
-    _show(written, is_json)
+        _show(_from_service(source, service, file, file.output, force), is_json)
 
 
-def _from_files(
-    policy: Path,
-    weights: tuple[Path | None, Path | None],
-    output: Path,
-    wanted: str | None,
-    force: bool,
-) -> "Exported":
+def _from_files(policy: Path, file: NetworkFileOptions, output: Path, force: bool) -> "Exported":
     from automl_api.local_export import Weights, export_files
     from automl_compress.core.document import PolicyDocument
 
-    document = PolicyDocument.load(policy)
-    return export_files(document, Weights(*weights), output, wanted, replaces=force)
+    document, weights = PolicyDocument.load(policy), Weights(file.network, file.weights)
+    return export_files(document, weights, output, file.wanted, replaces=force)
 
 
 def _from_service(
-    job: str, service: options.ServiceOptions, output: Path, wanted: str | None, force: bool
+    job: str, service: options.ServiceOptions, file: NetworkFileOptions, output: Path, force: bool
 ) -> "Exported":
     import tempfile
 
     from automl_api.client import Client
     from automl_api.local_export import Weights, export_files
+    from automl_compress.core.errors import InvalidInput
     from automl_compress.export.formats import format_of
 
-    format_of(output, wanted)  # before anything is fetched
+    format_of(output, file.wanted)  # before anything is fetched
+    if file.network is not None or file.weights is not None:
+        raise InvalidInput(
+            f"{job} is no file, so it names a job, whose weights the service has; leave out "
+            "--network and --weights, or give the path of a policy.json"
+        )
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "network.safetensors"
         with Client(service.url, service.key) as client:
             found = client.job(job)
             document = found.best()
             found.download_network(document, network)
-        return export_files(document, Weights(network), output, wanted, replaces=force)
+        return export_files(document, Weights(network), output, file.wanted, replaces=force)
 
 
 def _show(written: "Exported", is_json: bool) -> None:

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from automl_api.guard import path_below_root
+from automl_api.addressing import path_below_root
 from automl_api.problem import Problem, document, from_known
 from automl_api.settings import Settings
 from automl_compress import __version__

@@ -86,7 +86,7 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     stored: list[_Stored] = []
     for rank, each in enumerate(confirmed):
         go_on()
-        stored.append(_store(contest, each, rank, baseline))
+        stored.append(_store(contest, each, rank, baseline, go_on))
     result = {
         "policy_id": stored[0].document.policy_id,
         "policies": [each.to_json() for each in stored],
@@ -100,7 +100,13 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     return Finished(result, stop_reason, documents, [*artifacts, report])
 
 
-def _store(contest: Contest, confirmed: Scored, rank: int, baseline: Measurement) -> _Stored:
+def _store(
+    contest: Contest,
+    confirmed: Scored,
+    rank: int,
+    baseline: Measurement,
+    go_on: Callable[[], None],
+) -> _Stored:
     suffix = "" if rank == 0 else f"-{rank + 1}"
     network = NewArtifact(
         contest.job.job_id,
@@ -125,9 +131,7 @@ def _store(contest: Contest, confirmed: Scored, rank: int, baseline: Measurement
     )
     content = document.to_json()
     policy = _write_json(contest, f"policy{suffix}.json", "policy", content)
-    exports = write_exports(
-        contest.job, contest.network.module, document, confirmed.network, suffix
-    )
+    exports = write_exports(contest.job, document, confirmed.network, suffix, go_on)
     row = PolicyDocument(identity, confirmed.trial.number, content)
     artifacts = ((network, confirmed.network), policy, *exports.artifacts)
     return _Stored(confirmed, row, artifacts, exports.notes)

@@ -11,7 +11,16 @@ from automl_compress.core import METRICS
 from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.store.paging import LARGEST_PAGE
 
-_SHOWN_PACKAGES = ("torch", "numpy", "safetensors", "stable-baselines3", "fastapi", "dbos")
+_SHOWN_PACKAGES = (
+    "torch",
+    "numpy",
+    "safetensors",
+    "stable-baselines3",
+    "fastapi",
+    "dbos",
+    "onnxruntime",
+    "openvino",
+)
 
 
 def capabilities(max_upload_bytes: int) -> dict[str, Any]:

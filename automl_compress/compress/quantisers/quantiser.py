@@ -47,7 +47,7 @@ class Quantiser(ABC):
         self._check(tensor, bits, axis)
         rows = tensor.detach().double()
         rows = rows.reshape(1, -1) if axis is None else channel_rows(rows, axis)
-        return as_tensor(self._fit(rows, bits), tensor.shape, axis)
+        return as_tensor(self._fit(rows.contiguous(), bits), tensor.shape, axis)
 
     @abstractmethod
     def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:

@@ -12,6 +12,7 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.core import Budget, Confirmation, Effort, Recipe, StudySpec
 from automl_compress.core.document import PolicyDocument
 from automl_compress.data.loading import load_data
+from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.store import JobRow, JobState, artifacts, jobs, policies
 from automl_compress.train.accuracy import evaluate_accuracy
@@ -80,6 +81,10 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
         "network.safetensors", "network-2.safetensors",
         "policy.json", "policy-2.json", "card.md", "card-2.md", "report.json",
     }  # fmt: skip
+    assert ("network.onnx" in stored) == is_installed(*ONNX_PACKAGES)
+    assert ("difference" in row.result["policies"][0]["exports"]["onnx"]) == (
+        "network.onnx" in stored
+    )
     path = service.settings.data_dir / stored["policy.json"].path
     assert json.loads(path.read_text())["id"] == row.result["policy_id"]
     weights = service.settings.data_dir / stored["network.safetensors"].path

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from automl_compress.core import LayerGraph
 from automl_compress.networks.describe import describe, record_uses
 from automl_compress.networks.plan import ChannelPlan
+from automl_compress.networks.zoo.config import ImageConfig
 from automl_compress.networks.zoo.densenet import DensenetBc100
 from automl_compress.networks.zoo.mobilenet import MobilenetConfig, MobilenetV2
-from automl_compress.networks.zoo.config import ImageConfig
 
 
 class WideBlock(nn.Module):

@@ -33,7 +33,7 @@ def names(folder: Path) -> list[str]:
 
 @NEEDS_ONNX
 def test_an_onnx_file_is_written(subject: Subject, tmp_path: Path) -> None:
-    written = export_network(subject, tmp_path / "small.onnx")
+    written = export_network(subject.module, subject.document, tmp_path / "small.onnx")
 
     assert names(tmp_path) == ["small.onnx"]
     images = random_images(3, subject.input_shape)
@@ -46,7 +46,7 @@ def test_an_onnx_file_is_written(subject: Subject, tmp_path: Path) -> None:
 
 @NEEDS_OPENVINO
 def test_an_openvino_file_lies_beside_its_weights(subject: Subject, tmp_path: Path) -> None:
-    written = export_network(subject, tmp_path / "small.xml", "openvino")
+    written = export_network(subject.module, subject.document, tmp_path / "small.xml", "openvino")
 
     assert names(tmp_path) == ["small.bin", "small.xml"]
     assert written.files[-1] == tmp_path / "small.xml"
@@ -56,7 +56,7 @@ def test_an_openvino_file_lies_beside_its_weights(subject: Subject, tmp_path: Pa
 
 
 def test_a_program_of_torch_is_written(subject: Subject, tmp_path: Path) -> None:
-    written = export_network(subject, tmp_path / "small.pt2")
+    written = export_network(subject.module, subject.document, tmp_path / "small.pt2")
 
     assert written.agreement is not None
     assert (written.agreement.engine, written.agreement.difference) == ("torch", 0.0)
@@ -66,7 +66,7 @@ def test_a_program_of_torch_is_written(subject: Subject, tmp_path: Path) -> None
 def test_safetensors_come_with_a_card_and_are_the_documents_own(
     subject: Subject, tmp_path: Path
 ) -> None:
-    written = export_network(subject, tmp_path / "small.safetensors")
+    written = export_network(subject.module, subject.document, tmp_path / "small.safetensors")
 
     assert names(tmp_path) == ["small.md", "small.safetensors"]
     assert written.agreement is None
@@ -78,7 +78,7 @@ def test_safetensors_come_with_a_card_and_are_the_documents_own(
 def test_a_bundle_runs_without_this_project_and_without_torch(
     subject: Subject, tmp_path: Path
 ) -> None:
-    export_network(subject, tmp_path / "small.zip")
+    export_network(subject.module, subject.document, tmp_path / "small.zip")
     with zipfile.ZipFile(tmp_path / "small.zip") as bundle:
         bundle.extractall(tmp_path / "bundle")
     folder = tmp_path / "bundle"
@@ -107,7 +107,7 @@ def test_a_bundle_runs_without_this_project_and_without_torch(
 
 @NEEDS_ONNX
 def test_a_bundle_applies_in_torch_too(subject: Subject, tmp_path: Path) -> None:
-    export_network(subject, tmp_path / "small.zip")
+    export_network(subject.module, subject.document, tmp_path / "small.zip")
     with zipfile.ZipFile(tmp_path / "small.zip") as bundle:
         bundle.extractall(tmp_path)
 
@@ -139,10 +139,10 @@ def test_a_file_that_exists_is_replaced_by_wish_alone(subject: Subject, tmp_path
     (tmp_path / "small.md").write_text("mine")
 
     with pytest.raises(InvalidInput, match=r"small\.md exists already"):
-        export_network(subject, tmp_path / "small.safetensors")
+        export_network(subject.module, subject.document, tmp_path / "small.safetensors")
     assert names(tmp_path) == ["small.md"]
 
-    export_network(subject, tmp_path / "small.safetensors", replaces=True)
+    export_network(subject.module, subject.document, tmp_path / "small.safetensors", replaces=True)
     assert (tmp_path / "small.md").read_text().startswith("# resnet-20")
 
 
@@ -155,13 +155,13 @@ def test_a_network_that_disagrees_leaves_no_file(
     monkeypatch.setattr(formats, "program_bytes", refuse)
 
     with pytest.raises(ModelInvalid):
-        export_network(subject, tmp_path / "small.pt2")
+        export_network(subject.module, subject.document, tmp_path / "small.pt2")
     assert names(tmp_path) == []
 
 
 def test_a_folder_that_is_not_there_is_said(subject: Subject, tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match="cannot be written"):
-        export_network(subject, tmp_path / "no" / "small.safetensors")
+        export_network(subject.module, subject.document, tmp_path / "no" / "small.safetensors")
 
 
 def test_the_suffix_says_the_format() -> None:

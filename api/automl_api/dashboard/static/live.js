@@ -97,9 +97,11 @@ function alike(old, wanted) {
   return isAlike ? old : undefined;
 }
 
+const OWN_ATTRIBUTES = ["open", "disabled"]; // what a reader opened, a button that was pressed
+
 function patchAttributes(old, wanted) {
   for (const name of old.getAttributeNames()) {
-    if (!wanted.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+    if (!wanted.hasAttribute(name) && !OWN_ATTRIBUTES.includes(name)) old.removeAttribute(name);
   }
   for (const name of wanted.getAttributeNames()) {
     const value = wanted.getAttribute(name);

@@ -160,7 +160,7 @@ async function submit() {
   refuse("");
   const wrong = [...fields].find((field) => field.willValidate && !field.checkValidity());
   if (wrong) {
-    refuse(`${wrong.closest("label").textContent.trim()}: ${wrong.validationMessage}`);
+    refuse(`${wrong.closest("label").firstChild.textContent.trim()}: ${wrong.validationMessage}`);
     wrong.focus();
     return;
   }

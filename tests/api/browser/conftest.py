@@ -1,0 +1,111 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+KEY = "the key of the browser tests"
+
+
+@dataclass
+class Opened:
+    """A page, and what must stay empty while it is used."""
+
+    page: Page
+    url: str
+    console: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # A violation of the content policy is an error on the console, too.
+        self.page.on("console", lambda told: self._console(told.type, told.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: self._request(request.url))
+
+    def _console(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.console.append(text)
+
+    def _request(self, url: str) -> None:
+        if not url.startswith((self.url, "data:", "blob:")):
+            self.elsewhere.append(url)
+
+    def check(self) -> None:
+        assert self.console == []
+        assert self.elsewhere == []
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Generator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no `chromium` (Debian: apt-get install chromium)")
+    # Its sandbox cannot be had by root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*arguments, "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def service_url(data_dir: Path) -> Iterator[str]:
+    with serving(data_dir) as url:
+        yield url
+
+
+@contextmanager
+def serving(data_dir: Path, port: int = 0) -> Iterator[str]:
+    """The service as its users start it, with its worker and a key."""
+    told = {
+        "AUTOML_COMPRESS_DATA_DIR": str(data_dir),
+        "AUTOML_COMPRESS_KEY": KEY,
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "automl_api.cli", "serve", "--port", str(port), "--json"]
+    with subprocess.Popen(command, env=os.environ | told, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            wait_until_it_answers(url)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def wait_until_it_answers(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/v1/ready", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    pytest.fail("the service does not answer")
+
+
+@pytest.fixture
+def opened(chromium: Browser, service_url: str, tmp_path: Path) -> Iterator[Opened]:
+    """A page of a browser that nobody signed in with."""
+    context = chromium.new_context(base_url=service_url, reduced_motion="reduce")
+    context.set_default_timeout(60_000)
+    yield Opened(context.new_page(), service_url)
+    context.close()

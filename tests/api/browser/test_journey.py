@@ -1,0 +1,163 @@
+"""A person's way from the start page to a downloaded policy, in a real browser."""
+
+import json
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.api.browser.conftest import KEY, Opened
+from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS
+
+pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
+
+EVALUATIONS = 12
+PATIENCE_MS = 40_000
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/new")
+    page.get_by_label("Key of this service").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#as-json")).not_to_be_empty()  # the form is ready
+
+
+def fill_in(page: Page, *, searcher: str, evaluations: int, name: str) -> None:
+    """Fill in the form, with the digits network as a new one unless it is registered."""
+    architecture = page.get_by_role("combobox", name="Architecture")
+    if architecture.is_visible():
+        architecture.select_option("resnet-20")
+        for field, value in DIGITS_CONFIG.items():
+            page.get_by_label(field.replace("_", " ")).fill(str(value))
+        page.get_by_label("Trained weights").set_input_files(DIGITS_WEIGHTS)
+    page.get_by_role("combobox", name="Searcher").select_option(searcher)
+    page.get_by_role("spinbutton", name="Evaluations").fill(str(evaluations))
+    page.get_by_role("spinbutton", name="Epochs").fill("0")
+    page.get_by_role("textbox", name="Name").fill(name)
+
+
+def api(page: Page, path: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    origin = re.match(r"https?://[^/]+", page.url)
+    assert origin is not None
+    return httpx.get(f"{origin[0]}{path}", headers=headers, trust_env=False)
+
+
+def test_from_the_start_page_to_a_downloaded_policy(opened: Opened) -> None:
+    page = opened.page
+    sign_in(page)
+    fill_in(page, searcher="random", evaluations=EVALUATIONS, name="digits <b>at half</b>")
+    expect(page.locator("#summary")).to_contain_text("baseline at equal effort")
+    expect(page.locator("#as-shell")).to_contain_text("--max-macs 50%")
+    expect(page.locator("#as-shell")).to_contain_text("--weights resnet-20-digits.safetensors")
+
+    page.get_by_role("button", name="Start", exact=True).click()
+
+    # The trials arrive without the page being loaded again.
+    expect(page.locator("h1")).to_have_text("digits <b>at half</b>", timeout=PATIENCE_MS)
+    address = page.url
+    expect(page.locator("#job[data-status=succeeded]")).to_be_attached(timeout=PATIENCE_MS)
+    expect(page.locator("#trials tbody tr")).to_have_count(EVALUATIONS)
+    assert page.url == address
+    expect(page.locator("#front svg[role=img]")).to_be_visible()
+    expect(page.locator("#heat svg[role=img] rect").first).to_be_visible()
+    check_the_twins(page)
+    opened.check()
+
+    # A point of the front is chosen by its row, the budget by its slider.
+    page.get_by_text("The front as a table").click()
+    page.locator("#front-table a").last.click()
+    number = page.locator("#front-table a").last.text_content()
+    expect(page.locator("#chosen-title")).to_have_text(f"Policy of trial {number}")
+    page.get_by_label("What if the budget were").fill("1")
+    expect(page.locator("#what-if")).to_contain_text("Nothing that was measured fits")
+    page.get_by_label("parameters").check()
+    expect(page.locator("#limit-text")).to_contain_text("parameters")
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="policy.json").click()
+    job = api(page, f"/v1{address.removeprefix(opened.url)}").json()
+    stored = api(page, f"/v1/policies/{job['result']['policy_id']}").json()
+    assert json.loads(download.value.path().read_text()) == stored
+
+    page.get_by_role("link", name="best: trial").click()
+    expect(page.locator("#snippet")).to_contain_text('"policy.json", "network.safetensors")')
+    expect(page.locator("#waterfall svg[role=img] rect").first).to_be_visible()
+    opened.check()
+
+
+def check_the_twins(page: Page) -> None:
+    """What the tables say is what the service says."""
+    job_id = page.url.rsplit("/", 1)[1]
+    trials = {
+        each["number"]: each for each in api(page, f"/v1/jobs/{job_id}/trials").json()["data"]
+    }
+    for row in page.locator("#front-table tbody tr").all():
+        number, kind, cost, _, quality = row.locator("th, td").all_text_contents()
+        if kind == "searched":
+            measured = trials[int(number)]["measurement"]
+            assert int(cost.replace(",", "")) == measured["cost"]["macs"]
+            assert float(quality) == pytest.approx(measured["score"], abs=5e-5)
+    kinds = page.locator("#front-table tbody td:nth-child(2)").all_text_contents()
+    assert {"confirmed", "searched"} == set(kinds)
+    best = max(trials.values(), key=lambda each: each["score"])
+    assert page.locator("#heat-table tbody tr").first.get_attribute("data-score") == str(
+        best["score"]
+    )
+    groups = page.locator("#bars-table tbody tr").count()
+    assert groups == len(best["policy"])
+
+
+def test_a_job_is_cancelled_from_the_list_which_stays_alive(opened: Opened) -> None:
+    page = opened.page
+    sign_in(page)
+    fill_in(page, searcher="random", evaluations=100_000, name="endless")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("h1")).to_have_text("endless", timeout=PATIENCE_MS)
+    expect(page.locator("#front svg")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("p.doing")).to_contain_text("Now:")
+
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    row = page.locator("tr", has_text="endless")
+    expect(row).to_contain_text("running")
+    page.once("dialog", lambda dialog: dialog.accept())
+    row.get_by_role("button", name="Cancel endless").click()
+    expect(row).to_contain_text("cancelled", timeout=PATIENCE_MS)
+    expect(row.get_by_role("button")).to_have_count(0)
+    opened.check()
+
+
+def test_what_the_service_refuses_is_told_beside_the_button(opened: Opened) -> None:
+    page = opened.page
+    sign_in(page)
+    page.get_by_role("spinbutton", name="Evaluations").fill("0")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Evaluations")
+
+    opened.check()
+
+    page.get_by_role("spinbutton", name="Evaluations").fill("5")
+    page.get_by_role("combobox", name="Which").first.select_option("")
+    page.get_by_role("combobox", name="Architecture").select_option("lenet-5")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("1x8x8", timeout=PATIENCE_MS)
+    assert opened.elsewhere == []
+    # The browser itself notes the refusal, and nothing else is noted.
+    assert all("422" in text for text in opened.console), opened.console
+
+
+def test_a_page_of_a_phone_does_not_scroll_sideways(opened: Opened) -> None:
+    page = opened.page
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.emulate_media(color_scheme="dark")
+    sign_in(page)
+    jobs = api(page, "/v1/jobs").json()["data"]
+    for path in ["/", "/new", *(f"/jobs/{each['id']}" for each in jobs[:2])]:
+        page.goto(path)
+        expect(page.locator("h1")).to_be_visible()
+        # By a locator: the content policy lets nothing be evaluated from a text in the page.
+        box = page.locator("main").bounding_box()
+        assert box is not None
+        assert box["width"] <= 360, path
+    opened.check()

@@ -1,0 +1,74 @@
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from automl_compress.core.errors import InvalidInput, ModelInvalid, UnknownName
+from automl_compress.evaluate.isolated import run_isolated
+
+
+def identity() -> int:
+    return os.getpid()
+
+
+def refuse(message: str) -> None:
+    raise ModelInvalid(message)
+
+
+def refuse_a_name() -> None:
+    raise UnknownName("engine", "x", ["y"])
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def tell_and_sleep(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_a_result_comes_from_another_process() -> None:
+    assert run_isolated(identity) != os.getpid()
+
+
+def test_errors_of_ours_arrive_with_their_message() -> None:
+    with pytest.raises(ModelInvalid, match="^no such operator$"):
+        run_isolated(refuse, "no such operator")
+    with pytest.raises(InvalidInput, match="no engine is called 'x'"):
+        run_isolated(refuse_a_name)
+
+
+def test_a_crash_stays_there() -> None:
+    with pytest.raises(ModelInvalid, match=r"ended without a result \(exit code -11\)"):
+        run_isolated(crash)
+
+
+def test_who_asks_may_end_it(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+
+    def stop() -> None:
+        if told.exists() and told.read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_isolated(tell_and_sleep, told, go_on=stop)
+
+    assert not Path(f"/proc/{told.read_text()}").exists()
+
+
+def test_several_threads_may_ask_at_once() -> None:
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(run_isolated(identity))) for _ in range(3)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(found)) == 3
