@@ -115,7 +115,9 @@ class Suggestion:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Suggestion":
         """Read what `to_json` wrote."""
-        return cls(**{**content, "policy": Policy.from_json(content["policy"])})
+        rest = {**content}
+        policy = Policy.from_json(rest.pop("policy"))
+        return cls(policy=policy, **rest)
 
     def running(self) -> "Trial":
         """Return the trial that is not told yet."""

@@ -28,14 +28,20 @@ import numpy as np
 
 from automl_compress.core.errors import InvalidInput
 from automl_compress.export.byte_fields import ByteReader, signed_varint, varint
+from automl_compress.export.frequencies import (
+    PRECISIONS,
+    frequency_bytes,
+    read_frequencies,
+    scaled_counts,
+)
 
 _MOST_SYMBOLS = 4096
-_PRECISIONS = (10, 12, 14, 16)
 _LARGEST_SPAN_BITS = 32
 _FARTHEST = 2**60  # from zero
 _ONE_TABLE, _SPLIT = 0, 1  # layouts
 _WORTH_SPLITTING = 32  # bytes of a table
 _MOST_COUNTED = 2**20
+_PART = 2**20
 _CODER_BYTES = 6  # what the coder's state adds on average
 
 
@@ -143,7 +149,7 @@ def _encoded(offsets: np.ndarray, lowest: int) -> tuple[bytes, bytes]:
     table = signed_varint(lowest) + bytes([raw_bits]) + varint(len(frequencies))
     payload = _packed(offsets & ((1 << raw_bits) - 1), raw_bits)
     if len(frequencies) > 1:
-        table += _frequency_bytes(frequencies)
+        table += frequency_bytes(frequencies)
         payload += _written_symbols(offsets >> raw_bits, frequencies)
     return table, payload
 
@@ -159,13 +165,19 @@ def _decoded(reader: ByteReader, count: int) -> np.ndarray:
     lowest, raw_bits, symbols = _read_lowest(reader), reader.byte(), reader.varint()
     if raw_bits > _LARGEST_SPAN_BITS or not 1 <= symbols <= _MOST_SYMBOLS:
         raise reader.invalid(f"it has {symbols:,} symbols and {raw_bits} low bits")
-    frequencies = _read_frequencies(reader, symbols) if symbols > 1 else None
-    low = _unpacked(reader.take(-(-count * raw_bits // 8)), raw_bits, count)
-    high = np.zeros(count, dtype=np.int64)
-    if frequencies is not None:
-        high = _read_symbols(reader, frequencies, count)
+    frequencies = read_frequencies(reader, symbols) if symbols > 1 else None
+    low_bits = reader.take(-(-count * raw_bits // 8))
+    if frequencies is None:
+        found = np.zeros(count, dtype=np.int64)
+    else:
+        found = _read_symbols(reader, frequencies, count)
     reader.end()
-    return (high << raw_bits) + low + lowest
+    # In place: of a network's entries there may be many.
+    found <<= raw_bits
+    if raw_bits:
+        found |= _unpacked(low_bits, raw_bits, count)
+    found += lowest
+    return found
 
 
 def _cheapest_split(offsets: np.ndarray) -> tuple[int, np.ndarray]:
@@ -178,8 +190,8 @@ def _cheapest_split(offsets: np.ndarray) -> tuple[int, np.ndarray]:
     cheapest = (np.inf, 0, np.ones(1, dtype=np.int64))
     for raw_bits in range(least, span_bits + 1):
         counts = np.bincount(offsets >> raw_bits)
-        for precision in _PRECISIONS if len(counts) > 1 else ():
-            frequencies = _scaled(counts, precision)
+        for precision in PRECISIONS if len(counts) > 1 else ():
+            frequencies = scaled_counts(counts, precision)
             if frequencies is not None:
                 size = _estimated_bytes(counts, frequencies) + len(offsets) * raw_bits / 8
                 cheapest = min(cheapest, (size, raw_bits, frequencies), key=lambda each: each[0])
@@ -189,52 +201,10 @@ def _cheapest_split(offsets: np.ndarray) -> tuple[int, np.ndarray]:
     return cheapest[1], cheapest[2]
 
 
-def _scaled(counts: np.ndarray, precision: int) -> np.ndarray | None:
-    """Scale counts to the sum 2^precision with at least 1 for each that occurs; None: no room."""
-    total, occurring = 1 << precision, counts > 0
-    if 2 * int(occurring.sum()) > total:
-        return None
-    scaled = np.maximum(np.rint(counts * (total / counts.sum())).astype(np.int64), occurring)
-    # What rounding leaves over goes to or comes from the largest, where it changes least.
-    while (difference := total - int(scaled.sum())) != 0:
-        largest = int(scaled.argmax())
-        scaled[largest] += max(difference, -(int(scaled[largest]) // 2))
-    return scaled
-
-
 def _estimated_bytes(counts: np.ndarray, frequencies: np.ndarray) -> float:
     some = counts > 0
     bits = -(counts[some] * np.log2(frequencies[some] / frequencies.sum())).sum()
-    return float(bits / 8) + len(_frequency_bytes(frequencies)) + _CODER_BYTES
-
-
-def _frequency_bytes(frequencies: np.ndarray) -> bytes:
-    found = [bytes([int(frequencies.sum()).bit_length() - 1])]
-    place = 0
-    while place < len(frequencies):
-        found.append(varint(int(frequencies[place])))
-        place += 1
-        if frequencies[place - 1] == 0:
-            occurring = np.flatnonzero(frequencies[place:])
-            more = int(occurring[0]) if len(occurring) else len(frequencies) - place
-            found.append(varint(more))
-            place += more
-    return b"".join(found)
-
-
-def _read_frequencies(reader: ByteReader, symbols: int) -> np.ndarray:
-    precision = reader.byte()
-    found: list[int] = []
-    while len(found) < symbols:
-        found.append(reader.varint())
-        if found[-1] == 0:
-            more = reader.varint()
-            if more > symbols - len(found):
-                raise reader.invalid("its table has more entries than symbols")
-            found += [0] * more
-    if precision not in _PRECISIONS or sum(found) != 1 << precision:
-        raise reader.invalid("the frequencies in its table do not add up")
-    return np.array(found, dtype=np.int64)
+    return float(bits / 8) + len(frequency_bytes(frequencies)) + _CODER_BYTES
 
 
 def _written_symbols(symbols: np.ndarray, frequencies: np.ndarray) -> bytes:
@@ -254,9 +224,15 @@ def _read_symbols(reader: ByteReader, frequencies: np.ndarray, count: int) -> np
     except ValueError as error:
         raise reader.invalid("its words are not what a coder writes") from error
     # Zeros may decode from nothing, but nothing may remain; and no symbol without a share occurs.
-    if not coder.is_empty() or bool((frequencies[found] == 0).any()):
+    absent = np.flatnonzero(frequencies == 0)
+    if not coder.is_empty() or (len(absent) and _occurs(found, absent)):
         raise reader.invalid("its words belong to another table")
     return found.astype(np.int64)
+
+
+def _occurs(symbols: np.ndarray, wanted: np.ndarray) -> bool:
+    parts = (symbols[start : start + _PART] for start in range(0, len(symbols), _PART))
+    return any(bool(np.isin(part, wanted).any()) for part in parts)
 
 
 def _model(frequencies: np.ndarray) -> Any:
@@ -284,8 +260,6 @@ def _packed(values: np.ndarray, bits: int) -> bytes:
 
 
 def _unpacked(content: memoryview, bits: int, count: int) -> np.ndarray:
-    if not bits:
-        return np.zeros(count, dtype=np.int64)
     flags = np.unpackbits(
         np.frombuffer(content, dtype=np.uint8), count=count * bits, bitorder="little"
     ).reshape(count, bits)

@@ -45,7 +45,7 @@ _VERSION = 1
 _DIGEST_BYTES = 32
 _LARGEST_DIRECTORY = 2**24
 _MOST_AXES = 8
-_LARGEST_ENTRIES = 2**28
+_LARGEST_ENTRIES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +109,13 @@ def pack(tensors: Mapping[str, PackedTensor], metadata: Mapping[str, str] | None
 def unpack(content: bytes, largest_entries: int = _LARGEST_ENTRIES) -> PackedNetwork:
     """Read a container.
 
-    Nothing in it is run. Memory stays within a small multiple of `largest_entries` and of the
-    content, whatever the content says.
+    Nothing in it is run. Whatever the content says, memory stays within a small multiple of its
+    own size and about 25 bytes for each of `largest_entries`.
 
     Args:
         content: the file.
-        largest_entries: of all tensors together; more are refused before any is read.
+        largest_entries: of all tensors together; more are refused before any is read. A few bytes
+            can stand for any number of equal entries, so raise it for files that you trust.
 
     Raises:
         DataInvalid: the content is no container, of another version, truncated or damaged, or

@@ -1,6 +1,7 @@
 """ONNX files with a dynamic batch axis."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from automl_compress.export.sessions import INPUT, OUTPUT
 
 BATCH_AXIS = "batch"
 
+_exporter = threading.Lock()  # two threads take each other's modes off torch's stack
 _TRACED_BATCH = 2  # with 1 the exporter would take the batch axis for a constant
 
 
@@ -32,7 +34,7 @@ def export_program(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedP
     batch = torch.export.Dim(BATCH_AXIS)
     images = torch.zeros(_TRACED_BATCH, *input_shape)
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _alone_and_quiet():
             program = torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
     except Exception as error:  # whatever the network's code and the tracer raise
         raise _unexportable("torch.export", error) from error
@@ -62,7 +64,7 @@ def onnx_bytes(
     require("onnxscript", "an ONNX file")
     program = export_program(module, input_shape)
     try:
-        with _quiet():
+        with _alone_and_quiet():
             written: Any = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -81,7 +83,7 @@ def onnx_bytes(
 
 
 def _clean(model: Any) -> None:
-    """Leave away what no engine reads: names of source files, and a quarter of small files."""
+    """Leave away what no engine reads: names of source files, and much of a small file."""
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
@@ -96,17 +98,18 @@ def _clean(model: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    """Silence the exporter, which warns of its own parts and of packages that are not needed."""
+def _alone_and_quiet() -> Generator[None]:
+    """Let one thread at a time export, and silence what the exporter says of its own parts."""
     logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with _exporter:
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logger.setLevel(level)
 
 
 def _unexportable(target: str, error: Exception) -> ModelInvalid:

@@ -25,7 +25,7 @@ from automl_compress.core import (
     Trial,
 )
 from automl_compress.core import TrialState as State
-from automl_compress.store import SqlTrialStore, policies
+from automl_compress.store import JobState, SqlTrialStore, jobs, policies
 from tests.api.conftest import (
     DIGITS_CONFIG,
     RunningService,
@@ -210,6 +210,21 @@ def test_what_a_page_cannot_show_is_told_on_a_page(
     assert page.headers["Content-Type"].startswith("text/html")
     assert says in page.text
     assert page.headers["X-Request-Id"] in page.text
+
+
+def test_a_failed_job_shows_its_problem(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    failed = submit(service, job_body(model, dataset))
+    error = {"title": "The network cannot be used", "detail": f"it broke: {HOSTILE}"}
+    with service.database.session() as session:
+        jobs.move(session, failed["id"], JobState.FAILED, error=error)
+
+    page = service.http.get(f"/jobs/{failed['id']}").text
+
+    assert "The network cannot be used" in page
+    assert "it broke: &lt;script&gt;" in page
+    assert "/cancel" not in page
 
 
 def test_the_live_part_leaves_out_what_is_expensive(

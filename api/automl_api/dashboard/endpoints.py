@@ -1,6 +1,7 @@
 """The pages: jobs, one job, a new search, one policy."""
 
 import json
+from importlib.resources import files
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -29,6 +30,12 @@ TRIAL_COLUMNS = (
     ("state", "State"),
     ("role", "Role"),
 )
+
+EXAMPLE = {
+    "name": "resnet-20-digits",
+    "architecture": "resnet-20",
+    "config": {"in_channels": 1, "num_classes": 10, "image_size": 8},
+}
 
 PageNumber = Annotated[int, Query(ge=1, le=10**6)]
 
@@ -106,7 +113,15 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
         models=[model_body(row) for row in models],
         datasets=[dataset_body(row) for row in datasets],
         offered=offered,
+        example=EXAMPLE,
     )
+
+
+@router.get("/example.safetensors")
+def get_example() -> Response:
+    """Give the trained weights of the network that a first search can be tried on."""
+    weights = files("automl_compress") / "networks" / "weights" / f"{EXAMPLE['name']}.safetensors"
+    return Response(weights.read_bytes(), media_type="application/octet-stream")
 
 
 @router.get("/policies/{policy_id}")

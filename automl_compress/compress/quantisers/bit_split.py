@@ -38,13 +38,13 @@ class BitSplit(Quantiser):
     moments: Tensor | None = None
     rounds: int = 10
 
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
-        start = IterativeUniform()._fit(rows, bits)
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
+        start = IterativeUniform().fit(rows, bits, 0)
         if self.moments is None:
             return start
         moments = self._moments_of_rows(rows)
         search = _PlaneSearch(rows, moments, bits)
-        nearest = MaximumUniform()._fit(rows, bits)
+        nearest = MaximumUniform().fit(rows, bits, 0)
         codes, scales = search.better(start, nearest)
         for _ in range(self.rounds):
             before = codes

@@ -20,7 +20,7 @@ class Binary(Quantiser):
     name: ClassVar[str] = "binary"
     bit_widths: ClassVar[tuple[int, ...]] = (1,)
 
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
         scales = rows.abs().mean(1, keepdim=True).float()
         return quantise_rows(rows, Grid("sign", bits, scales, 0))
 
@@ -47,7 +47,7 @@ class Ternary(Quantiser):
                 f"threshold_factor is {self.threshold_factor!r}; give a number from 0, or None"
             )
 
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
         if self.threshold_factor is None:
             scales = _best_scales(rows)
             grid = Grid("linear", bits, scales, 0)

@@ -28,7 +28,7 @@ class KMeans(Quantiser):
     name: ClassVar[str] = "kmeans"
     bit_widths: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6, 7, 8)
 
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
         if rows.shape[1] < 2**bits:
             raise InvalidInput(
                 f"a codebook of {2**bits} values is larger than the {rows.shape[1]} entries that "

@@ -30,7 +30,7 @@ class PowerOfTwo(Quantiser):
     name: ClassVar[str] = "power_of_two"
     bit_widths: ClassVar[tuple[int, ...]] = _WIDTHS
 
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
         sorted_rows = SortedRows(rows.abs())
         starts = []
         if len(rows) > 1:

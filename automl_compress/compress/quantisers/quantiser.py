@@ -47,10 +47,10 @@ class Quantiser(ABC):
         self._check(tensor, bits, axis)
         rows = tensor.detach().double()
         rows = rows.reshape(1, -1) if axis is None else channel_rows(rows, axis)
-        return as_tensor(self._fit(rows.contiguous(), bits), tensor.shape, axis)
+        return as_tensor(self._fit_rows(rows.contiguous(), bits), tensor.shape, axis)
 
     @abstractmethod
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
         """Quantise float64 rows (C, N), each on its own grid; the grid's axis is 0."""
 
     def _check(self, tensor: Tensor, bits: int, axis: int | None) -> None:

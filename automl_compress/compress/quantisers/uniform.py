@@ -32,7 +32,7 @@ class _Uniform(Quantiser):
 
     is_signed: bool = True
 
-    def _fit(self, rows: Tensor, bits: int) -> QuantisedTensor:
+    def _fit_rows(self, rows: Tensor, bits: int) -> QuantisedTensor:
         magnitudes = rows.abs() if self.is_signed else rows.clamp_min(0)
         scales = self._scales(magnitudes, bits)
         return quantise_rows(rows, Grid("linear", bits, _stored_scales(scales), 0, self.is_signed))

@@ -1,6 +1,6 @@
 """Calibration, second moments, and networks that compute as if quantised."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -83,8 +83,9 @@ def test_moments_give_the_response_error_of_a_convolution() -> None:
     for name, layer in (("0", module[0]), ("2", module[2]), ("4", module[4])):
         inputs: list[Tensor] = []
         hook = layer.register_forward_pre_hook(lambda _, x, kept=inputs: kept.append(x[0]))
-        for each, _ in batches:
-            module(each)
+        with torch.no_grad():
+            for each, _ in batches:
+                module(each)
         hook.remove()
         changed = create_quantiser("max").fit(layer.weight, 3, 0).dequantise()
         plain = _without_bias(layer, layer.weight.detach())
@@ -96,7 +97,7 @@ def test_moments_give_the_response_error_of_a_convolution() -> None:
         assert found == pytest.approx(expected, rel=1e-4)
 
 
-def _without_bias(layer: nn.Module, weight: Tensor):  # noqa: ANN202
+def _without_bias(layer: nn.Module, weight: Tensor) -> Callable[[Tensor], Tensor]:
     if isinstance(layer, nn.Linear):
         return lambda x: nn.functional.linear(x, weight)
     assert isinstance(layer, nn.Conv2d)
@@ -183,6 +184,18 @@ def test_gradients_pass_straight_through_where_nothing_is_clipped() -> None:
     assert x.grad is not None
     assert torch.equal(x.grad[0, :3], layer.weight.detach()[0, :3])
     assert x.grad[0, 3] == 0  # beyond 0.7, where the grid ends
+
+
+def test_both_ways_to_round_agree() -> None:
+    layer, x = nn.Identity(), torch.randn(1000, generator=torch.Generator().manual_seed(8))
+    grid = Grid("linear", 4, torch.full((1, 1), 0.25), is_signed=False)
+
+    with fake_quantised(layer, {}, {"": grid}):
+        training = layer(x.clone().requires_grad_())
+        inference = layer(x)
+
+    assert torch.equal(training, inference)
+    assert torch.equal(inference, grid.decode(grid.encode(x)))
 
 
 def test_eight_bits_keep_the_logits_of_a_network() -> None:

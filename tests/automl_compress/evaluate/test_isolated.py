@@ -36,7 +36,7 @@ def test_a_result_comes_from_another_process() -> None:
 
 
 def test_errors_of_ours_arrive_with_their_message() -> None:
-    with pytest.raises(ModelInvalid, match="^no such operator$"):
+    with pytest.raises(ModelInvalid, match="no such operator"):
         run_isolated(refuse, "no such operator")
     with pytest.raises(InvalidInput, match="no engine is called 'x'"):
         run_isolated(refuse_a_name)

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,23 @@ def test_networks_of_other_kinds_agree_too(name: str) -> None:
     session = onnxruntime_session(onnx_bytes(module, shape))
 
     assert check_agreement(ENGINE, session.run, module, shape).difference < 1e-5
+
+
+@NEEDS_ONNX
+def test_threads_may_export_side_by_side() -> None:
+    module = build_network("lenet-5").eval()
+    alone, found = onnx_bytes(module, (1, 28, 28)), []
+    threads = [
+        threading.Thread(target=lambda: found.append(onnx_bytes(module, (1, 28, 28))))
+        for _ in range(3)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == [alone] * 3
 
 
 class Decomposition(nn.Module):

@@ -27,9 +27,16 @@ function study() {
   };
 }
 
-function config() {
+function example() {
+  const { dataset } = chosenOption("model");
+  return dataset.example ? dataset : undefined;
+}
+
+function architecture() {
+  if (example()) return { name: example().architecture, config: JSON.parse(example().config) };
   const inputs = document.querySelectorAll("#config input");
-  return Object.fromEntries([...inputs].map((input) => [input.name, Number(input.value)]));
+  const config = Object.fromEntries([...inputs].map((input) => [input.name, Number(input.value)]));
+  return { name: fields.architecture.value, config };
 }
 
 // ------------------------------------------------------------- what is shown
@@ -48,7 +55,7 @@ function showConfig() {
 
 function show() {
   const isNew = fields.model.value === "";
-  document.getElementById("new-model").hidden = !isNew;
+  document.getElementById("new-model").hidden = !isNew || example() !== undefined;
   document.getElementById("ratio-text").textContent = `${fields.ratio.value} %`;
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
   document.getElementById("as-shell").textContent = asShell(isNew);
@@ -61,16 +68,16 @@ function quoted(text) {
 }
 
 function weightsName() {
-  return fields.weights.files[0]?.name;
+  return example() ? `${example().name}.safetensors` : fields.weights.files[0]?.name;
 }
 
 function asShell(isNew) {
-  const parts = ["automl-compress search", isNew ? fields.architecture.value : fields.model.value];
+  const parts = ["automl-compress search", isNew ? architecture().name : fields.model.value];
   parts[0] += ` ${parts.pop()}`;
   parts.push(fields.dataset.value || chosenOption("dataset").dataset.builtin);
   if (isNew) {
     if (weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
-    for (const [name, value] of Object.entries(config())) parts.push(`--config ${name}=${value}`);
+    for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
   parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${fields.ratio.value}%`);
   parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
@@ -84,7 +91,7 @@ function asPython(isNew) {
   let [model, dataset] = [JSON.stringify(fields.model.value), JSON.stringify(fields.dataset.value)];
   if (isNew) {
     const weights = weightsName() ? `, weights=${JSON.stringify(weightsName())}` : "";
-    lines.push(`    model = client.create_model(${JSON.stringify(fields.architecture.value)}, config=${JSON.stringify(config())}${weights})`);
+    lines.push(`    model = client.create_model(${JSON.stringify(architecture().name)}, config=${JSON.stringify(architecture().config)}${weights})`);
     model = 'model["id"]';
   }
   if (!fields.dataset.value) {
@@ -122,15 +129,20 @@ async function post(path, content, headers = {}) {
 // What was registered becomes an option of its own, so that a second try does not register it again.
 async function registeredModel() {
   if (fields.model.value) return fields.model.value;
-  const architecture = { name: fields.architecture.value, config: config() };
-  const file = fields.weights.files[0];
-  const content = { name: file ? file.name.replace(/\.safetensors$/, "") : architecture.name, architecture };
+  const told = architecture();
+  const file = example() ? await exampleFile() : fields.weights.files[0];
+  const content = { name: file ? file.name.replace(/\.safetensors$/, "") : told.name, architecture: told };
   if (file) {
     busy("uploading the weights");
     content.weights_file_id = (await post(`v1/files?name=${encodeURIComponent(file.name)}`, file)).id;
   }
   busy("tracing the network");
   return remember("model", await post("v1/models", content));
+}
+
+async function exampleFile() {
+  const response = await fetch(new URL(example().example, location.href));
+  return new File([await response.blob()], weightsName());
 }
 
 async function registeredDataset() {
