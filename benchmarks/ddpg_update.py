@@ -15,8 +15,8 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 
-from automl_agents.amc_config import AmcConfig
-from automl_agents.ddpg import EpisodeDdpg, action_space
+from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.ddpg import EpisodeDdpg, action_space
 from benchmarks.records import save
 
 FEATURES, STEPS, EPISODES = 10, 15, 100

@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Any
 
-from automl_agents.agmc_config import AgmcConfig
-from automl_agents.allocation_config import (
+from automl_agents.allocation.config import (
     DpConfig,
     GlobalConfig,
     GreedyConfig,
     SensitivityConfig,
 )
-from automl_agents.amc_config import AmcConfig
-from automl_agents.auto_config import AutoConfig
-from automl_agents.metapruning_config import MetaPruningConfig
-from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.auto.config import AutoConfig
+from automl_agents.evolution.metapruning_config import MetaPruningConfig
+from automl_agents.evolution.tec_config import TecConfig
+from automl_agents.optuna_search.config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
 from automl_agents.portfolio_config import PortfolioConfig
-from automl_agents.tec_config import TecConfig
+from automl_agents.reinforcement.agmc_config import AgmcConfig
+from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_compress.core import Searcher, SearchProblem
 
 
@@ -70,7 +70,7 @@ SEARCHERS: Mapping[str, Entry] = {
     "auto": Entry(
         "The default: sensitivity profile, knapsack, then a surrogate over exchange moves.",
         AutoConfig,
-        "automl_agents.auto:AutoSearcher",
+        "automl_agents.auto.searcher:AutoSearcher",
     ),
     "uniform": Entry(
         "One keep ratio for every group, as large as the budget allows. A baseline.",
@@ -85,22 +85,22 @@ SEARCHERS: Mapping[str, Entry] = {
     "sensitivity": Entry(
         "Profiles every group alone, then cuts each as far as one common drop allows.",
         SensitivityConfig,
-        "automl_agents.sensitivity:SensitivitySearcher",
+        "automl_agents.allocation.sensitivity:SensitivitySearcher",
     ),
     "dp": Entry(
         "Profiles every group alone, then solves the knapsack over their losses, as SPDY does.",
         DpConfig,
-        "automl_agents.dp:DpSearcher",
+        "automl_agents.allocation.dp:DpSearcher",
     ),
     "greedy": Entry(
         "NetAdapt: step by step, the cut that hurts least among those that save enough.",
         GreedyConfig,
-        "automl_agents.greedy:GreedySearcher",
+        "automl_agents.allocation.greedy:GreedySearcher",
     ),
     "global": Entry(
         "One threshold on the importance of all channels, with a floor for each group.",
         GlobalConfig,
-        "automl_agents.global_threshold:GlobalSearcher",
+        "automl_agents.allocation.global_threshold:GlobalSearcher",
     ),
     "eagleeye": Entry(
         "EagleEye: random search whose candidates get new batch-norm statistics (Li et al. 2020).",
@@ -111,46 +111,46 @@ SEARCHERS: Mapping[str, Entry] = {
     "amc": Entry(
         "AMC: a DDPG actor decides layer by layer (He et al. 2018); corrected or faithful mode.",
         AmcConfig,
-        "automl_agents.amc:create_amc",
+        "automl_agents.reinforcement.amc:create_amc",
     ),
     "agmc": Entry(
         "AGMC: AMC with an embedding of the network's graph, trained end to end (Yu et al. 2021).",
         AgmcConfig,
-        "automl_agents.agmc:create_agmc",
+        "automl_agents.reinforcement.agmc:create_agmc",
         path_options=("transfer_from",),
     ),
     "metapruning": Entry(
         "MetaPruning: evolution of keep ratios on weights that a PruningNet generates (Liu et al. "
         "2019); corrected or faithful mode.",
         MetaPruningConfig,
-        "automl_agents.metapruning:MetaPruningSearcher",
+        "automl_agents.evolution.metapruning:MetaPruningSearcher",
         recipe={"weights": "pruning_net", "repair": "recalibration"},
     ),
     "tpe": Entry(
         "Optuna's tree-structured Parzen estimator over the keep ratios, multivariate.",
         TpeConfig,
-        "automl_agents.optuna_samplers:create_tpe",
+        "automl_agents.optuna_search.samplers:create_tpe",
     ),
     "nsga2": Entry(
         "Optuna's NSGA-II over the keep ratios: a genetic algorithm that keeps its elite.",
         Nsga2Config,
-        "automl_agents.optuna_samplers:create_nsga2",
+        "automl_agents.optuna_search.samplers:create_nsga2",
     ),
     "cmaes": Entry(
         "CMA-ES over the keep ratios, from the uniform policy outwards.",
         CmaesConfig,
-        "automl_agents.optuna_samplers:create_cmaes",
+        "automl_agents.optuna_search.samplers:create_cmaes",
     ),
     "gp": Entry(
         "Optuna's Gaussian process over the keep ratios. For small spaces and few evaluations.",
         GpConfig,
-        "automl_agents.optuna_samplers:create_gp",
+        "automl_agents.optuna_search.samplers:create_gp",
         refuses=_as_configured,
     ),
     "tec": Entry(
         "TEC: evolution of filter masks, one bit a filter (Wang et al. 2018). For small networks.",
         TecConfig,
-        "automl_agents.tec:TecSearcher",
+        "automl_agents.evolution.tec:TecSearcher",
         refuses=_as_configured,
     ),
     "portfolio": Entry(

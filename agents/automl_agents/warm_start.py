@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from automl_agents.knapsack import Allocator
+from automl_agents.allocation.knapsack import Allocator
+from automl_agents.allocation.profile import MEASURES, SensitivityProfile, plan_profile
 from automl_agents.ledger import TrialLedger
-from automl_agents.profile import MEASURES, SensitivityProfile, plan_profile
 from automl_compress.core import Searcher, SearchProblem, Snapshot, Suggestion, Trial
 
 LEVELS = 3  # sparsities of each group that the profile measures

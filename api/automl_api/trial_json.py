@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from automl_agents.optuna_journal import JournalTrial
+from automl_agents.optuna_search.journal import JournalTrial
 from automl_compress.core import Measurement, Policy, Trial, TrialState
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from automl_agents.agmc import AgmcSearcher, OneShotAgmcSearcher
-from automl_agents.agmc_config import AgmcConfig
-from automl_agents.amc import AmcSearcher
-from automl_agents.amc_config import AmcConfig
 from automl_agents.catalogue import check_options, create_searcher
-from automl_agents.encoder_file import save_encoder
-from automl_agents.episode_searcher import EpisodeSearcher
+from automl_agents.reinforcement.agmc import AgmcSearcher, OneShotAgmcSearcher
+from automl_agents.reinforcement.agmc_config import AgmcConfig
+from automl_agents.reinforcement.amc import AmcSearcher
+from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.encoder_file import save_encoder
+from automl_agents.reinforcement.episode_searcher import EpisodeSearcher
 from automl_compress.core import SearchProblem
 from automl_compress.core.errors import InvalidInput
 from tests.contracts.searcher import Create, SearcherContract, complete, through_json

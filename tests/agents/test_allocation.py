@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from automl_agents.allocation_config import GreedyConfig
+from automl_agents.allocation.config import GreedyConfig
+from automl_agents.allocation.greedy import plan_greedy
+from automl_agents.allocation.sensitivity import threshold_widths
 from automl_agents.catalogue import create_searcher
-from automl_agents.greedy import plan_greedy
 from automl_agents.random_search import RandomSearcher
-from automl_agents.sensitivity import threshold_widths
 from automl_compress.core import Budget, Policy, Searcher, SearchProblem, Suggestion, Trial
 from automl_compress.core.errors import InvalidInput
 from automl_compress.search import MemoryTrialStore, Study

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from automl_agents.amc import AmcSearcher
-from automl_agents.amc_config import AmcConfig
 from automl_agents.random_stream import random_stream
+from automl_agents.reinforcement.amc import AmcSearcher
+from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_compress.core import Effort, SearchProblem
 from automl_compress.core.errors import WrongState
 from automl_envs.environment import CompressionEnv

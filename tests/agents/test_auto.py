@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from automl_agents.auto import AutoSearcher
-from automl_agents.auto_config import AutoConfig
+from automl_agents.auto.config import AutoConfig
+from automl_agents.auto.exchange import exchanges, filled
+from automl_agents.auto.searcher import AutoSearcher
+from automl_agents.auto.surrogate import Surrogate
 from automl_agents.catalogue import create_searcher
-from automl_agents.exchange import exchanges, filled
-from automl_agents.surrogate import Surrogate
 from automl_compress.core import SearchProblem, Trial
 from automl_compress.core.errors import InvalidInput, WrongState
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study, StudySummary

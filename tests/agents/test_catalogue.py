@@ -124,7 +124,7 @@ def test_impossible_budget_is_refused_with_the_smallest_cost(name: str) -> None:
 
 
 def test_options_of_faithful_mode_start_from_the_published_constants() -> None:
-    from automl_agents.amc import AmcSearcher
+    from automl_agents.reinforcement.amc import AmcSearcher
 
     searcher = create_searcher("amc", problem_of(), {"mode": "faithful", "tau": 0.5})
 

@@ -6,9 +6,9 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from automl_agents.amc_config import AmcConfig
-from automl_agents.ddpg import EpisodeDdpg
-from automl_agents.replay import EpisodeReplay
+from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.ddpg import EpisodeDdpg
+from automl_agents.reinforcement.replay import EpisodeReplay
 
 FEATURES = 5
 OBSERVED = spaces.Box(0.0, 1.0, (FEATURES,), dtype=np.float32)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import RGCNConv
 
-from automl_agents.encoder import GraphEncoder
-from automl_agents.encoder_file import read_encoder, save_encoder
+from automl_agents.reinforcement.encoder import GraphEncoder
+from automl_agents.reinforcement.encoder_file import read_encoder, save_encoder
 from automl_compress.core import Snapshot
 from automl_compress.core.errors import InvalidInput
 from automl_envs.network_graph import RELATIONS, NetworkGraph, network_graph

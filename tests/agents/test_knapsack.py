@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from automl_agents import knapsack_labels
-from automl_agents.knapsack import Allocator
-from automl_agents.quadratic_costs import QuadraticCosts
+from automl_agents.allocation import knapsack_labels
+from automl_agents.allocation.knapsack import Allocator
+from automl_agents.allocation.quadratic_costs import QuadraticCosts
 from automl_compress.core import METRICS, Budget, CompressionSpace, LayerGraph, Metric
 from automl_compress.core.errors import BudgetUnreachable
 from tests.fakes import GraphDraft, plain_graph, residual_graph, space_of

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from automl_agents.metapruning import MetaPruningSearcher
-from automl_agents.metapruning_config import MetaPruningConfig
+from automl_agents.evolution.metapruning import MetaPruningSearcher
+from automl_agents.evolution.metapruning_config import MetaPruningConfig
 from automl_agents.random_search import RandomSearcher
 from automl_compress.core import (
     Budget,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_agents.noise import truncated_normal
+from automl_agents.reinforcement.noise import truncated_normal
 
 
 @given(

@@ -9,9 +9,9 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from automl_agents.catalogue import check_serves, create_searcher
-from automl_agents.cma_sampler import GENERATION, PARENTS, CmaSampler
-from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
-from automl_agents.optuna_search import OptunaSearcher
+from automl_agents.optuna_search.cma_sampler import GENERATION, PARENTS, CmaSampler
+from automl_agents.optuna_search.config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.optuna_search.searcher import OptunaSearcher
 from automl_agents.random_search import RandomSearcher
 from automl_compress.core import Effort, Searcher, SearchProblem, Snapshot, Suggestion
 from automl_compress.core.errors import InvalidInput

@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from automl_agents.ledger import TrialLedger
-from automl_agents.profile import (
+from automl_agents.allocation.profile import (
     MEASURES,
     Probe,
     ProfilePlan,
@@ -12,6 +11,7 @@ from automl_agents.profile import (
     Shape,
     plan_profile,
 )
+from automl_agents.ledger import TrialLedger
 from automl_compress.core import CompressionSpace, Suggestion, Trial
 from tests.fakes import (
     FormulaEvaluator,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from automl_agents.catalogue import check_serves, create_searcher
-from automl_agents.filter_masks import FilterMasks
-from automl_agents.tec import TecSearcher
-from automl_agents.tec_config import TecConfig
+from automl_agents.evolution.filter_masks import FilterMasks
+from automl_agents.evolution.tec import TecSearcher
+from automl_agents.evolution.tec_config import TecConfig
 from automl_compress.core import Effort, Measurement, Policy, SearchProblem
 from automl_compress.core.errors import InvalidInput
 from tests.fakes import measurement_of, plain_graph, problem_of

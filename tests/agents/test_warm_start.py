@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from automl_agents.allocation.knapsack import Allocator
+from automl_agents.allocation.profile import SensitivityProfile
 from automl_agents.catalogue import create_searcher
-from automl_agents.knapsack import Allocator
-from automl_agents.profile import SensitivityProfile
 from automl_agents.random_search import RandomSearcher
 from automl_agents.warm_start import WarmStartedSearcher
 from automl_compress.core import Searcher, SearchProblem, Suggestion

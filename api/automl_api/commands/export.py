@@ -124,7 +124,7 @@ def _show(written: "Exported", is_json: bool) -> None:
 def _write_trials(
     job: str, service: options.ServiceOptions, path: Path, force: bool, is_json: bool
 ) -> None:
-    from automl_agents.optuna_journal import write_journal
+    from automl_agents.optuna_search.journal import write_journal
     from automl_api.client import Client
     from automl_api.commands.results import print_json
     from automl_api.trial_json import journal_trials

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from automl_agents.auto_config import AutoConfig
-from automl_agents.exchange import exchanges, filled
-from automl_agents.knapsack import Allocator
+from automl_agents.allocation.knapsack import Allocator
+from automl_agents.allocation.profile import ProfilePlan, SensitivityProfile, plan_profile
+from automl_agents.auto.config import AutoConfig
+from automl_agents.auto.exchange import exchanges, filled
+from automl_agents.auto.surrogate import Surrogate
 from automl_agents.ledger import TrialLedger
-from automl_agents.profile import ProfilePlan, SensitivityProfile, plan_profile
 from automl_agents.random_stream import random_stream
-from automl_agents.surrogate import Surrogate
 from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
 
 LEVELS = 3  # sparsities of each group that the profile measures

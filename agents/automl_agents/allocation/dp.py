@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from automl_agents.allocation_config import DpConfig
-from automl_agents.candidates import CandidateList
-from automl_agents.knapsack import Allocator
+from automl_agents.allocation.candidates import CandidateList
+from automl_agents.allocation.config import DpConfig
+from automl_agents.allocation.knapsack import Allocator
+from automl_agents.allocation.profile import SensitivityProfile, plan_profile
+from automl_agents.allocation.sensitivity import RULES
 from automl_agents.ledger import TrialLedger
-from automl_agents.profile import SensitivityProfile, plan_profile
 from automl_agents.random_stream import random_stream
-from automl_agents.sensitivity import RULES
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 
 MOST_DRAWS = 3  # of coefficients, until they give a policy that was not asked before

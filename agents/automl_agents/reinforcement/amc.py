@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from automl_agents.amc_config import AmcConfig
-from automl_agents.ddpg import EpisodeDdpg
-from automl_agents.episode_searcher import EpisodeSearcher, Parts, observation_box
+from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.ddpg import EpisodeDdpg
+from automl_agents.reinforcement.episode_searcher import EpisodeSearcher, Parts, observation_box
 from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from automl_agents.agmc_config import AgmcConfig
-from automl_agents.ddpg import Encoding, EpisodeDdpg
-from automl_agents.encoder import GraphFeatures
-from automl_agents.encoder_file import read_encoder
-from automl_agents.episode_searcher import EpisodeSearcher, Parts, observation_box
-from automl_agents.noise import truncated_normal
+from automl_agents.reinforcement.agmc_config import AgmcConfig
+from automl_agents.reinforcement.ddpg import Encoding, EpisodeDdpg
+from automl_agents.reinforcement.encoder import GraphFeatures
+from automl_agents.reinforcement.encoder_file import read_encoder
+from automl_agents.reinforcement.episode_searcher import EpisodeSearcher, Parts, observation_box
+from automl_agents.reinforcement.noise import truncated_normal
 from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode

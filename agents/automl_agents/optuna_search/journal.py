@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_agents.optuna_logging import quiet
+from automl_agents.optuna_search.quiet import quiet
 from automl_compress.core import Trial
 from automl_compress.core.errors import InvalidInput, StorageFailed
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from automl_agents.quadratic_costs import QuadraticCosts
+from automl_agents.allocation.quadratic_costs import QuadraticCosts
 
 MOST_LABELS = 600  # kept after each group; the solution is exact where no more are needed
 MOST_WIDTHS = 32  # of a group that labels tell apart; exchanges know all of them

@@ -4,11 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from automl_agents.allocation_config import SensitivityConfig
-from automl_agents.candidates import CandidateList
-from automl_agents.growth import grown
+from automl_agents.allocation.candidates import CandidateList
+from automl_agents.allocation.config import SensitivityConfig
+from automl_agents.allocation.growth import grown
+from automl_agents.allocation.profile import (
+    MEASURES,
+    Measure,
+    SensitivityProfile,
+    Shape,
+    plan_profile,
+)
 from automl_agents.ledger import TrialLedger
-from automl_agents.profile import MEASURES, Measure, SensitivityProfile, Shape, plan_profile
 from automl_compress.core import (
     Budget,
     CompressionSpace,

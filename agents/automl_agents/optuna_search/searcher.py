@@ -10,10 +10,10 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from automl_agents.keep_ratios import KeepRatios
 from automl_agents.ledger import TrialLedger
-from automl_agents.optuna_config import BudgetHandling
-from automl_agents.optuna_logging import quiet
+from automl_agents.optuna_search.config import BudgetHandling
+from automl_agents.optuna_search.keep_ratios import KeepRatios
+from automl_agents.optuna_search.quiet import quiet
 from automl_agents.random_stream import random_stream
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 

@@ -5,9 +5,9 @@ from itertools import product
 
 import numpy as np
 
-from automl_agents.allocation_config import GlobalConfig
-from automl_agents.candidates import CandidateList
-from automl_agents.growth import grown
+from automl_agents.allocation.candidates import CandidateList
+from automl_agents.allocation.config import GlobalConfig
+from automl_agents.allocation.growth import grown
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.errors import InvalidInput

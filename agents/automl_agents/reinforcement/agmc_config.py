@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from automl_agents.amc_config import AmcConfig, check_most, check_word
+from automl_agents.reinforcement.amc_config import AmcConfig, check_most, check_word
 from automl_compress.core.errors import InvalidInput
 
 EncoderKind = Literal["trained", "frozen_random", "none"]

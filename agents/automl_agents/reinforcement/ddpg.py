@@ -14,8 +14,8 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from automl_agents.amc_config import AmcConfig
-from automl_agents.replay import EpisodeReplay
+from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.replay import EpisodeReplay
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from gymnasium import spaces
 
-from automl_agents.amc_config import AmcConfig
-from automl_agents.ddpg import EpisodeDdpg
 from automl_agents.ledger import TrialLedger
-from automl_agents.noise import truncated_normal
 from automl_agents.random_stream import random_stream
+from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.ddpg import EpisodeDdpg
+from automl_agents.reinforcement.noise import truncated_normal
 from automl_compress.core import Policy, SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.errors import WrongState
 from automl_envs.episode import Choose, Episode, roll_out

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
-from automl_agents.cma_sampler import CmaSampler
-from automl_agents.keep_ratios import KeepRatios
-from automl_agents.optuna_config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
-from automl_agents.optuna_search import OptunaSearcher
+from automl_agents.optuna_search.cma_sampler import CmaSampler
+from automl_agents.optuna_search.config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.optuna_search.keep_ratios import KeepRatios
+from automl_agents.optuna_search.searcher import OptunaSearcher
 from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem
 

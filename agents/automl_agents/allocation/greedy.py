@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from automl_agents.allocation_config import GreedyConfig
-from automl_agents.candidates import CandidateList
+from automl_agents.allocation.candidates import CandidateList
+from automl_agents.allocation.config import GreedyConfig
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from automl_agents.evolution.metapruning_config import MetaPruningConfig
 from automl_agents.ledger import TrialLedger
-from automl_agents.metapruning_config import MetaPruningConfig
 from automl_agents.random_stream import random_stream
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.errors import WrongState

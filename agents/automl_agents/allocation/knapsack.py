@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from automl_agents.knapsack_labels import WHOLE, LabelSetting, Options
-from automl_agents.quadratic_costs import QuadraticCosts
+from automl_agents.allocation.knapsack_labels import WHOLE, LabelSetting, Options
+from automl_agents.allocation.quadratic_costs import QuadraticCosts
 from automl_compress.core import Budget, CompressionSpace
 
 PRICES = 24  # tried at once

@@ -1,0 +1,1 @@
+"""Allocation without search: the sensitivity profile, the knapsack, and what uses them."""

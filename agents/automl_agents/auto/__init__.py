@@ -1,0 +1,1 @@
+"""The default searcher: profile, knapsack, surrogate."""

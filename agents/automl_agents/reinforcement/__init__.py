@@ -1,0 +1,1 @@
+"""Agents that walk through a network and learn from whole episodes."""
