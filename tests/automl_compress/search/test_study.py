@@ -29,7 +29,7 @@ from tests.fakes import IMAGES, FixedClock, FormulaEvaluator, problem_of
 
 KEEPS = ([1.0] * 4 + [0.5] * 5, [0.5] * 5 + [1.0] * 4)
 
-AMC = {"hidden": [16, 16], "batch_size": 8}
+AMC = {"profile_share": 0.0, "hidden": [16, 16], "batch_size": 8}
 
 
 class Killed(BaseException):
