@@ -170,7 +170,7 @@ def _rows(network: Network, calibration: Sequence[tuple[Tensor, Tensor]]) -> dic
             network.module(images)
     for hook in hooks:
         hook.remove()
-    return {name: torch.cat(parts) for name, parts in rows.items()}
+    return {name: torch.cat(parts) for name, parts in rows.items() if parts}
 
 
 def predictions(forward: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> Tensor:

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import random
+import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +28,7 @@ from automl_compress.core.errors import AutomlCompressError, InvalidInput, Stora
 from automl_compress.store import schema
 
 BUSY_TIMEOUT_MS = 30_000
+BEGIN_PAUSE_SECONDS = (0.001, 0.005)  # between two tries to begin on SQLite
 # A process that stops within a transaction, as on a suspended machine, must not lock out others.
 POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=30s"
 READING = "compress_reading"  # execution option of connections that will not write
@@ -206,9 +210,32 @@ def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that turns into a writer fails at once instead of waiting.
-    is_reading = connection.get_execution_options().get(READING, False)
-    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get(READING, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # A deferred transaction that turns into a writer fails at once instead of waiting. SQLite's
+    # own waiting sleeps 100 ms between two tries: who stores trial after trial then keeps the
+    # lock from everybody else, such as a user who cancels.
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=0")
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    try:
+        while _is_taken(cursor) and time.monotonic() < deadline:
+            time.sleep(random.uniform(*BEGIN_PAUSE_SECONDS))
+        if not connection.connection.in_transaction:  # raises what callers expect
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+
+def _is_taken(cursor: Any) -> bool:
+    """Try to begin a writing transaction; say whether another one is in the way."""
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return False
 
 
 def _is_storage_failure(error: DBAPIError) -> bool:
