@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from automl_agents.catalogue import create_searcher
-from automl_compress.core import Budget, CompressionSpace, Effort, SearchProblem, SpaceOptions
+from automl_compress.core import Budget, Effort, SearchProblem, SpaceOptions
+from automl_compress.costs import compression_space
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from benchmarks.cells import Cells
 from benchmarks.main import Bench, TimedSearcher
@@ -31,8 +32,7 @@ class Ablation:
 
     def __init__(self) -> None:
         self.bench = Bench()
-        graph, costs = self.bench.network.graph, self.bench.space.costs
-        self.space = CompressionSpace(graph, costs, SpaceOptions())
+        self.space = compression_space(self.bench.network.graph, SpaceOptions())
 
     def search(self, encoder: str, seed: int, evaluations: int) -> dict[str, Any]:
         """Run one setting; measure its winner on images that did not choose it."""

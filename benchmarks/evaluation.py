@@ -30,13 +30,12 @@ from automl_compress.compress.reconstruction import (
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import (
     Budget,
-    CompressionSpace,
     Effort,
     Recipe,
     SearchProblem,
     SpaceOptions,
 )
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidates import candidates_of
 from automl_compress.evaluate.evaluator import PolicyEvaluator
@@ -191,7 +190,7 @@ def compare(network: Network, search: Split, train: Split, ratio: float, repaire
         batch.contiguous(memory_format=torch.channels_last)
         for batch, _ in images.batches(OUR_BATCH)
     ]
-    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions())
     selector = ChannelSelector(network)
     rng = np.random.default_rng(SEED)
     timings = Timings()
@@ -225,7 +224,7 @@ def build_ratio(network: Network, ratio: float) -> tuple[float, float, float]:
     """
     import torch_pruning
 
-    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions())
     selector, candidates = ChannelSelector(network), candidates_of(network, None)
     rng = np.random.default_rng(SEED)
     example = torch.zeros(1, *network.graph.input_shape)
@@ -261,7 +260,7 @@ def amc_shares(network: Network, search: Split, train: Split) -> dict[str, float
     """Say where the CPU time of a whole AMC search goes, as shares of it."""
     recipe = Recipe(images=SEARCH_IMAGES, calibration_images=CALIBRATION_IMAGES)
     evaluator = PolicyEvaluator(network, search, train, recipe)
-    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions())
     budget, effort = Budget("macs", 0.5), Effort(SEARCH_EVALUATIONS)
     store = MemoryTrialStore()
     began = time.process_time()

@@ -20,9 +20,9 @@ from torch import nn
 
 from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.selection import ChannelSelector
-from automl_compress.core import Budget, CompressionSpace, SpaceOptions
+from automl_compress.core import Budget, SpaceOptions
 from automl_compress.core.errors import BudgetUnreachable
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import AnalyticCosts, compression_space
 from automl_compress.evaluate.latency import TARGETS, LatencyPlan, measure_latency
 from automl_compress.export.agreement import check_agreement
 from automl_compress.export.onnx_file import onnx_bytes
@@ -69,7 +69,7 @@ def measure(bench: Bench, name: str, ratio: float, multiple: int, seconds: float
     """Cut one network and measure it on every target and at every batch size."""
     network, reference = bench.uncut(name)
     graph, costs = network.graph, AnalyticCosts(network.graph)
-    space = CompressionSpace(graph, costs, SpaceOptions(round_to=multiple))
+    space = compression_space(graph, SpaceOptions(round_to=multiple))
     try:
         policy = space.policy(space.uniform(Budget("macs", ratio)))
     except BudgetUnreachable as error:

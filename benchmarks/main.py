@@ -22,7 +22,6 @@ from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import (
     Budget,
-    CompressionSpace,
     Effort,
     Measurement,
     Policy,
@@ -35,7 +34,7 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
@@ -94,8 +93,7 @@ class Bench:
         self.data: ImageData = replace(cifar.cifar(), augmentation=Augmentation(True, 4))
         self.network: Network = trace(cifar.resnet(20), self.data.input_shape)
         stages = tuple(g.name for g in self.network.graph.groups if len(g.producers) > 1)
-        costs = AnalyticCosts(self.network.graph)
-        self.space = CompressionSpace(self.network.graph, costs, SpaceOptions(skip=stages))
+        self.space = compression_space(self.network.graph, SpaceOptions(skip=stages))
         self.evaluator = self._evaluator(RECIPE)
         fresh = self.data.split("search").subset(SEARCH_IMAGES, 5000)
         self.fresh = PolicyEvaluator(

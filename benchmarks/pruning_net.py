@@ -14,13 +14,12 @@ from scipy.stats import spearmanr
 
 from automl_compress.core import (
     Budget,
-    CompressionSpace,
     Policy,
     PruningNetConfig,
     Recipe,
     SpaceOptions,
 )
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.trace import Network, trace
@@ -78,7 +77,7 @@ def measure_agreement(
         budget: they are drawn at it, as a search compares them; costs alone rank no structure.
         structures: how many.
     """
-    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions())
     trained = prepare_pruning_net(network, data, space, recipe)
     assert trained is not None
     rng = np.random.default_rng(0)

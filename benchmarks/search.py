@@ -20,7 +20,6 @@ from automl_agents.catalogue import complete_recipe, create_searcher, searcher_n
 from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.core import (
     Budget,
-    CompressionSpace,
     Effort,
     Policy,
     Recipe,
@@ -29,7 +28,7 @@ from automl_compress.core import (
     Trial,
 )
 from automl_compress.core.errors import InvalidInput
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
@@ -88,9 +87,7 @@ class Bench:
         self.data: ImageData = replace(cifar.cifar(), augmentation=Augmentation(True, 4))
         module = cifar.resnet(20) if name == "resnet-20" else networks.trained(name)
         self.network: Network = trace(module, self.data.input_shape)
-        self.space = CompressionSpace(
-            self.network.graph, AnalyticCosts(self.network.graph), SpaceOptions(skip=self._skip())
-        )
+        self.space = compression_space(self.network.graph, SpaceOptions(skip=self._skip()))
         fresh = self.data.split("search").subset(SEARCH_IMAGES, 5000)
         train_split = self.data.split("train")
         self.fresh = PolicyEvaluator(self.network, fresh, train_split, replace(RECIPE, images=None))

@@ -22,7 +22,7 @@ from automl_compress.core import (
     StoredTensor,
     Width,
 )
-from automl_compress.costs.analytic import AnalyticCosts
+from automl_compress.costs import compression_space
 
 CLASSES = 10
 IMAGES = 10_000
@@ -157,7 +157,7 @@ def plain_graph(widths: Sequence[int] = (8,)) -> LayerGraph:
 
 
 def space_of(graph: LayerGraph, **options: object) -> CompressionSpace:
-    return CompressionSpace(graph, AnalyticCosts(graph), SpaceOptions(**options))  # type: ignore[arg-type]
+    return compression_space(graph, SpaceOptions(**options))  # type: ignore[arg-type]
 
 
 def problem_of(
@@ -188,15 +188,19 @@ def importance_of(graph: LayerGraph) -> list[list[float]]:
 
 
 class FormulaEvaluator:
-    """Accuracy = 0.9 - sum over groups of sensitivity * sparsity^2, at least 0.1.
+    """Accuracy = 0.9 - sum over groups of sensitivity * sparsity^2 - layers' losses, at least 0.1.
 
-    Sensitivities are drawn once from a log-normal distribution and sum to 1.
+    A layer loses its sensitivity times (sparsity^2 + 2^(1 - weight bits) + 2^(1 - activation
+    bits)). Sensitivities are drawn once from a log-normal distribution; each kind's sum to 1.
     """
 
     def __init__(self, space: CompressionSpace, seed: int = 0, evaluations: float = 1.0) -> None:
         rng = np.random.default_rng(seed)
         drawn = rng.lognormal(0.0, 1.0, len(space.graph.groups))
         self.sensitivity = drawn / drawn.sum()
+        layers = [layer.name for layer in space.graph.layers if layer.kind != "other"]
+        drawn = rng.lognormal(0.0, 1.0, len(layers))
+        self.layer_sensitivity = dict(zip(layers, drawn / drawn.sum(), strict=True))
         self.space, self.evaluations = space, evaluations
         self.calls: list[Policy] = []
 
@@ -204,9 +208,14 @@ class FormulaEvaluator:
         self.calls.append(policy)
         start, stop, _ = (images or slice(None)).indices(IMAGES)
         sparsity = np.array([choice.sparsity for choice in policy.choices])
-        accuracy = max(0.9 - float(self.sensitivity @ sparsity**2), 0.1)
+        loss = float(self.sensitivity @ sparsity**2)
+        for choice in policy.layers:
+            noise = choice.sparsity**2 + 2.0 ** (1 - choice.weight_bits)
+            noise += 2.0 ** (1 - choice.activation_bits)
+            loss += self.layer_sensitivity[choice.layer] * noise
+        accuracy = max(0.9 - loss, 0.1)
         return measurement_of(
-            self.space.costs.cost(policy.widths(self.space.graph)),
+            self.space.costs.cost(self.space.setting(policy)),
             accuracy,
             evaluations=self.evaluations * (stop - start) / IMAGES,
             total=stop - start,

@@ -1,6 +1,7 @@
 """Nouns, protocols, errors and units: no torch, no input or output."""
 
 from automl_compress.core.budget import METRICS, Budget, Cost, Effort, Metric
+from automl_compress.core.decision import Decision, DecisionKind
 from automl_compress.core.graph import (
     ChannelGroup,
     Layer,
@@ -9,7 +10,7 @@ from automl_compress.core.graph import (
     StoredTensor,
     Width,
 )
-from automl_compress.core.policy import Choice, Policy, kept_channels
+from automl_compress.core.policy import BIT_WIDTHS, Choice, LayerChoice, Policy, kept_channels
 from automl_compress.core.protocols import (
     Asked,
     CostModel,
@@ -25,11 +26,13 @@ from automl_compress.core.protocols import (
 )
 from automl_compress.core.pruning_net import PruningNetConfig
 from automl_compress.core.recipe import Recipe
-from automl_compress.core.space import CompressionSpace, SpaceOptions
+from automl_compress.core.space import CompressionSpace
+from automl_compress.core.space_options import SpaceOptions
 from automl_compress.core.study import Confirmation, SearchProblem, StudySpec
 from automl_compress.core.trial import Measurement, Role, Suggestion, Trial, TrialState
 
 __all__ = [
+    "BIT_WIDTHS",
     "METRICS",
     "Asked",
     "Budget",
@@ -39,10 +42,13 @@ __all__ = [
     "Confirmation",
     "Cost",
     "CostModel",
+    "Decision",
+    "DecisionKind",
     "Effort",
     "Evaluator",
     "Executor",
     "Layer",
+    "LayerChoice",
     "LayerGraph",
     "Measurement",
     "Metric",

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
 
-Metric = Literal["macs", "parameters", "size_bytes"]
+Metric = Literal["macs", "parameters", "size_bytes", "bit_operations"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
@@ -15,12 +15,16 @@ class Cost:
 
     macs: multiply-accumulates of one forward pass at batch 1.
     parameters: trainable numbers.
-    size_bytes: payload of the state dict, buffers included.
+    size_bytes: of a float network the payload of its state dict, buffers included; of one with
+        quantised or sparse layers its packed file, before it exists an upper bound of it.
+    bit_operations: multiply-accumulates with weights that are not zero, each times its weight
+        bits times its activation bits.
     """
 
     macs: int
     parameters: int
     size_bytes: int
+    bit_operations: int
 
     def of(self, metric: Metric) -> int:
         """Return the cost in one metric."""

@@ -67,8 +67,6 @@ class GroupRow:
     kept: tuple[int, ...]
     criterion: str
     scheme: Literal["channel"] = "channel"
-    weight_bits: int = 32
-    activation_bits: int = 32
 
     @property
     def sparsity(self) -> float:
@@ -84,8 +82,6 @@ class GroupRow:
             "sparsity": self.sparsity,
             "criterion": self.criterion,
             "channels": {"before": self.channels, "after": len(kept), "kept": kept},
-            "weight_bits": self.weight_bits,
-            "activation_bits": self.activation_bits,
         }
 
     @classmethod
@@ -105,8 +101,6 @@ class GroupRow:
             channels=before,
             kept=kept,
             criterion=content.get("criterion").text(),
-            weight_bits=_read_bits(content.get("weight_bits")),
-            activation_bits=_read_bits(content.get("activation_bits")),
         )
 
 
@@ -275,12 +269,6 @@ def _read_interval(interval: JsonField | None) -> tuple[float, float] | None:
     if len(ends) != 2 or ends[0] > ends[1]:
         interval.refuse(f"is {interval.value}; give a lower and an upper end")
     return ends[0], ends[1]
-
-
-def _read_bits(bits: JsonField) -> int:
-    if bits.integer() != 32:
-        bits.refuse(f"is {bits.value}; this version applies 32 bits only")
-    return 32
 
 
 def _read_kept(kept: JsonField, channels: int) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ AutomlCompressError
 │   ├── UnknownName (LookupError)      no searcher, criterion, architecture ... of this name
 │   ├── DataInvalid                    empty, corrupt or unfit data
 │   ├── ModelInvalid                   a network that cannot be used as it is
-│   │   └── WeightsMismatch            weights of another architecture, or not finite
+│   │   ├── WeightsMismatch            weights of another architecture, or not finite
+│   │   └── OperatorsRefused           nodes of a program that no reader of ours takes
 │   ├── PolicyInvalid                  a policy document that cannot be read
 │   │   └── PolicyMismatch             a policy made for another graph
 │   └── BudgetUnreachable              no policy of this space is that small
@@ -20,6 +21,8 @@ root in `automl_api`.
 
 Each message has three parts: what came, what is allowed, what to do.
 """
+
+from collections.abc import Mapping
 
 
 class AutomlCompressError(Exception):
@@ -50,6 +53,24 @@ class ModelInvalid(InvalidInput):
 
 class WeightsMismatch(ModelInvalid):
     """Weights belong to another architecture, or hold NaN or infinity."""
+
+
+class OperatorsRefused(ModelInvalid):
+    """A program has nodes whose operators are not taken.
+
+    Attributes:
+        nodes: by the JSON pointer of each such node, what it is and where it comes from.
+    """
+
+    def __init__(self, nodes: Mapping[str, str], of: int, shown: int = 5) -> None:
+        """Name the first of the refused `nodes`; the program has `of` in all."""
+        self.nodes = dict(nodes)
+        first = "; ".join(list(self.nodes.values())[:shown])
+        more = f"; and {len(nodes) - shown} more" if len(nodes) > shown else ""
+        super().__init__(
+            f"{len(nodes)} of {of} nodes use operators that are not taken: {first}{more}. Write "
+            "these parts with other operators, or leave them outside of the exported module"
+        )
 
 
 class PolicyInvalid(InvalidInput):

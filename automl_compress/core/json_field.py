@@ -4,24 +4,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from automl_compress.core.errors import PolicyInvalid
+from automl_compress.core.errors import InvalidInput, PolicyInvalid
 
 
 @dataclass(frozen=True, slots=True)
 class JsonField:
-    """A value of a policy document and the JSON pointer (RFC 6901) of its place."""
+    """A value of a document and the JSON pointer (RFC 6901) of its place.
+
+    error: what is raised where the document is not what it should be.
+    """
 
     value: Any
     pointer: str = ""
+    error: type[InvalidInput] = PolicyInvalid
 
     def refuse(self, problem: str) -> NoReturn:
-        """Raise PolicyInvalid about this field."""
-        raise PolicyInvalid(f"{self.pointer or '/'}: {problem}")
+        """Raise the document's error about this field."""
+        raise self.error(f"{self.pointer or '/'}: {problem}")
 
     def get(self, name: str) -> "JsonField":
         """Return a member of this object; the document is refused where it is missing."""
         content = self.object()
-        member = JsonField(content.get(name), f"{self.pointer}/{_escaped(name)}")
+        member = JsonField(content.get(name), f"{self.pointer}/{_escaped(name)}", self.error)
         if name not in content:
             member.refuse("is missing; the document must have this field")
         return member
@@ -31,7 +35,7 @@ class JsonField:
         content = self.object()
         if content.get(name) is None:
             return None
-        return JsonField(content[name], f"{self.pointer}/{_escaped(name)}")
+        return JsonField(content[name], f"{self.pointer}/{_escaped(name)}", self.error)
 
     def object(self) -> Mapping[str, Any]:
         """Return the field's members."""
@@ -46,7 +50,7 @@ class JsonField:
         if not isinstance(elements, list):
             self._expected("an array")
         for place, element in enumerate(cast("list[Any]", elements)):
-            yield JsonField(element, f"{self.pointer}/{place}")
+            yield JsonField(element, f"{self.pointer}/{place}", self.error)
 
     def text(self) -> str:
         """Return the field as a string."""

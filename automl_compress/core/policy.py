@@ -1,13 +1,15 @@
 """The compression policy: one choice for each decision."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
 from automl_compress.core.graph import LayerGraph
 
 Scheme = Literal["channel"]
+FLOAT_BITS = 32  # untouched
+BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, FLOAT_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,6 @@ class Choice:
     group: the group's name.
     sparsity: fraction of the group's channels that is removed, in [0, 1); 0 = untouched.
     kept: indices of the kept channels, ascending; None leaves the choice to `criterion`.
-    weight_bits, activation_bits: 32 = untouched.
     """
 
     group: str
@@ -25,8 +26,6 @@ class Choice:
     scheme: Scheme = "channel"
     criterion: str = "l1"
     kept: tuple[int, ...] | None = None
-    weight_bits: int = 32
-    activation_bits: int = 32
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as a JSON object."""
@@ -36,8 +35,6 @@ class Choice:
             "sparsity": self.sparsity,
             "criterion": self.criterion,
             "kept": None if self.kept is None else list(self.kept),
-            "weight_bits": self.weight_bits,
-            "activation_bits": self.activation_bits,
         }
 
     @classmethod
@@ -51,35 +48,78 @@ class Choice:
                 scheme=content.get("scheme", "channel"),
                 criterion=str(content.get("criterion", "l1")),
                 kept=None if kept is None else tuple(int(index) for index in kept),
-                weight_bits=int(content.get("weight_bits", 32)),
-                activation_bits=int(content.get("activation_bits", 32)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PolicyInvalid(f"a choice of the policy cannot be read: {error!r}") from error
-        choice._check()
+        _check_sparsity(f"group {choice.group!r}", choice.sparsity)
+        if choice.scheme != "channel":
+            raise PolicyInvalid(
+                f"group {choice.group!r} has scheme {choice.scheme!r}; channels are cut by "
+                "'channel', single weights are zeroed in 'layers'"
+            )
         return choice
 
-    def _check(self) -> None:
-        if not 0.0 <= self.sparsity < 1.0:
-            raise PolicyInvalid(
-                f"group {self.group!r} has sparsity {self.sparsity!r}; allowed is 0 to below 1"
+
+@dataclass(frozen=True, slots=True)
+class LayerChoice:
+    """What becomes of one convolution's or linear layer's weights and inputs.
+
+    layer: its module path.
+    sparsity: fraction of the weights, left after channels were cut, that become zero: those of
+        smallest magnitude (scheme `element`); in [0, 1), 0 = untouched.
+    weight_bits, activation_bits: of BIT_WIDTHS; activations are the layer's inputs.
+    quantiser: how the weights' values are found; named as in `compress.quantisers`.
+    """
+
+    layer: str
+    sparsity: float = 0.0
+    weight_bits: int = FLOAT_BITS
+    activation_bits: int = FLOAT_BITS
+    quantiser: str = "mse"
+
+    def __post_init__(self) -> None:
+        """Refuse what no layer can become; raises PolicyInvalid."""
+        _check_sparsity(f"layer {self.layer!r}", self.sparsity)
+        for name in ("weight_bits", "activation_bits"):
+            if getattr(self, name) not in BIT_WIDTHS:
+                raise PolicyInvalid(
+                    f"layer {self.layer!r} has {name} {getattr(self, name)!r}; "
+                    f"choose one of: {', '.join(map(str, BIT_WIDTHS))}"
+                )
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the layer stays as it is."""
+        return not self.sparsity and self.weight_bits == self.activation_bits == FLOAT_BITS
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "LayerChoice":
+        """Read what `to_json` wrote; raises PolicyInvalid."""
+        try:
+            return cls(
+                layer=str(content["layer"]),
+                sparsity=float(content["sparsity"]),
+                weight_bits=int(content["weight_bits"]),
+                activation_bits=int(content["activation_bits"]),
+                quantiser=str(content["quantiser"]),
             )
-        if self.scheme != "channel":
-            raise PolicyInvalid(
-                f"group {self.group!r} has scheme {self.scheme!r}; this version applies 'channel'"
-            )
-        if self.weight_bits != 32 or self.activation_bits != 32:
-            raise PolicyInvalid(
-                f"group {self.group!r} asks for {self.weight_bits}/{self.activation_bits} bits; "
-                "this version applies 32/32 only"
-            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PolicyInvalid(f"a layer of the policy cannot be read: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One choice for each group of a graph, in the graph's order. Hashable."""
+    """One choice for each group of a graph, in the graph's order; hashable.
+
+    layers: those whose weights or inputs change, in the graph's order; the others stay float.
+    """
 
     choices: tuple[Choice, ...]
+    layers: tuple[LayerChoice, ...] = ()
 
     def widths(self, graph: LayerGraph) -> tuple[int, ...]:
         """Return how many channels each group keeps.
@@ -102,26 +142,51 @@ class Policy:
             for group, choice in zip(graph.groups, self.choices, strict=True)
         )
 
+    def layer_choices(self, graph: LayerGraph) -> dict[str, LayerChoice]:
+        """Return the choices for single layers, by layer.
+
+        Raises:
+            PolicyMismatch: a choice names no convolution or linear layer of the graph.
+        """
+        known = {layer.name for layer in graph.layers if layer.kind != "other"}
+        unknown = [choice.layer for choice in self.layers if choice.layer not in known]
+        if unknown:
+            raise PolicyMismatch(
+                f"the policy decides on {unknown[:5]}, which are no convolutions or linear layers "
+                "of the network; use a policy that was made for this network"
+            )
+        return {choice.layer: choice for choice in self.layers}
+
     def with_kept(self, kept: Sequence[Sequence[int]]) -> "Policy":
         """Return the policy with explicit channels, one ascending sequence for each choice."""
         return Policy(
             tuple(
                 replace(choice, kept=tuple(int(index) for index in indices))
                 for choice, indices in zip(self.choices, kept, strict=True)
-            )
+            ),
+            self.layers,
         )
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the choices as a JSON array."""
-        return [choice.to_json() for choice in self.choices]
+    def to_json(self) -> dict[str, Any]:
+        """Return the choices as a JSON object."""
+        return {
+            "groups": [choice.to_json() for choice in self.choices],
+            "layers": [choice.to_json() for choice in self.layers],
+        }
 
     @classmethod
     def from_json(cls, content: object) -> "Policy":
         """Read what `to_json` wrote; raises PolicyInvalid."""
-        if not isinstance(content, Sequence) or isinstance(content, str):
-            raise PolicyInvalid(f"a policy is a list of choices, not {type(content).__name__}")
-        choices = cast("Sequence[Mapping[str, Any]]", content)
-        return cls(tuple(Choice.from_json(each) for each in choices))
+        found = cast("Mapping[str, Sequence[Mapping[str, Any]]]", content)
+        if not isinstance(content, Mapping) or not {"groups", "layers"} <= found.keys():
+            raise PolicyInvalid(
+                "a policy is an object with a list 'groups' and a list 'layers'; got "
+                f"{str(found)[:80]}"
+            )
+        return cls(
+            tuple(Choice.from_json(each) for each in found["groups"]),
+            tuple(LayerChoice.from_json(each) for each in found["layers"]),
+        )
 
     @classmethod
     def from_widths(
@@ -139,3 +204,8 @@ class Policy:
 def kept_channels(channels: int, sparsity: float) -> int:
     """Return how many of `channels` remain at this sparsity: the nearest integer, at least 1."""
     return max(1, round(channels * (1.0 - sparsity)))
+
+
+def _check_sparsity(place: str, sparsity: float) -> None:
+    if not 0.0 <= sparsity < 1.0:
+        raise PolicyInvalid(f"{place} has sparsity {sparsity!r}; allowed is 0 to below 1")

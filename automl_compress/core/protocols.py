@@ -14,8 +14,17 @@ from automl_compress.core.trial import Measurement, Suggestion, Trial
 class CostModel(Protocol):
     """Says what a policy costs without building the network."""
 
-    def cost(self, widths: Sequence[int]) -> Cost:
-        """Return the cost when group g keeps `widths[g]` channels. Never falls as widths grow."""
+    @property
+    def full(self) -> Cost:
+        """What the uncut float network costs."""
+        ...
+
+    def cost(self, setting: Sequence[int]) -> Cost:
+        """Return the cost of a setting; never falls as one of its values grows.
+
+        Args:
+            setting: kept channels of each group, then what the space decides for layers.
+        """
         ...
 
 

@@ -2,82 +2,67 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
-from math import ceil
 
 import numpy as np
 
 from automl_compress.core.budget import Budget
+from automl_compress.core.decision import WHOLE_DENSITY, DecisionKind, decisions_of
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput
 from automl_compress.core.graph import LayerGraph
-from automl_compress.core.policy import Policy
+from automl_compress.core.policy import FLOAT_BITS, LayerChoice, Policy
 from automl_compress.core.protocols import CostModel
+from automl_compress.core.space_options import SpaceOptions
 
 BISECTION_STEPS = 40  # leaves the common multiplier exact to 1e-12 of its range
 
 
-@dataclass(frozen=True, slots=True)
-class SpaceOptions:
-    """How a space is cut out of a graph.
-
-    max_sparsity: the largest fraction of a group that may be removed, in [0, 1).
-    round_to: kept channels are multiples of this, or the whole group; 1, 2, 4, 8 or 16.
-    skip: groups that stay whole, by name.
-    fix: sparsity of groups that are not searched, by name.
-    """
-
-    max_sparsity: float = 0.9
-    round_to: int = 1
-    skip: tuple[str, ...] = ()
-    fix: tuple[tuple[str, float], ...] = ()
-    criterion: str = "l1"
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
-        if not 0.0 <= self.max_sparsity < 1.0:
-            raise InvalidInput(
-                f"max_sparsity is {self.max_sparsity!r}; give a number from 0 to below 1"
-            )
-        if self.round_to not in (1, 2, 4, 8, 16):
-            raise InvalidInput(f"round_to is {self.round_to!r}; choose 1, 2, 4, 8 or 16")
-
-
 class CompressionSpace:
-    """Allowed kept-channel counts of every group, and repair to a budget.
+    """The decisions of a search, their allowed values, and repair to a budget.
 
-    Proposals are *keep ratios*: one float for each group, the fraction of its channels that
-    stays, in the graph's order. Every method that returns widths returns allowed ones.
+    A *setting* holds one value for each decision: kept channels of every group in the graph's
+    order, then what is decided for single layers. Proposals are *shares*: one float in [0, 1] for
+    each decision. The share of a width or density is the fraction that stays; bits count by
+    their place among the allowed ones, so that the share of the k-th of n is k / n. Every method
+    that returns a setting returns allowed values.
     """
 
     def __init__(self, graph: LayerGraph, costs: CostModel, options: SpaceOptions) -> None:
-        """Lay out the allowed widths.
+        """Lay out the decisions.
+
+        Args:
+            graph: of the uncut network.
+            costs: of settings of these decisions.
+            options: what may be decided.
 
         Raises:
-            InvalidInput: options name groups that the graph does not have, or the graph has
-                no group that could be cut.
+            InvalidInput: options name groups or layers that the graph does not have, or nothing
+                of the graph can be decided.
         """
         self.graph, self.costs, self.options = graph, costs, options
-        fixed = dict(options.fix)
-        _check_names(graph, [*options.skip, *fixed])
-        if not graph.groups:
+        _check_names(graph, options)
+        self.decisions = decisions_of(graph, options)
+        if not self.decisions:
             raise InvalidInput(
                 "this network has no group of channels that can be cut: "
                 + "; ".join(obstacle.reason for obstacle in graph.obstacles[:5])
             )
         self.allowed: tuple[tuple[int, ...], ...] = tuple(
-            _allowed_widths(group.channels, group.name, options, fixed) for group in graph.groups
+            decision.allowed for decision in self.decisions
         )
-        self.full = costs.cost(graph.full_widths)
+        self.full = costs.full
+        self._full_amounts = np.array([each.full_amount for each in self.decisions])
+        self._place = {(each.kind, each.target): i for i, each in enumerate(self.decisions)}
 
     @cached_property
     def smallest(self) -> tuple[int, ...]:
-        """The widths of the cheapest policy."""
+        """The setting of the cheapest policy."""
         return tuple(widths[0] for widths in self.allowed)
 
     @cached_property
     def largest(self) -> tuple[int, ...]:
-        """The widths of the most expensive policy (fixed groups stay fixed)."""
+        """The setting of the most expensive policy (what is fixed stays fixed)."""
         return tuple(widths[-1] for widths in self.allowed)
 
     def check_reachable(self, budget: Budget) -> None:
@@ -91,23 +76,52 @@ class CompressionSpace:
                 self.full.of(budget.metric),
             )
 
-    def within(self, widths: Sequence[int], budget: Budget) -> bool:
-        """Say whether a network of these widths is within the budget."""
-        return budget.allows(self.costs.cost(widths), self.full)
+    def within(self, setting: Sequence[int], budget: Budget) -> bool:
+        """Say whether a network of this setting is within the budget."""
+        return budget.allows(self.costs.cost(setting), self.full)
 
-    def policy(self, widths: Sequence[int]) -> Policy:
-        """Make the policy of these widths, under the space's criterion."""
-        return Policy.from_widths(self.graph, widths, self.options.criterion)
+    def policy(self, setting: Sequence[int]) -> Policy:
+        """Make the policy of a setting, under the space's criterion and quantiser."""
+        groups = len(self.graph.groups)
+        policy = Policy.from_widths(self.graph, setting[:groups], self.options.criterion)
+        if groups == len(self.decisions):
+            return policy
+        layers = (self._layer_choice(layer.name, setting) for layer in self.graph.layers)
+        return replace(policy, layers=tuple(each for each in layers if not each.is_untouched))
 
-    def clip(self, keep: Sequence[float]) -> tuple[int, ...]:
-        """Return the nearest allowed widths to these keep ratios, whatever they cost."""
+    def setting(self, policy: Policy) -> tuple[int, ...]:
+        """Return the value of each decision that a policy takes.
+
+        Raises:
+            PolicyMismatch: the policy was made for another network.
+        """
+        widths = policy.widths(self.graph)
+        found = [decision.full for decision in self.decisions]
+        found[: len(widths)] = widths
+        for choice in policy.layers:
+            for kind, value in (
+                ("density", round(WHOLE_DENSITY * (1.0 - choice.sparsity))),
+                ("weight_bits", choice.weight_bits),
+                ("activation_bits", choice.activation_bits),
+            ):
+                place = self._place.get((kind, choice.layer))
+                if place is not None:
+                    found[place] = value
+        return tuple(found)
+
+    def shares(self, setting: Sequence[int]) -> np.ndarray:
+        """Return the share of each value of a setting; float64 (decisions,)."""
+        return np.asarray(self._amounts(setting), dtype=np.float64) / self._full_amounts
+
+    def clip(self, shares: Sequence[float]) -> tuple[int, ...]:
+        """Return the allowed values nearest to these shares, whatever they cost."""
         return tuple(
-            _nearest(widths, ratio * group.channels)
-            for widths, ratio, group in zip(self.allowed, keep, self.graph.groups, strict=True)
+            decision.allowed[_nearest(decision.amounts, share * decision.full_amount)]
+            for decision, share in zip(self.decisions, shares, strict=True)
         )
 
     def feasible(self, prefix: Sequence[int], budget: Budget) -> bool:
-        """Say whether groups after these first widths can still be cut within the budget."""
+        """Say whether decisions after these first ones can still be taken within the budget."""
         return self.within([*prefix, *self.smallest[len(prefix) :]], budget)
 
     def largest_feasible(self, decided: Mapping[int, int], group: int, budget: Budget) -> int:
@@ -134,28 +148,28 @@ class CompressionSpace:
         fitting = bisect_left(allowed, True, key=is_over)
         return allowed[max(fitting - 1, 0)]
 
-    def repair(self, keep: Sequence[float], budget: Budget) -> tuple[int, ...]:
-        """Return the nearest widths within the budget: only proposals over it are shrunk.
+    def repair(self, shares: Sequence[float], budget: Budget) -> tuple[int, ...]:
+        """Return the nearest setting within the budget: only proposals over it are shrunk.
 
         Raises:
             BudgetUnreachable: no policy of this space is within the budget.
         """
-        widths = self.clip(keep)
-        return widths if self.within(widths, budget) else self.project(keep, budget)
+        setting = self.clip(shares)
+        return setting if self.within(setting, budget) else self.project(shares, budget)
 
-    def project(self, keep: Sequence[float], budget: Budget) -> tuple[int, ...]:
-        """Scale keep ratios by one common multiplier until they meet the budget.
+    def project(self, shares: Sequence[float], budget: Budget) -> tuple[int, ...]:
+        """Scale shares by one common multiplier until they meet the budget.
 
-        The multiplier is bisected (methods.md 6.1); then single groups grow by one step, those
+        The multiplier is bisected (methods.md 6.1); then single decisions grow by one step, those
         that rounding treated worst first, as long as the budget holds. The result is within
-        the budget and no single group can grow.
+        the budget and no single decision can grow.
 
         Raises:
             BudgetUnreachable: no policy of this space is within the budget.
         """
         self.check_reachable(budget)
-        wanted = np.maximum(np.asarray(keep, dtype=np.float64), 1e-6) * self.graph.full_widths
-        low, high = 0.0, float(np.max(np.asarray(self.largest) / wanted))
+        wanted = np.maximum(np.asarray(shares, dtype=np.float64), 1e-6) * self._full_amounts
+        low, high = 0.0, float(np.max(np.asarray(self._amounts(self.largest)) / wanted))
         for _ in range(BISECTION_STEPS):
             middle = (low + high) / 2
             if self.within(self._floor(middle * wanted), budget):
@@ -165,64 +179,74 @@ class CompressionSpace:
         return self._grow(self._floor(low * wanted), low * wanted, budget)
 
     def uniform(self, budget: Budget) -> tuple[int, ...]:
-        """Return the widths of one common keep ratio that meets the budget."""
-        return self.project([1.0] * len(self.graph.groups), budget)
+        """Return the setting of one common share that meets the budget."""
+        return self.project([1.0] * len(self.decisions), budget)
 
     def sample(self, rng: np.random.Generator, budget: Budget) -> tuple[int, ...]:
-        """Draw uniform keep ratios and scale them to the budget."""
-        lowest = np.asarray(self.smallest) / self.graph.full_widths
-        return self.project(rng.uniform(lowest, 1.0).tolist(), budget)
+        """Draw uniform shares and scale them to the budget."""
+        return self.project(rng.uniform(self.shares(self.smallest), 1.0).tolist(), budget)
+
+    def _layer_choice(self, layer: str, setting: Sequence[int]) -> LayerChoice:
+        def value(kind: DecisionKind, untouched: int) -> int:
+            place = self._place.get((kind, layer))
+            return untouched if place is None else setting[place]
+
+        return LayerChoice(
+            layer,
+            sparsity=1.0 - value("density", WHOLE_DENSITY) / WHOLE_DENSITY,
+            weight_bits=value("weight_bits", FLOAT_BITS),
+            activation_bits=value("activation_bits", FLOAT_BITS),
+            quantiser=self.options.quantiser,
+        )
+
+    def _amounts(self, setting: Sequence[int]) -> list[int]:
+        return [
+            decision.allowed.index(value) + 1 if decision.is_ordinal else value
+            for decision, value in zip(self.decisions, setting, strict=True)
+        ]
 
     def _floor(self, wanted: Iterable[float]) -> list[int]:
         return [
-            widths[max(bisect_right(widths, amount + 1e-9) - 1, 0)]
-            for widths, amount in zip(self.allowed, wanted, strict=True)
+            decision.allowed[max(bisect_right(decision.amounts, amount + 1e-9) - 1, 0)]
+            for decision, amount in zip(self.decisions, wanted, strict=True)
         ]
 
     def _grow(
-        self, widths: list[int], wanted: Sequence[float] | np.ndarray, budget: Budget
+        self, setting: list[int], wanted: Sequence[float] | np.ndarray, budget: Budget
     ) -> tuple[int, ...]:
         def shortfall(index: int) -> float:
-            return (widths[index] - wanted[index]) / self.graph.full_widths[index]
+            decision = self.decisions[index]
+            amount = decision.amounts[decision.allowed.index(setting[index])]
+            return (amount - wanted[index]) / decision.full_amount
 
         has_grown = True
         while has_grown:
             has_grown = False
-            for index in sorted(range(len(widths)), key=shortfall):
-                before, allowed = widths[index], self.allowed[index]
-                widths[index] = allowed[min(bisect_right(allowed, before), len(allowed) - 1)]
-                if self.within(widths, budget):
-                    has_grown |= widths[index] > before
+            for index in sorted(range(len(setting)), key=shortfall):
+                before, allowed = setting[index], self.allowed[index]
+                setting[index] = allowed[min(bisect_right(allowed, before), len(allowed) - 1)]
+                if self.within(setting, budget):
+                    has_grown |= setting[index] > before
                 else:
-                    widths[index] = before
-        return tuple(widths)
+                    setting[index] = before
+        return tuple(setting)
 
 
-def _check_names(graph: LayerGraph, names: Iterable[str]) -> None:
-    unknown = [name for name in names if name not in graph.group_index]
+def _check_names(graph: LayerGraph, options: SpaceOptions) -> None:
+    known = dict.fromkeys(graph.group_index)
+    if options.has_layer_decisions:
+        known |= dict.fromkeys(layer.name for layer in graph.layers if layer.kind != "other")
+    fixed = [name for name, _ in options.fix]
+    unknown = [name for name in options.skip if name not in known]
+    unknown += [name for name in fixed if name not in graph.group_index]
     if unknown:
         raise InvalidInput(
             f"the network has no groups {unknown}; its groups are: {list(graph.group_index)}"
         )
 
 
-def _allowed_widths(
-    channels: int, name: str, options: SpaceOptions, fixed: Mapping[str, float]
-) -> tuple[int, ...]:
-    if name in options.skip:
-        return (channels,)
-    step = options.round_to
-    smallest = max(
-        1, ceil(channels * (1.0 - options.max_sparsity) - 1e-9)
-    )  # 3.0000000000000004 is 3
-    if name in fixed:
-        smallest = max(1, round(channels * (1.0 - fixed[name])))
-        return (min(channels, -(-smallest // step) * step),)
-    first = min(channels, -(-smallest // step) * step)
-    return tuple(sorted({*range(first, channels, step), channels}))
-
-
-def _nearest(widths: Sequence[int], amount: float) -> int:
-    place = bisect_left(widths, amount)
-    candidates = widths[max(place - 1, 0) : place + 1]
-    return min(candidates, key=lambda width: abs(width - amount))
+def _nearest(amounts: Sequence[int], amount: float) -> int:
+    """Return the place of the amount nearest to this one."""
+    place = bisect_left(amounts, amount)
+    candidates = range(max(place - 1, 0), min(place + 1, len(amounts)))
+    return min(candidates, key=lambda each: abs(amounts[each] - amount))

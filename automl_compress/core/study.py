@@ -7,7 +7,8 @@ from typing import Any
 from automl_compress.core.budget import Budget, Effort
 from automl_compress.core.errors import InvalidInput
 from automl_compress.core.recipe import Recipe
-from automl_compress.core.space import CompressionSpace, SpaceOptions
+from automl_compress.core.space import CompressionSpace
+from automl_compress.core.space_options import SpaceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ class StudySpec:
         rest = dict(content)
         try:
             space = dict(rest.pop("space", {}))
-            space["skip"] = tuple(space.get("skip", ()))
+            for name in ("skip", "schemes", "weight_bits", "activation_bits"):
+                if name in space:
+                    space[name] = tuple(space[name])
             space["fix"] = tuple(sorted(dict(space.get("fix", {})).items()))
             return cls(
                 budget=Budget(**rest.pop("budget")),

@@ -7,5 +7,13 @@ processes that only check requests do without.
 from automl_compress.costs.analytic import AnalyticCosts
 from automl_compress.costs.bit_operations import bit_operations
 from automl_compress.costs.layer_bits import LayerBits
+from automl_compress.costs.layered import PolicyCosts, SettingCosts, compression_space
 
-__all__ = ["AnalyticCosts", "LayerBits", "bit_operations"]
+__all__ = [
+    "AnalyticCosts",
+    "LayerBits",
+    "PolicyCosts",
+    "SettingCosts",
+    "bit_operations",
+    "compression_space",
+]

@@ -1,19 +1,17 @@
-"""MACs, parameters and stored bytes of a policy, without building the network."""
+"""MACs, parameters, stored bytes and bit operations of cut networks, without building them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from automl_compress.core import Cost, LayerGraph
+from automl_compress.core.policy import FLOAT_BITS
 
 
-class AnalyticCosts:
-    """Counts a cut network's cost from the graph alone.
+class TensorSizes:
+    """How many entries each of the graph's T tensors has, for any widths.
 
-    A tensor's size is the product of its axes, each an affine function of the kept channels;
-    a convolution or linear layer costs one multiply-accumulate for each weight at each output
-    position. Bias additions, normalisation and activations are not counted, as in
-    `torch.utils.flop_counter`, which is the independent count in the tests.
+    A tensor's size is the product of its axes, each an affine function of the kept channels.
     """
 
     def __init__(self, graph: LayerGraph) -> None:
@@ -32,17 +30,35 @@ class AnalyticCosts:
         self._constant = self._fixed[:, ~self._is_variable].prod(axis=1)
         self._fixed = self._fixed[:, self._is_variable]
         self._per_channel = self._per_channel[:, self._is_variable]
+
+    def of(self, widths: Sequence[int]) -> np.ndarray:
+        """Return the entries of each tensor when group g keeps `widths[g]` channels; int64 (T,)."""
+        axes = self._fixed + self._per_channel @ np.asarray(widths, dtype=np.int64)  # (T, A)
+        return self._constant * axes.prod(axis=1)
+
+
+class AnalyticCosts:
+    """Counts a cut float network's cost from the graph alone.
+
+    A convolution or linear layer costs one multiply-accumulate for each weight at each output
+    position. Bias additions, normalisation and activations are not counted, as in
+    `torch.utils.flop_counter`, which is the independent count in the tests.
+    """
+
+    def __init__(self, graph: LayerGraph) -> None:
+        """Lay out what each entry of a tensor costs."""
+        self._sizes = TensorSizes(graph)
         self._weights = np.stack(
             [
-                np.array([tensor.positions for tensor in tensors], dtype=np.int64),
-                np.array([int(tensor.is_parameter) for tensor in tensors], dtype=np.int64),
-                np.array([tensor.item_bytes for tensor in tensors], dtype=np.int64),
+                np.array([tensor.positions for tensor in graph.tensors], dtype=np.int64),
+                np.array([int(tensor.is_parameter) for tensor in graph.tensors], dtype=np.int64),
+                np.array([tensor.item_bytes for tensor in graph.tensors], dtype=np.int64),
             ]
         )  # (3, T)
+        self.full = self.cost(graph.full_widths)
 
-    def cost(self, widths: Sequence[int]) -> Cost:
-        """Return the cost when group g keeps `widths[g]` channels."""
-        axes = self._fixed + self._per_channel @ np.asarray(widths, dtype=np.int64)  # (T, A)
-        sizes = self._constant * axes.prod(axis=1)  # (T,)
-        macs, parameters, size_bytes = (int(total) for total in self._weights @ sizes)
-        return Cost(macs, parameters, size_bytes)
+    def cost(self, setting: Sequence[int]) -> Cost:
+        """Return the cost when group g keeps `setting[g]` channels."""
+        totals = self._weights @ self._sizes.of(setting)
+        macs, parameters, size_bytes = (int(total) for total in totals)
+        return Cost(macs, parameters, size_bytes, macs * FLOAT_BITS * FLOAT_BITS)

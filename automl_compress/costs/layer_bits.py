@@ -87,7 +87,7 @@ def weight_layers(
             f"network; give names such as {sorted(multiplying)[:3]}"
         )
     tensors = {tensor.name: tensor for tensor in graph.tensors}
-    folded = _folded_norms(graph)
+    folded = folded_norms(graph)
     found: list[WeightLayer] = []
     for layer in graph.layers:
         if layer.kind != "other":
@@ -99,7 +99,7 @@ def weight_layers(
     return found
 
 
-def _folded_norms(graph: LayerGraph) -> dict[str, str]:
+def folded_norms(graph: LayerGraph) -> dict[str, str]:
     """Map each convolution or linear layer to the normalisation that alone follows it."""
     after: dict[int, list[int]] = {}
     before: dict[int, list[int]] = {}

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.core import Cost, Measurement, Policy, StudySpec, Trial
 from automl_compress.core.errors import ModelInvalid
+from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.trace import Network
@@ -158,4 +159,5 @@ def count_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
         size_bytes=sum(
             tensor.numel() * tensor.element_size() for tensor in module.state_dict().values()
         ),
+        bit_operations=counter.get_total_flops() // 2 * FLOAT_BITS * FLOAT_BITS,
     )

@@ -16,7 +16,7 @@ from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Measurement, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.core.hits import pack_hits
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import PolicyCosts
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidates import Forward, candidates_of
 from automl_compress.networks.trace import Network, trace
@@ -77,7 +77,7 @@ class PolicyEvaluator:
             self._reconstruction = Reconstruction(network, self._calibration, recipe.seed)
         self._candidates = candidates_of(network, self._reconstruction)
         self._selector = ChannelSelector(network, self._calibration, recipe.seed)
-        self._costs = AnalyticCosts(network.graph)
+        self._costs = PolicyCosts(network.graph)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
         uncut = self._candidates.of_module(network.module)
@@ -104,7 +104,7 @@ class PolicyEvaluator:
         score = self._score(logits, part)
         accuracy = score.correct / score.total
         return Measurement(
-            cost=self._costs.cost(policy.widths(self.network.graph)),
+            cost=self._costs.cost(policy),
             score=self.recipe.score(accuracy, score.cross_entropy, score.kl),
             correct=score.correct,
             total=score.total,

@@ -19,6 +19,7 @@ from automl_compress.core.document import (
 )
 from automl_compress.core.document_rows import RepairMethod
 from automl_compress.core.interval import wilson_interval
+from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs import AnalyticCosts
 from automl_compress.networks.fingerprint import weights_fingerprint
 from automl_compress.networks.trace import Network
@@ -128,4 +129,4 @@ def _layer_cost(graph: LayerGraph, layer: str, widths: tuple[int, ...]) -> Cost:
             macs += entries * tensor.positions
             parameters += entries * tensor.is_parameter
             size_bytes += entries * tensor.item_bytes
-    return Cost(macs, parameters, size_bytes)
+    return Cost(macs, parameters, size_bytes, macs * FLOAT_BITS * FLOAT_BITS)

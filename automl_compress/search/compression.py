@@ -20,7 +20,7 @@ from automl_compress.core import (
 )
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, ModelInvalid
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.data.loading import load_data
 from automl_compress.evaluate.confirm import Confirmer, best_trials
@@ -83,7 +83,7 @@ def compress_network(
     images = data if isinstance(data, ImageData) else load_data(data)
     network = trace(module, images.input_shape)
     check_fits(images, network.graph.input_shape)
-    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
+    space = compression_space(network.graph, study.space)
     searcher = _create_searcher(study, search_problem(network, images, space, study))
     pruning_net = _pruning_net(network, images, space, study, pruning_nets, has_progress_bar)
     store = MemoryTrialStore()

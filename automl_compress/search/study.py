@@ -180,17 +180,16 @@ class Study:
 
     def _check(self, suggestion: Suggestion) -> None:
         """Refuse what breaks the searcher's law, before anything is spent on it."""
-        widths = suggestion.policy.widths(self._space.graph)
-        for group, width, allowed in zip(
-            self._space.graph.groups, widths, self._space.allowed, strict=True
-        ):
-            if width not in allowed:
+        setting = self._space.setting(suggestion.policy)
+        for decision, value in zip(self._space.decisions, setting, strict=True):
+            if value not in decision.allowed:
+                allowed = decision.allowed
                 raise InvalidInput(
-                    f"the searcher asked to keep {width} of the {group.channels} channels of "
-                    f"{group.name!r} in trial {suggestion.number}; the space allows "
-                    f"{allowed[0]} to {allowed[-1]} in its steps; mend the searcher"
+                    f"the searcher asked for {decision.kind} {value} of {decision.target!r} in "
+                    f"trial {suggestion.number}; the space allows {allowed[0]} to {allowed[-1]} "
+                    "in its steps; mend the searcher"
                 )
-        cost = self._space.costs.cost(widths)
+        cost = self._space.costs.cost(setting)
         if suggestion.role == "candidate" and not self._budget.allows(cost, self._space.full):
             raise InvalidInput(
                 f"the searcher asked for {cost.of(self._budget.metric):,} {self._budget.metric} "

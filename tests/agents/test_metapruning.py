@@ -55,10 +55,11 @@ class AdditiveToy:
         self.graph = plain_graph((100,) * 20)
         self.weights = np.linspace(1.0, 3.0, 20)
         self.sensitivity = np.linspace(2.0, 0.5, 20)
+        self.full = self.cost(self.graph.full_widths)
 
     def cost(self, widths: Sequence[int]) -> Cost:
         macs = int(np.dot(self.weights, widths) * 1000)
-        return Cost(macs, macs, macs)
+        return Cost(macs, macs, macs, macs)
 
     def loss(self, suggestion: Suggestion) -> float:
         sparsity = np.array([choice.sparsity for choice in suggestion.policy.choices])

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 def measured(score: float) -> Measurement:
     return Measurement(
-        cost=Cost(50, 40, 160),
+        cost=Cost(50, 40, 160, 50 * 1024),
         score=score,
         correct=round(score * 100),
         total=100,

@@ -39,7 +39,7 @@ def count_jobs(service: RunningService) -> int:
 
 def measured(score: float) -> Measurement:
     return Measurement(
-        cost=Cost(50, 40, 160),
+        cost=Cost(50, 40, 160, 50 * 1024),
         score=score,
         correct=round(score * 100),
         total=100,
@@ -78,8 +78,8 @@ def document(ratio: float, search: float = 0.9, test: float = 0.9) -> PolicyDocu
     return PolicyDocument(
         ModelReference("net", HASH, HASH, (1, 8, 8)),
         (GroupRow("conv1", 2, (0,), "l1"),),
-        before=Cost(100, 100, 400),
-        after=Cost(after, after, 4 * after),
+        before=Cost(100, 100, 400, 100 * 1024),
+        after=Cost(after, after, 4 * after, after * 1024),
         metrics=(
             MetricRow("accuracy", test, "test: rows 0-99", "confirmed", 100),
             MetricRow("accuracy", search, "search: rows 100-199", "confirmed", 100),

@@ -1,5 +1,6 @@
 """What every cost model must do. Subclass `CostModelContract` and say how to create one."""
 
+from collections.abc import Sequence
 from dataclasses import astuple
 
 import numpy as np
@@ -12,38 +13,38 @@ class CostModelContract:
     """Run on every cost model; `graph` and `costs`, its model, are fixtures of the subclass."""
 
     @pytest.fixture
-    def widths(self, graph: LayerGraph, rng: np.random.Generator) -> list[list[int]]:
-        """Widths of ten policies."""
-        return [
-            [int(rng.integers(1, channels + 1)) for channels in graph.full_widths]
-            for _ in range(10)
-        ]
+    def allowed(self, graph: LayerGraph) -> list[Sequence[int]]:
+        """Values of each decision, ascending, the uncut network's last."""
+        return [range(1, channels + 1) for channels in graph.full_widths]
 
-    def test_costs_are_whole_numbers(self, costs: CostModel, widths: list[list[int]]) -> None:
-        for each in widths:
+    @pytest.fixture
+    def drawn(self, allowed: list[Sequence[int]], rng: np.random.Generator) -> list[list[int]]:
+        """Ten settings."""
+        return [[int(rng.choice(values)) for values in allowed] for _ in range(10)]
+
+    def test_costs_are_whole_numbers(self, costs: CostModel, drawn: list[list[int]]) -> None:
+        for each in drawn:
             assert all(type(value) is int and value > 0 for value in astuple(costs.cost(each)))
 
-    def test_one_more_channel_never_costs_less(
-        self, costs: CostModel, graph: LayerGraph, widths: list[list[int]]
+    def test_more_of_anything_never_costs_less(
+        self, costs: CostModel, allowed: list[Sequence[int]], drawn: list[list[int]]
     ) -> None:
-        for each in widths:
+        for each in drawn:
             before = costs.cost(each)
-            for group, channels in enumerate(graph.full_widths):
+            for place, values in enumerate(allowed):
                 wider = [*each]
-                wider[group] = min(each[group] + 1, channels)
+                wider[place] = min((v for v in values if v > each[place]), default=each[place])
                 after = costs.cost(wider)
                 assert all(after.of(metric) >= before.of(metric) for metric in METRICS)
 
     def test_the_uncut_network_costs_most(
-        self, costs: CostModel, graph: LayerGraph, widths: list[list[int]]
+        self, costs: CostModel, allowed: list[Sequence[int]], drawn: list[list[int]]
     ) -> None:
-        full = costs.cost(graph.full_widths)
+        most = costs.cost([values[-1] for values in allowed])
 
-        for each in widths:
-            assert all(costs.cost(each).of(metric) <= full.of(metric) for metric in METRICS)
+        for each in drawn:
+            assert all(costs.cost(each).of(metric) <= most.of(metric) for metric in METRICS)
 
-    def test_any_sequence_of_widths_will_do(
-        self, costs: CostModel, widths: list[list[int]]
-    ) -> None:
-        for each in widths:
+    def test_any_sequence_of_values_will_do(self, costs: CostModel, drawn: list[list[int]]) -> None:
+        for each in drawn:
             assert costs.cost(tuple(each)) == costs.cost(np.array(each)) == costs.cost(each)  # type: ignore[arg-type]

@@ -7,21 +7,21 @@ from automl_compress.core.errors import InvalidInput
 from automl_envs.rewards import LeastCostAtAccuracy, error_times_log_macs, score_under_budget
 from tests.fakes import measurement_of
 
-FULL = Cost(1000, 500, 2000)
+FULL = Cost(1000, 500, 2000, 1)
 
 
 def test_reward_under_a_budget_is_the_score() -> None:
-    assert score_under_budget(measurement_of(Cost(400, 1, 1), 0.8), FULL) == 0.8
+    assert score_under_budget(measurement_of(Cost(400, 1, 1, 1), 0.8), FULL) == 0.8
 
 
 def test_error_times_log_macs_by_hand() -> None:
-    reward = error_times_log_macs(measurement_of(Cost(400, 1, 1), 0.75), FULL)
+    reward = error_times_log_macs(measurement_of(Cost(400, 1, 1, 1), 0.75), FULL)
 
     assert reward == pytest.approx(-0.25 * math.log(400))
 
 
 def test_error_times_log_macs_prefers_fewer_macs_at_equal_accuracy() -> None:
-    few, many = (measurement_of(Cost(macs, 1, 1), 0.75) for macs in (300, 400))
+    few, many = (measurement_of(Cost(macs, 1, 1, 1), 0.75) for macs in (300, 400))
 
     assert error_times_log_macs(few, FULL) > error_times_log_macs(many, FULL)
 
@@ -29,16 +29,16 @@ def test_error_times_log_macs_prefers_fewer_macs_at_equal_accuracy() -> None:
 def test_at_the_accuracy_floor_the_removed_share_is_paid() -> None:
     reward = LeastCostAtAccuracy(0.8)
 
-    assert reward(measurement_of(Cost(400, 1, 1), 0.8), FULL) == pytest.approx(0.6)
+    assert reward(measurement_of(Cost(400, 1, 1, 1), 0.8), FULL) == pytest.approx(0.6)
     assert LeastCostAtAccuracy(0.8, "parameters")(
-        measurement_of(Cost(400, 100, 1), 0.9), FULL
+        measurement_of(Cost(400, 100, 1, 1), 0.9), FULL
     ) == pytest.approx(0.8)
 
 
 def test_below_the_floor_every_policy_is_paid_less_than_any_above() -> None:
     reward = LeastCostAtAccuracy(0.8)
 
-    below = reward(measurement_of(Cost(1, 1, 1), 0.79), FULL)
+    below = reward(measurement_of(Cost(1, 1, 1, 1), 0.79), FULL)
 
     assert below == pytest.approx(-0.01)
     assert below < reward(measurement_of(FULL, 0.8), FULL)

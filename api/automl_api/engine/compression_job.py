@@ -15,7 +15,7 @@ from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import CompressionSpace, StudySpec
 from automl_compress.core.errors import ModelInvalid, WrongState
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.evaluate.pool import EvaluationPool
@@ -50,7 +50,7 @@ class Workload:
         data = DataSource.from_json(spec["dataset"]).load(settings.data_dir)
         check_fits(data, tuple(spec["model"].get("input_shape", data.input_shape)))
         network = trace(module, data.input_shape)
-        space = CompressionSpace(network.graph, AnalyticCosts(network.graph), study.space)
+        space = compression_space(network.graph, study.space)
         space.check_reachable(study.budget)
         problem = search_problem(network, data, space, study)
         check_serves(study.searcher, problem, study.searcher_options)

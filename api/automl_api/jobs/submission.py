@@ -9,10 +9,10 @@ from automl_api.jobs.requests import NewJobBody
 from automl_api.problem import Problem, pointer
 from automl_api.service import Service
 from automl_api.system.capabilities import installation
-from automl_compress.core import CompressionSpace, SearchProblem, SpaceOptions, StudySpec
+from automl_compress.core import SearchProblem, SpaceOptions, StudySpec
 from automl_compress.core.canonical import digest
 from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
@@ -99,7 +99,7 @@ def check_space(model: ModelRow, study: StudySpec) -> None:
         _refuse("/study/space/criterion", "unknown-name", str(error))
     graph = graph_from_json(model.details["graph"])
     try:
-        space = CompressionSpace(graph, AnalyticCosts(graph), study.space)
+        space = compression_space(graph, study.space)
     except InvalidInput as error:
         _refuse("/study/space", "invalid", str(error))
     space.check_reachable(study.budget)

@@ -25,7 +25,7 @@ from automl_compress.core import (
     TrialState,
 )
 from automl_compress.core.errors import StorageFailed
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.datasets import Split
 from automl_compress.data.loading import load_data
 from automl_compress.evaluate import confirm as confirm_module
@@ -58,7 +58,7 @@ def contest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Contest
     module = build_network(DEMO_ARCHITECTURE, DEMO_CONFIG)
     load_weights(module, DEMO_WEIGHTS)
     network = trace(module, (1, 8, 8))
-    space = CompressionSpace(network.graph, AnalyticCosts(network.graph), SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions())
     job = OwnedJob(row.id, "here", database, ArtifactFiles(tmp_path / "data"))
     trials = [trial(space, number, keep) for number, keep in enumerate((0.5, 0.6))]
     yield Contest(job, network, load_data("digits"), STUDY, trials)

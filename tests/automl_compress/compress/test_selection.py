@@ -6,9 +6,9 @@ import torch
 
 from automl_compress.compress.criteria import channel_scores
 from automl_compress.compress.selection import ChannelSelector
-from automl_compress.core import Budget, CompressionSpace, Policy, SpaceOptions
+from automl_compress.core import Budget, Policy, SpaceOptions
 from automl_compress.core.errors import PolicyMismatch
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.networks.surgery import cut_module
 from tests.automl_compress.networks import zoo
 from tests.automl_compress.networks.counting import counted_cost
@@ -60,7 +60,7 @@ def test_rounding_never_leads_over_the_budget_and_empties_no_layer(
     name: str, round_to: int, rng: np.random.Generator
 ) -> None:
     graph = zoo.traced(name).graph
-    space = CompressionSpace(graph, AnalyticCosts(graph), SpaceOptions(round_to=round_to))
+    space = compression_space(graph, SpaceOptions(round_to=round_to))
 
     for metric, ratio in (("macs", 0.5), ("parameters", 0.4), ("size_bytes", 0.3)):
         budget = Budget(metric, ratio)
@@ -79,7 +79,7 @@ def test_rounding_never_leads_over_the_budget_and_empties_no_layer(
 def test_cut_network_itself_is_within_the_budget(rng: np.random.Generator) -> None:
     network = zoo.traced("resnet-20")
     graph = network.graph
-    space = CompressionSpace(graph, AnalyticCosts(graph), SpaceOptions(round_to=8))
+    space = compression_space(graph, SpaceOptions(round_to=8))
     budget = Budget("macs", 0.5)
 
     policy = space.policy(space.sample(rng, budget))

@@ -21,7 +21,7 @@ from automl_compress.core.errors import PolicyInvalid, PolicyMismatch, StorageFa
 
 HASH = "sha256:" + "0" * 64
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
-COSTS = st.builds(Cost, *(st.integers(1, 2**40) for _ in range(3)))
+COSTS = st.builds(Cost, *(st.integers(1, 2**40) for _ in range(4)))
 FRACTIONS = st.floats(0, 1, allow_nan=False)
 
 
@@ -76,8 +76,8 @@ def small_document() -> PolicyDocument:
     return PolicyDocument(
         model=ModelReference("small", HASH, HASH, (1, 8, 8), "resnet-20", {"in_channels": 1}),
         groups=(GroupRow("conv1", 4, (0, 2), "l1"), GroupRow("conv2", 3, (0, 1, 2), "l1")),
-        before=Cost(100, 50, 200),
-        after=Cost(50, 25, 100),
+        before=Cost(100, 50, 200, 1),
+        after=Cost(50, 25, 100, 1),
         metrics=(MetricRow("accuracy", 0.9, "test", "confirmed", 400),),
     )
 
@@ -148,7 +148,6 @@ def test_canonical_json_is_spelt_as_the_standard_says(value: Any, text: str) -> 
         ("/groups/0/channels/after", 3),
         ("/groups/0/sparsity", 0.9),
         ("/groups/0/scheme", "element"),
-        ("/groups/0/weight_bits", 4),
         ("/groups/1/name", "conv1"),
         ("/totals/macs/after", -1),
         ("/metrics/0/value", None),
@@ -221,7 +220,7 @@ def test_group_rows_of_a_policy_give_the_policy_back() -> None:
 
     rows = group_rows(graph, policy)
 
-    document = PolicyDocument(small_document().model, rows, Cost(2, 2, 2), Cost(1, 1, 1))
+    document = PolicyDocument(small_document().model, rows, Cost(2, 2, 2, 1), Cost(1, 1, 1, 1))
     assert document.policy == policy
 
 

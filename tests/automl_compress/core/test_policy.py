@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_compress.core import Choice, Policy, kept_channels
+from automl_compress.core import Choice, LayerChoice, Policy, kept_channels
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
 from tests.fakes import plain_graph
 
@@ -57,22 +58,47 @@ def test_policy_of_another_graph_is_refused_with_names() -> None:
         ({"group": "a", "sparsity": -0.1}, "allowed is 0 to below 1"),
         ({"group": "a", "sparsity": "half"}, "cannot be read"),
         ({"group": "a", "sparsity": 0.5, "scheme": "magic"}, "'channel'"),
-        ({"group": "a", "sparsity": 0.5, "weight_bits": 8}, "32/32"),
         ({"group": "a", "sparsity": float("nan")}, "allowed is 0 to below 1"),
     ],
 )
 def test_document_that_cannot_be_read_says_why(wrong: dict, message: str) -> None:
     with pytest.raises(PolicyInvalid, match=message):
-        Policy.from_json([wrong])
+        Policy.from_json({"groups": [wrong], "layers": []})
 
 
-@pytest.mark.parametrize("wrong", ["text", {"group": "a"}, 3])
-def test_policy_is_a_list(wrong: object) -> None:
-    with pytest.raises(PolicyInvalid, match="list of choices"):
-        Policy.from_json(wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize("wrong", ["text", [], {"groups": []}, 3])
+def test_policy_is_an_object_of_two_lists(wrong: object) -> None:
+    with pytest.raises(PolicyInvalid, match="a list 'groups' and a list 'layers'"):
+        Policy.from_json(wrong)
 
 
-def test_choice_is_untouched_by_default() -> None:
-    choice = Choice("a", 0.0)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"weight_bits": 9}, "choose one of: 1, 2"),
+        ({"activation_bits": 0}, "activation_bits 0"),
+        ({"sparsity": 1.0}, "allowed is 0 to below 1"),
+        ({"layer": None, "sparsity": "half"}, "cannot be read"),
+    ],
+)
+def test_layer_that_cannot_be_read_says_why(wrong: dict, message: str) -> None:
+    layer = LayerChoice("a").to_json() | wrong
 
-    assert (choice.weight_bits, choice.activation_bits, choice.scheme) == (32, 32, "channel")
+    with pytest.raises(PolicyInvalid, match=message):
+        Policy.from_json({"groups": [], "layers": [layer]})
+
+
+def test_layers_read_back_and_must_be_the_networks() -> None:
+    policy = replace(
+        Policy.from_widths(GRAPH, GRAPH.full_widths),
+        layers=(LayerChoice("classifier", 0.5, 4, 8, "kmeans"), LayerChoice("other", 0.5)),
+    )
+
+    assert Policy.from_json(policy.to_json()) == policy
+    with pytest.raises(PolicyMismatch, match="'other'"):
+        policy.layer_choices(GRAPH)
+
+
+def test_choices_leave_things_as_they_are_by_default() -> None:
+    assert Choice("a", 0.0).scheme == "channel"
+    assert LayerChoice("a").is_untouched

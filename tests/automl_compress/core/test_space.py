@@ -15,6 +15,9 @@ SPACES = [
     space_of(residual_graph((12, 20, 28)), round_to=4, fix=(("stage1", 0.5),), skip=("stem",)),
     space_of(plain_graph((5, 9, 17, 3))),
     space_of(plain_graph((8,))),
+    space_of(residual_graph(), weight_bits=(2, 4, 8), activation_bits=(4, 8), edge_bits=None),
+    space_of(residual_graph(), schemes=("element",), weight_bits=(1, 2, 3, 4, 5, 6, 7, 8, 16, 32)),
+    space_of(plain_graph((5, 9)), schemes=("channel", "element"), density_step=10),
 ]
 spaces = st.sampled_from(SPACES)
 metrics = st.sampled_from(["macs", "parameters", "size_bytes"])
@@ -67,9 +70,7 @@ def test_projecting_again_changes_nothing(
     budget = budget_of(space, metric, place)
     widths = space.project(keep_of(space, seed), budget)
 
-    keep = [w / full for w, full in zip(widths, space.graph.full_widths, strict=True)]
-
-    assert space.project(keep, budget) == widths
+    assert space.project(space.shares(widths).tolist(), budget) == widths
 
 
 @settings(deadline=None)

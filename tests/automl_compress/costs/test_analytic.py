@@ -24,8 +24,12 @@ def test_plain_network_by_hand() -> None:
     costs = AnalyticCosts(plain_graph([8]))
 
     # 8*27 weights at 64 positions + 80; 216 + 8 biases + 80 weights, four bytes each.
-    assert costs.cost([8]) == Cost(216 * 64 + 80, 216 + 8 + 80, 4 * (216 + 8 + 80))
-    assert costs.cost([3]) == Cost(81 * 64 + 30, 81 + 3 + 30, 4 * (81 + 3 + 30))
+    assert costs.cost([8]) == Cost(
+        216 * 64 + 80, 216 + 8 + 80, 4 * (216 + 8 + 80), 1024 * (216 * 64 + 80)
+    )
+    assert costs.cost([3]) == Cost(
+        81 * 64 + 30, 81 + 3 + 30, 4 * (81 + 3 + 30), 1024 * (81 * 64 + 30)
+    )
 
 
 def test_large_networks_do_not_overflow() -> None:

@@ -10,10 +10,10 @@ import torch
 from automl_compress.compress.apply import apply_policy
 from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.selection import ChannelSelector
-from automl_compress.core import Budget, CompressionSpace, Measurement, Recipe, SpaceOptions
+from automl_compress.core import Budget, Measurement, Recipe, SpaceOptions
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import PolicyMismatch, WeightsMismatch
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.export.documents import model_reference, network_bytes, policy_document
 from automl_compress.networks.architectures import architecture, build_network
 from automl_compress.networks.trace import Network, trace
@@ -27,15 +27,14 @@ def uncut(name: str) -> torch.nn.Module:
 
 def write(network: Network, folder: Path, name: str) -> tuple[torch.nn.Module, PolicyDocument]:
     """Store a cut network of half the MACs and its document, as a job does."""
-    costs = AnalyticCosts(network.graph)
-    space = CompressionSpace(network.graph, costs, SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions())
     selector = ChannelSelector(network)
     policy = selector.explicit(space.policy(space.uniform(Budget("macs", 0.5))))
     small = cut_network(network, selector.kept(policy))
     with torch.no_grad():  # stands for tuning: the weights no longer follow from the policy
         for parameter in small.parameters():
             parameter.mul_(1.01)
-    cost = costs.cost(policy.widths(network.graph))
+    cost = space.costs.cost(policy.widths(network.graph))
     measured = Measurement(
         cost, 0.5, 5, 10, None, None, "test: x", "confirmed", Recipe(), 0, 1, 0, 0
     )

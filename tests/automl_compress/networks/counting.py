@@ -44,6 +44,7 @@ def counted_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
         macs=counter.get_total_flops() // 2,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in stored),
+        bit_operations=counter.get_total_flops() // 2 * 32 * 32,
     )
 
 

@@ -20,7 +20,7 @@ def trials_of(points: list[tuple[int, int]]) -> list[Trial]:
             number,
             Policy(()),
             TrialState.COMPLETE,
-            measurement_of(Cost(cost, 100 - cost, 7), score / 10),
+            measurement_of(Cost(cost, 100 - cost, 7, 1), score / 10),
         )
         for number, (cost, score) in enumerate(points)
     ]

@@ -18,7 +18,7 @@ def suggestion(number: int, sparsity: float = 0.5) -> Suggestion:
 
 def complete(asked: Suggestion, score: float = 0.5) -> Trial:
     measurement = Measurement(
-        cost=Cost(1000, 100, 400),
+        cost=Cost(1000, 100, 400, 1024),
         score=score,
         correct=5,
         total=10,

@@ -19,7 +19,7 @@ def with_trials(database: Database, job: JobRow) -> JobRow:
     for number, score in SCORES.items():
         told = complete(suggestion(number), score=score)
         assert told.measurement is not None
-        cost = Cost(MACS[number], 10 * number, 100 - number)
+        cost = Cost(MACS[number], 10 * number, 100 - number, 1)
         store.asked(suggestion(number))
         store.told(replace(told, measurement=replace(told.measurement, cost=cost)))
     store.asked(suggestion(3))

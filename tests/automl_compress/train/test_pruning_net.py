@@ -9,7 +9,7 @@ import torch
 
 from automl_compress.core import CompressionSpace, PruningNetConfig, Recipe, SpaceOptions
 from automl_compress.core.errors import InvalidInput
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import compression_space
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData, Split
 from automl_compress.networks.trace import Network, trace
@@ -42,7 +42,7 @@ def data() -> ImageData:
 
 def space_of(network: Network, **options: object) -> CompressionSpace:
     chosen = SpaceOptions(**options)  # type: ignore[arg-type]
-    return CompressionSpace(network.graph, AnalyticCosts(network.graph), chosen)
+    return compression_space(network.graph, chosen)
 
 
 def recipe_of(config: PruningNetConfig) -> Recipe:

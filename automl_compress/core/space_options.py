@@ -1,0 +1,79 @@
+"""What of a network a search may decide."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from automl_compress.core.errors import InvalidInput
+from automl_compress.core.policy import BIT_WIDTHS
+
+SparsityScheme = Literal["channel", "element"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceOptions:
+    """How a space is cut out of a graph.
+
+    max_sparsity: the largest fraction of a group that may be removed, in [0, 1).
+    round_to: kept channels are multiples of this, or the whole group; 1, 2, 4, 8 or 16.
+    skip: groups that stay whole and layers that stay float, by name.
+    fix: sparsity of groups that are not searched, by name.
+    schemes: `channel` removes channels, `element` single weights; both, or one.
+    weight_bits, activation_bits: what layers may get, ascending; empty leaves all float.
+    edge_bits: bits of the first and the last layer, where bits are searched; None searches
+        theirs as well.
+    quantiser: how the weights' values are found.
+    max_element_sparsity: the largest fraction of a layer's weights that may become zero.
+    density_step: percent between two densities of a layer.
+    """
+
+    max_sparsity: float = 0.9
+    round_to: int = 1
+    skip: tuple[str, ...] = ()
+    fix: tuple[tuple[str, float], ...] = ()
+    criterion: str = "l1"
+    schemes: tuple[SparsityScheme, ...] = ("channel",)
+    weight_bits: tuple[int, ...] = ()
+    activation_bits: tuple[int, ...] = ()
+    edge_bits: int | None = 8
+    quantiser: str = "mse"
+    max_element_sparsity: float = 0.95
+    density_step: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        for name in ("max_sparsity", "max_element_sparsity"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)!r}; give a number from 0 to below 1"
+                )
+        if self.round_to not in (1, 2, 4, 8, 16):
+            raise InvalidInput(f"round_to is {self.round_to!r}; choose 1, 2, 4, 8 or 16")
+        if not 1 <= self.density_step <= 50:
+            raise InvalidInput(f"density_step is {self.density_step!r}; give 1 to 50 percent")
+        self._check_schemes()
+        for name in ("weight_bits", "activation_bits"):
+            _check_bits(name, getattr(self, name))
+        if self.edge_bits is not None:
+            _check_bits("edge_bits", (self.edge_bits,))
+
+    @property
+    def has_layer_decisions(self) -> bool:
+        """Whether anything is decided for single layers."""
+        return "element" in self.schemes or bool(self.weight_bits or self.activation_bits)
+
+    def _check_schemes(self) -> None:
+        known = get_args(SparsityScheme)
+        wrong = [scheme for scheme in self.schemes if scheme not in known]
+        if wrong or len(set(self.schemes)) != len(self.schemes):
+            raise InvalidInput(
+                f"schemes are {list(self.schemes)}; name each once, out of: {', '.join(known)}"
+            )
+
+
+def _check_bits(name: str, bits: Sequence[int]) -> None:
+    if any(each not in BIT_WIDTHS for each in bits) or sorted(set(bits)) != list(bits):
+        raise InvalidInput(
+            f"{name} is {list(bits)}; give ascending numbers out of: "
+            f"{', '.join(map(str, BIT_WIDTHS))}"
+        )

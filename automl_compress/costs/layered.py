@@ -1,0 +1,166 @@
+"""Costs of networks whose layers are quantised or sparse, without building them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from automl_compress.core import CompressionSpace, Cost, LayerGraph, Policy, SpaceOptions
+from automl_compress.core.decision import WHOLE_DENSITY, decisions_of
+from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.costs.analytic import AnalyticCosts, TensorSizes
+from automl_compress.costs.layer_bits import folded_norms
+
+# What the packed file takes besides the entries: its head, and for each tensor its name, shape,
+# checks and coder's table. An upper bound, which a test holds against real files.
+FILE_BYTES = 256
+TENSOR_BYTES = 40
+_LEAST_DENSITY = 1e-9
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What L layers become, aligned with the graph's convolutions and linear layers.
+
+    densities: kept fraction of the weights, in (0, 1]. All float64 (L,).
+    """
+
+    densities: np.ndarray
+    weight_bits: np.ndarray
+    activation_bits: np.ndarray
+
+
+class LayeredCosts:
+    """Counts cost from the graph, widths, and what becomes of each layer.
+
+    Bytes are an upper bound of the packed file. A weight takes its code, or what a coder needs
+    that knows which are zero: per entry the entropy of that plus the code of those that are
+    not. A normalisation folded into a quantised layer leaves a scale and a shift for each
+    channel; a quantised layer without one has a scale. A layer of so few weights that its codes
+    and scales would take more than its floats is stored as floats.
+
+    Source of the bound: Cover and Thomas, Elements of Information Theory, theorem 2.2.1 (the
+    entropy of a mask and of what it leaves).
+    """
+
+    def __init__(self, graph: LayerGraph) -> None:
+        """Find each layer's tensors: T of them, L layers."""
+        self._float = AnalyticCosts(graph)
+        self.full = self._float.full
+        self._sizes = TensorSizes(graph)
+        self.layers = tuple(layer.name for layer in graph.layers if layer.kind != "other")
+        place = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
+        self._item_bits = np.array([8 * tensor.item_bytes for tensor in graph.tensors])
+        positions = np.array([tensor.positions for tensor in graph.tensors], dtype=np.int64)
+        weights = [graph.layer(name).weight for name in self.layers]
+        self._weight = np.array([place[name] for name in weights])  # (L,)
+        self._positions = positions[self._weight]
+        folded = folded_norms(graph)
+        # Tensors that disappear where the layer of this row is quantised.
+        self._dropped = np.zeros((len(self.layers), len(graph.tensors)), dtype=bool)
+        self._has_norm = np.array([name in folded for name in self.layers])
+        self._output_axes = [graph.tensors[index].axes[0] for index in self._weight]
+        for row, name in enumerate(self.layers):
+            for part in ("running_mean", "running_var", "num_batches_tracked"):
+                index = place.get(f"{folded.get(name)}.{part}")
+                if index is not None:
+                    self._dropped[row, index] = True
+        self._overhead_bits = 8 * (FILE_BYTES + TENSOR_BYTES * len(graph.tensors))
+
+    def cost(self, widths: Sequence[int], layers: LayerSettings) -> Cost:
+        """Return the cost when group g keeps `widths[g]` channels and the layers become these."""
+        plain = self._float.cost(widths)
+        entries = self._sizes.of(widths)
+        bits = entries * self._item_bits
+        weights = entries[self._weight]
+        densities = np.round(layers.densities, 9)  # 1 - 0.4 is 0.6
+        is_quantised = layers.weight_bits < FLOAT_BITS
+        bits[self._dropped[is_quantised].any(axis=0)] = 0
+        codes = np.ceil(weights * _bits_per_weight(densities, layers.weight_bits))
+        floats = np.ceil(weights * _bits_per_weight(densities, np.full_like(codes, FLOAT_BITS)))
+        outputs = np.array([axis.size(widths) for axis in self._output_axes])
+        scales = FLOAT_BITS * outputs * (is_quantised & ~self._has_norm)
+        bits[self._weight] = np.minimum(codes + scales, floats)
+        macs = weights * self._positions
+        operations = macs * densities * layers.weight_bits * layers.activation_bits
+        return Cost(
+            plain.macs,
+            plain.parameters,
+            -(-(int(bits.sum()) + self._overhead_bits) // 8),
+            int(np.ceil(operations).sum()),
+        )
+
+
+def _bits_per_weight(densities: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    zeros = np.clip(1.0 - densities, _LEAST_DENSITY, 1.0)
+    mask = -densities * np.log2(densities) - zeros * np.log2(zeros)
+    return np.minimum(mask + densities * bits, bits)
+
+
+class SettingCosts:
+    """The cost model of a space with decisions for single layers."""
+
+    def __init__(self, graph: LayerGraph, options: SpaceOptions) -> None:
+        """Find where in a setting each layer's values stand; the last place is a constant."""
+        self._layered = LayeredCosts(graph)
+        self._groups = len(graph.groups)
+        self.full = self._layered.full
+        decisions = decisions_of(graph, options)
+        place = {(each.kind, each.target): index for index, each in enumerate(decisions)}
+        self._places, self._untouched = [], []
+        for kind, untouched in (
+            ("density", WHOLE_DENSITY),
+            ("weight_bits", FLOAT_BITS),
+            ("activation_bits", FLOAT_BITS),
+        ):
+            self._places.append([place.get((kind, name), -1) for name in self._layered.layers])
+            self._untouched.append(untouched)
+
+    def cost(self, setting: Sequence[int]) -> Cost:
+        """Return the cost of a setting of the space's decisions."""
+        density, weights, activations = (
+            np.array([*setting, untouched], dtype=np.float64)[places]
+            for places, untouched in zip(self._places, self._untouched, strict=True)
+        )
+        layers = LayerSettings(density / WHOLE_DENSITY, weights, activations)
+        return self._layered.cost(setting[: self._groups], layers)
+
+
+class PolicyCosts:
+    """Counts what a policy costs, whichever space it stems from."""
+
+    def __init__(self, graph: LayerGraph) -> None:
+        """Prepare both counts."""
+        self._graph = graph
+        self._float, self._layered = AnalyticCosts(graph), LayeredCosts(graph)
+
+    def cost(self, policy: Policy) -> Cost:
+        """Return the cost of a policy.
+
+        Raises:
+            PolicyMismatch: the policy was made for another network.
+        """
+        widths = policy.widths(self._graph)
+        if not policy.layers:
+            return self._float.cost(widths)
+        count = len(self._layered.layers)
+        densities = np.ones(count)
+        weights, activations = np.full((2, count), float(FLOAT_BITS))
+        place = {name: index for index, name in enumerate(self._layered.layers)}
+        for name, choice in policy.layer_choices(self._graph).items():
+            index = place[name]
+            densities[index] = 1.0 - choice.sparsity
+            weights[index] = choice.weight_bits
+            activations[index] = choice.activation_bits
+        return self._layered.cost(widths, LayerSettings(densities, weights, activations))
+
+
+def compression_space(graph: LayerGraph, options: SpaceOptions) -> CompressionSpace:
+    """Lay out a search space with the cost model that its decisions need.
+
+    Raises:
+        InvalidInput: options name what the graph does not have, or nothing can be decided.
+    """
+    if options.has_layer_decisions:
+        return CompressionSpace(graph, SettingCosts(graph, options), options)
+    return CompressionSpace(graph, AnalyticCosts(graph), options)
