@@ -6,13 +6,22 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
+from automl_compress.compress.input_grids import round_inputs
+from automl_compress.compress.packing.container import MAGIC
+from automl_compress.compress.packing.packed_network import unpacked_state
+from automl_compress.compress.quantised_network import input_grid, quantise_network
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.document_rows import TensorCut
-from automl_compress.core.errors import ModelInvalid, PolicyMismatch, WeightsMismatch
-from automl_compress.networks.coupling import SOURCE_VALUES
+from automl_compress.core.errors import (
+    DataInvalid,
+    ModelInvalid,
+    PolicyMismatch,
+    WeightsMismatch,
+)
+from automl_compress.networks.coupling import NORMS, SOURCE_VALUES
 from automl_compress.networks.fingerprint import graph_fingerprint, weights_fingerprint
 from automl_compress.networks.plan import take
 from automl_compress.networks.surgery import tensors_of, with_tensors
@@ -34,8 +43,8 @@ def apply_policy(
     Args:
         module: the uncut network; stays as it is.
         policy: a document, or the path of a policy.json.
-        weights: the compressed network's safetensors file; None keeps the uncut network's
-            weights, without the repair that the document names.
+        weights: the compressed network's file, safetensors or packed; None keeps the uncut
+            network's weights, without the repair that the document names, and quantises those.
 
     Raises:
         PolicyMismatch: the document was made for another network.
@@ -49,7 +58,7 @@ def apply_policy(
     for cut in document.cuts:
         tensors[cut.tensor] = _cut(tensors, cut)
     if weights is not None:
-        tensors = _with_weights(tensors, Path(weights), document)
+        tensors = _with_weights(module, tensors, Path(weights), document)
     elif document.repair.method != "none":
         logger.warning(
             "the policy's network was repaired (%s) after the cut; without its weights file the "
@@ -58,7 +67,19 @@ def apply_policy(
         )
     elif document.model.weights_fingerprint != weights_fingerprint(module):
         logger.warning("the network's weights are not those that the policy was found for")
-    return with_tensors(module, tensors).eval()
+    return _quantised(with_tensors(module, tensors).eval(), document, weights is None)
+
+
+def _quantised(module: nn.Module, document: PolicyDocument, has_own_weights: bool) -> nn.Module:
+    """Let layers compute as the document says; weights from a file are on their grids already."""
+    rows = {row.name: row.quantisation for row in document.layers if row.quantisation is not None}
+    grids = {name: grid for name, row in rows.items() if (grid := input_grid(row)) is not None}
+    if not has_own_weights:
+        round_inputs(module, grids)
+        return module
+    choices = {name: row.choice for name, row in rows.items()}
+    norms = {name: row.folded_norm for name, row in rows.items() if row.folded_norm is not None}
+    return quantise_network(module, choices, norms, grids).module if rows else module
 
 
 def tensor_cuts(network: Network, kept: list[Tensor]) -> tuple[TensorCut, ...]:
@@ -121,20 +142,18 @@ def _cut(tensors: dict[str, Tensor], cut: TensorCut) -> Tensor:
 
 
 def _with_weights(
-    tensors: dict[str, Tensor], path: Path, document: PolicyDocument
+    module: nn.Module, tensors: dict[str, Tensor], path: Path, document: PolicyDocument
 ) -> dict[str, Tensor]:
     """Replace the tensors by those of the file, which must be the document's."""
     try:
         content = path.read_bytes()
-        weights = load_file(path)
-    except (OSError, SafetensorError) as error:
+        if content.startswith(MAGIC):
+            weights = unpacked_state(content, document, _epsilons(module))
+        else:
+            _check_digest(path, content, document)
+            weights = load(content)
+    except (OSError, SafetensorError, DataInvalid) as error:
         raise ModelInvalid(f"the weights file {path} cannot be read: {error}") from error
-    expected, found = document.repair.weights_sha256, hashlib.sha256(content).hexdigest()
-    if expected is not None and expected.removeprefix("sha256:") != found:
-        raise WeightsMismatch(
-            f"{path} has SHA-256 {found[:16]}..., the policy names "
-            f"{expected.removeprefix('sha256:')[:16]}...; fetch the file that belongs to it"
-        )
     for name, tensor in weights.items():
         if name not in tensors or tensors[name].shape != tensor.shape:
             raise WeightsMismatch(
@@ -142,3 +161,18 @@ def _with_weights(
                 f"{tuple(tensors[name].shape) if name in tensors else 'no such tensor'}"
             )
     return tensors | weights
+
+
+def _check_digest(path: Path, content: bytes, document: PolicyDocument) -> None:
+    expected, found = document.repair.weights_sha256, hashlib.sha256(content).hexdigest()
+    if expected is not None and expected.removeprefix("sha256:") != found:
+        raise WeightsMismatch(
+            f"{path} has SHA-256 {found[:16]}..., the policy names "
+            f"{expected.removeprefix('sha256:')[:16]}...; fetch the file that belongs to it"
+        )
+
+
+def _epsilons(module: nn.Module) -> dict[str, float]:
+    return {
+        name: member.eps for name, member in module.named_modules() if isinstance(member, NORMS)
+    }

@@ -10,6 +10,7 @@ from automl_compress.core.budget import METRICS, Cost
 from automl_compress.core.canonical import digest
 from automl_compress.core.document_rows import (
     GroupRow,
+    LayerQuantisation,
     LayerRow,
     MetricRow,
     ModelReference,
@@ -26,6 +27,7 @@ from automl_compress.whole_files import write_whole
 
 __all__ = [
     "GroupRow",
+    "LayerQuantisation",
     "LayerRow",
     "MetricRow",
     "ModelReference",
@@ -71,7 +73,8 @@ class PolicyDocument:
             tuple(
                 Choice(row.name, row.sparsity, row.scheme, row.criterion, row.kept)
                 for row in self.groups
-            )
+            ),
+            tuple(row.quantisation.choice for row in self.layers if row.quantisation),
         )
 
     @property

@@ -79,6 +79,12 @@ class JsonField:
             self._expected("a number")
         return float(cast("float", self.value))
 
+    def boolean(self) -> bool:
+        """Return the field as true or false."""
+        if not isinstance(self.value, bool):
+            self._expected("true or false")
+        return self.value
+
     def sha256(self) -> str:
         """Return the field as `sha256:` and 64 hexadecimal digits."""
         text = self.text()

@@ -75,7 +75,7 @@ class LayerChoice:
     sparsity: float = 0.0
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
-    quantiser: str = "mse"
+    quantiser: str = "scan"
 
     def __post_init__(self) -> None:
         """Refuse what no layer can become; raises PolicyInvalid."""

@@ -36,7 +36,7 @@ class SpaceOptions:
     weight_bits: tuple[int, ...] = ()
     activation_bits: tuple[int, ...] = ()
     edge_bits: int | None = 8
-    quantiser: str = "mse"
+    quantiser: str = "scan"
     max_element_sparsity: float = 0.95
     density_step: int = 5
 

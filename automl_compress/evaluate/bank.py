@@ -6,13 +6,16 @@ last, so that a sliced weight is in the channels-last layout without another cop
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from automl_compress.compress.input_grids import InputGrids
+from automl_compress.compress.layer_weights import compressed_weights
+from automl_compress.compress.quantised_network import has_new_weights, norm_scale_and_shift
 from automl_compress.compress.reconstruction import (
     TABLE_BYTES,
     Reconstruction,
@@ -20,13 +23,18 @@ from automl_compress.compress.reconstruction import (
     kernel_major,
 )
 from automl_compress.compress.tabulation import Tabulation
+from automl_compress.core import LayerChoice
+from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.program import Program
+from automl_compress.evaluate.rounding import NO_GRID, grid_tensor
 from automl_compress.networks.coupling import SOURCE_VALUES
 from automl_compress.networks.plan import renumber_sources
 from automl_compress.networks.surgery import tensors_of
 from automl_compress.networks.trace import Network
 
 NOTHING = torch.empty(0)
+_NORM = ("running_mean", "running_var", "weight", "bias")
 # A dense layer's weight (outputs, *kernel, inputs) and bias (outputs,), norm folded in.
 Folded = tuple[np.ndarray, np.ndarray | None]
 # Kept entries of each distinct axis, None where all are; the last is None.
@@ -51,6 +59,10 @@ class _LayerSlot:
     full: Folded
     is_solved: bool
 
+    def outputs_whole(self) -> "_LayerSlot":
+        """Return the slot of the same layer with all of its outputs."""
+        return replace(self, outputs=-1)
+
     def place(self, folded: Folded, bound: list[Tensor]) -> None:
         """Put weight, in the channels-last layout, and bias among the program's tensors."""
         weight, bias = folded
@@ -74,7 +86,11 @@ class ParameterBank:
     """Binds a program's tensors for any selection of channels."""
 
     def __init__(
-        self, network: Network, program: Program, reconstruction: Reconstruction | None = None
+        self,
+        network: Network,
+        program: Program,
+        reconstruction: Reconstruction | None = None,
+        grids: InputGrids | None = None,
     ) -> None:
         """Fold the norms and lay the weights out.
 
@@ -82,8 +98,10 @@ class ParameterBank:
             network: a traced network.
             program: compiled from it.
             reconstruction: gives the weights of layers that lose inputs; None slices them.
+            grids: of layer inputs, where the program rounds them.
         """
         self._network, self._program, self._reconstruction = network, program, reconstruction
+        self._grids = grids
         self._tensors = tensors_of(network.module)
         dense = {layer.weight for layer in network.graph.layers if layer.kind != "other"}
         position = {name: index for index, name in enumerate(program.inputs)}
@@ -92,30 +110,81 @@ class ParameterBank:
             for name in program.inputs
             if name in dense
         ]
+        self._grid_places = {
+            name.rpartition(".")[0]: index
+            for name, index in position.items()
+            if name.endswith(".input_grid")
+        }
         bound = {slot.weight for slot in self._layer_slots} | {
             slot.bias for slot in self._layer_slots
         }
+        bound |= set(self._grid_places.values())
         self._other_slots = [
             self._other_slot(name, index) for name, index in position.items() if index not in bound
         ]
         self._solved = Tabulation[Folded](TABLE_BYTES, _bytes_of)
+        self._new_weights = Tabulation[Folded](TABLE_BYTES, _bytes_of)
 
-    def bind(self, kept: Sequence[Tensor]) -> list[Tensor]:
-        """Return the program's tensors for these kept channels of each group."""
-        chosen: Chosen = [*self._network.plan.chosen(kept), None]
+    def bind(self, candidate: Candidate) -> list[Tensor]:
+        """Return the program's tensors for a candidate."""
+        chosen: Chosen = [*self._network.plan.chosen(candidate.kept), None]
         bound: list[Tensor] = [NOTHING] * len(self._program.inputs)
         for slot in self._layer_slots:
-            slot.place(self._cut(slot, chosen), bound)
+            choice = candidate.layers.get(slot.layer)
+            if choice is not None and has_new_weights(choice):
+                slot.place(self._compressed(slot, chosen, choice), bound)
+            else:
+                slot.place(self._cut(slot, chosen), bound)
         for slot in self._other_slots:
             bound[slot.place] = torch.from_numpy(self._cut_other(slot, chosen))
+        self._bind_grids(candidate, bound)
         return bound
 
-    def bind_tensors(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    def bind_tensors(
+        self, tensors: Mapping[str, Tensor], layers: Mapping[str, LayerChoice]
+    ) -> list[Tensor]:
         """Return the program's tensors for a cut network's own tensors, by name."""
         bound = [tensors.get(name, NOTHING) for name in self._program.inputs]
         for slot in self._layer_slots:
-            slot.place(self._fold(slot.layer, tensors), bound)
+            weight, bias = self._fold(slot.layer, tensors)
+            choice = layers.get(slot.layer)
+            if choice is not None and has_new_weights(choice):
+                weight = _compressed(weight, choice)
+            slot.place((weight, bias), bound)
+        self._bind_grids(Candidate((), layers), bound)
         return bound
+
+    def _bind_grids(self, candidate: Candidate, bound: list[Tensor]) -> None:
+        for layer, place in self._grid_places.items():
+            choice = candidate.layers.get(layer)
+            bound[place] = NO_GRID
+            if choice is not None and choice.activation_bits < FLOAT_BITS:
+                assert self._grids is not None  # a program that rounds has them
+                bound[place] = grid_tensor(self._grids.of(layer, choice.activation_bits))
+
+    def _compressed(self, slot: _LayerSlot, chosen: Chosen, choice: LayerChoice) -> Folded:
+        """Return the cut layer with new weights; what depends on no output is tabulated.
+
+        Grids belong to single outputs, so that all are quantised at once and then cut; but which
+        weights become zero depends on all that are left.
+        """
+        inputs, outputs = chosen[slot.inputs], chosen[slot.outputs]
+        if choice.sparsity:
+            weight, bias = self._cut(slot, chosen)
+            return _compressed(weight, choice), bias
+        whole = slot.outputs_whole()
+
+        def compute() -> Folded:
+            weight, bias = self._cut(whole, chosen)
+            return _compressed(weight, choice), bias
+
+        entries = None if inputs is None else inputs.tobytes()
+        key = slot.layer, entries, choice.weight_bits, choice.quantiser
+        weight, bias = self._new_weights.get(key, compute)
+        if outputs is not None:
+            weight = _take(weight, 0, outputs)
+            bias = None if bias is None else _take(bias, 0, outputs)
+        return weight, bias
 
     def _layer_slot(self, layer: str, position: Mapping[str, int]) -> _LayerSlot:
         name = f"{layer}.weight"
@@ -160,15 +229,13 @@ class ParameterBank:
         if norm is None:
             return _positioned(weight, shape), None if bias is None else bias.numpy()
         member: Any = self._network.module.get_submodule(norm)
-        mean, variance = tensors[f"{norm}.running_mean"], tensors[f"{norm}.running_var"]
+        parts = {part: tensors[f"{norm}.{part}"] for part in _NORM if f"{norm}.{part}" in tensors}
         if solved is not None and solved.norm_mean is not None:
-            mean, variance = solved.norm_mean, solved.norm_variance
-        scale = torch.rsqrt(variance + member.eps)
-        if f"{norm}.weight" in tensors:
-            scale = scale * tensors[f"{norm}.weight"]
-        shift = -mean * scale if bias is None else (bias - mean) * scale
-        if f"{norm}.bias" in tensors:
-            shift = shift + tensors[f"{norm}.bias"]
+            assert solved.norm_variance is not None
+            parts |= {"running_mean": solved.norm_mean, "running_var": solved.norm_variance}
+        scale, shift = norm_scale_and_shift(member, parts)
+        if bias is not None:
+            shift = shift + bias * scale
         return _positioned(weight * scale[:, None, None], shape), shift.numpy()
 
     def _cut(self, slot: _LayerSlot, chosen: Chosen) -> Folded:
@@ -203,6 +270,10 @@ class ParameterBank:
                 array = _take(array, axis, entries)
         sources = chosen[slot.sources]
         return array if sources is None else renumber_sources(array, slot.inputs, sources)
+
+
+def _compressed(weight: np.ndarray, choice: LayerChoice) -> np.ndarray:
+    return compressed_weights(torch.from_numpy(weight), choice).values.numpy()
 
 
 def _positioned(weight: Tensor, shape: torch.Size) -> np.ndarray:

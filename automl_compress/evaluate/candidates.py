@@ -1,16 +1,23 @@
 """Two ways to run a candidate: the shared program, or the cut module itself."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.input_grids import InputGrids
+from automl_compress.compress.quantised_network import quantise_network
+from automl_compress.compress.quantisers import Grid
 from automl_compress.compress.reconstruction import Reconstruction
+from automl_compress.core import LayerChoice
+from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.evaluate.bank import ParameterBank
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.program import Program, compile_program
 from automl_compress.evaluate.segments import PrefixCache
 from automl_compress.networks.surgery import tensors_of
@@ -36,13 +43,13 @@ class Forward(Protocol):
 class BoundProgram:
     """The program with one candidate's tensors.
 
-    kept: channels of each group; None where the tensors say more than the channels do.
+    candidate: None where the tensors say more than the candidate does.
     """
 
     program: Program
     tensors: Sequence[Tensor]
     prefixes: PrefixCache
-    kept: Sequence[Tensor] | None
+    candidate: Candidate | None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits (B, classes) of images (B, ...)."""
@@ -50,9 +57,9 @@ class BoundProgram:
 
     def logits(self, batches: Sequence[Tensor]) -> Tensor:
         """Run from behind a prefix that did not change, where one is known."""
-        if self.kept is None:
+        if self.candidate is None:
             return torch.cat([self(images) for images in batches])
-        return self.prefixes.logits(self.kept, self.tensors, batches)
+        return self.prefixes.logits(self.candidate, self.tensors, batches)
 
 
 @dataclass(frozen=True)
@@ -73,61 +80,116 @@ class BoundModule:
 class Candidates(Protocol):
     """Makes the forward pass of a cut network."""
 
-    def cut(self, kept: Sequence[Tensor]) -> Forward:
-        """Return the forward pass with these channels of each group, repaired if so built."""
+    def of(self, candidate: Candidate) -> Forward:
+        """Return the forward pass of a candidate, repaired if so built."""
         ...
 
-    def of_module(self, module: nn.Module) -> Forward:
-        """Return the forward pass of a cut module with its own weights."""
+    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> Forward:
+        """Return the forward pass of a cut float module whose layers then become these."""
         ...
 
 
 class ProgramCandidates:
-    """Runs every candidate through one program, with tensors from the parameter bank."""
+    """Runs candidates through a program, with tensors from the parameter bank.
+
+    There is a second program, with roundings, for those that quantise layer inputs; it is made
+    for the first of them.
+    """
 
     def __init__(
-        self, network: Network, program: Program, reconstruction: Reconstruction | None
+        self,
+        network: Network,
+        reconstruction: Reconstruction | None = None,
+        grids: InputGrids | None = None,
     ) -> None:
-        self._program = program
-        self._bank = ParameterBank(network, program, reconstruction)
-        self._prefixes = PrefixCache(program, network.plan)
+        """Compile the program without roundings.
 
-    def cut(self, kept: Sequence[Tensor]) -> Forward:
-        """Return the program with the tensors of these channels."""
-        tensors = self._bank.bind(kept)
-        return BoundProgram(self._program, tensors, self._prefixes, kept)
+        Raises:
+            Exception: whatever `torch.export` raises.
+        """
+        self._parts = network, reconstruction, grids
+        self._plain = self._compiled(rounds_inputs=False)
 
-    def of_module(self, module: nn.Module) -> Forward:
+    @cached_property
+    def _rounding(self) -> "_Compiled":
+        return self._compiled(rounds_inputs=True)
+
+    def _compiled(self, *, rounds_inputs: bool) -> "_Compiled":
+        network, reconstruction, grids = self._parts
+        program = compile_program(network, rounds_inputs=rounds_inputs)
+        bank = ParameterBank(network, program, reconstruction, grids)
+        return _Compiled(program, bank, PrefixCache(program, network.plan))
+
+    def of(self, candidate: Candidate) -> Forward:
+        """Return the program with the candidate's tensors."""
+        compiled = self._rounding if candidate.rounds_inputs else self._plain
+        tensors = compiled.bank.bind(candidate)
+        return BoundProgram(compiled.program, tensors, compiled.prefixes, candidate)
+
+    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> Forward:
         """Return the program with the module's tensors."""
-        tensors = self._bank.bind_tensors(tensors_of(module))
-        return BoundProgram(self._program, tensors, self._prefixes, None)
+        compiled = self._rounding if Candidate((), layers).rounds_inputs else self._plain
+        tensors = compiled.bank.bind_tensors(tensors_of(module), layers)
+        return BoundProgram(compiled.program, tensors, compiled.prefixes, None)
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A program and what belongs to it."""
+
+    program: Program
+    bank: ParameterBank
+    prefixes: PrefixCache
 
 
 class ModuleCandidates:
     """Builds the cut module; for networks that `torch.export` cannot follow."""
 
-    def __init__(self, network: Network, reconstruction: Reconstruction | None) -> None:
-        self._network, self._reconstruction = network, reconstruction
+    def __init__(
+        self,
+        network: Network,
+        reconstruction: Reconstruction | None = None,
+        grids: InputGrids | None = None,
+    ) -> None:
+        self._network, self._reconstruction, self._grids = network, reconstruction, grids
 
-    def cut(self, kept: Sequence[Tensor]) -> Forward:
+    def of(self, candidate: Candidate) -> Forward:
         """Return the cut module."""
-        return BoundModule(cut_network(self._network, kept, self._reconstruction))
+        module = cut_network(self._network, candidate.kept, self._reconstruction)
+        return self.of_module(module, candidate.layers)
 
-    def of_module(self, module: nn.Module) -> Forward:
-        """Return the module itself."""
-        return BoundModule(module)
+    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> Forward:
+        """Return the module with its layers as they become."""
+        if not layers:
+            return BoundModule(module)
+        grids: dict[str, Grid] = {}
+        for name, choice in layers.items():
+            if choice.activation_bits < FLOAT_BITS:
+                assert self._grids is not None  # who quantises inputs calibrates them
+                grids[name] = self._grids.of(name, choice.activation_bits)
+        norms = self._network.plan.norm_after
+        return BoundModule(quantise_network(module, layers, norms, grids).module)
 
 
-def candidates_of(network: Network, reconstruction: Reconstruction | None) -> Candidates:
+def candidates_of(
+    network: Network,
+    reconstruction: Reconstruction | None = None,
+    grids: InputGrids | None = None,
+) -> Candidates:
     """Return the fastest way that computes what the cut module computes.
+
+    Args:
+        network: traced.
+        reconstruction: repairs what is cut; None leaves its weights alone.
+        grids: of layer inputs; needed by candidates that round them.
 
     The program is tried on a network with half of every group cut and compared with the
     module; where it fails or differs, candidates are scored module by module, and the log
     says why.
     """
-    modules = ModuleCandidates(network, reconstruction)
+    modules = ModuleCandidates(network, reconstruction, grids)
     try:
-        programs = ProgramCandidates(network, compile_program(network), reconstruction)
+        programs = ProgramCandidates(network, reconstruction, grids)
         difference = _difference(programs, modules, network)
     except Exception as error:  # torch.export raises many kinds, and no common one
         logger.info("candidates are scored module by module: %s", error)
@@ -139,10 +201,10 @@ def candidates_of(network: Network, reconstruction: Reconstruction | None) -> Ca
 
 
 def _difference(programs: Candidates, modules: Candidates, network: Network) -> float:
-    kept = [torch.arange(0, channels, 2) for channels in network.plan.channels]
+    half = Candidate([torch.arange(0, channels, 2) for channels in network.plan.channels])
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(3, *network.graph.input_shape, generator=generator)
     with torch.inference_mode():
-        expected = modules.cut(kept)(images)
-        found = programs.cut(kept)(images)
+        expected = modules.of(half)(images)
+        found = programs.of(half)(images)
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))

@@ -2,24 +2,30 @@
 
 import copy
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from automl_compress.compress.input_grids import InputGrids
+from automl_compress.compress.packing.packed_network import packed_bytes
 from automl_compress.compress.pruning_net import PruningNet
-from automl_compress.core import Cost, Measurement, Policy, StudySpec, Trial
+from automl_compress.compress.quantised_network import quantisation_rows, quantise_network
+from automl_compress.compress.quantisers import Grid
+from automl_compress.core import Cost, LayerChoice, Measurement, Policy, StudySpec, Trial
+from automl_compress.core.document_rows import LayerQuantisation
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.costs import PolicyCosts
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.trace import Network
 from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.config import TrainingConfig
-from automl_compress.train.training import train
+from automl_compress.train.quantised_training import train_quantised
 
 FINETUNE_LEARNING_RATE = 0.01  # a tenth of training from scratch: the weights are nearly right
 
@@ -28,16 +34,31 @@ FINETUNE_LEARNING_RATE = 0.01  # a tenth of training from scratch: the weights a
 class Confirmed:
     """A trial that was confirmed.
 
-    policy: with explicit channels. module: the network as it is handed out. measurement: on
-    the test split, with the costs counted on the cut network; it chooses nothing. search: on
+    policy: with explicit channels. network: as it is handed out. measurement: on the test split,
+    with the costs counted on the cut network and its packed file; it chooses nothing. search: on
     the search split, after tuning; it chooses among the confirmed.
     """
 
     trial: Trial
     policy: Policy
-    module: nn.Module
+    network: "TunedNetwork"
     measurement: Measurement
     search: Measurement
+
+
+@dataclass(frozen=True)
+class TunedNetwork:
+    """A compressed network in evaluation mode.
+
+    quantisation: by layer; empty where all layers stay float, and `packed` is None then: the
+    bytes of its packed file.
+    """
+
+    module: nn.Module
+    quantisation: Mapping[str, LayerQuantisation] = field(
+        default_factory=dict[str, LayerQuantisation]
+    )
+    packed: bytes | None = None
 
 
 class Confirmer:
@@ -63,6 +84,7 @@ class Confirmer:
         self._network, self._data, self._study, self._go_on = network, data, study, go_on
         splits = data.split("search"), data.split("train")
         self._evaluator = PolicyEvaluator(network, *splits, study.recipe, pruning_net)
+        self._costs = PolicyCosts(network.graph)
 
     @property
     def tuning(self) -> dict[str, Any]:
@@ -78,12 +100,15 @@ class Confirmer:
 
     def baseline(self) -> Measurement:
         """Tune the uncut network like the compressed ones and score it on the test split."""
-        return self._measured(self._tuned(copy.deepcopy(self._network.module)), "test")
+        untouched = Policy.from_widths(self._network.graph, self._network.graph.full_widths)
+        return self._measured(
+            self._tuned(copy.deepcopy(self._network.module), untouched), untouched, "test"
+        )
 
     def confirm(
-        self, trial: Trial, keep: Callable[[nn.Module], None] = lambda module: None
+        self, trial: Trial, keep: Callable[[TunedNetwork], None] = lambda network: None
     ) -> Confirmed:
-        """Cut, repair, tune and score one trial's policy.
+        """Cut, repair, tune, quantise and score one trial's policy.
 
         Args:
             trial: of the study.
@@ -94,9 +119,9 @@ class Confirmer:
             ModelInvalid: the cut network costs more than the budget allows.
         """
         policy = self._evaluator.explicit(trial.policy)
-        module = self._tuned(self._evaluator.repaired_network(policy))
-        keep(module)
-        measurement = self._measured(module, "test")
+        network = self._tuned(self._evaluator.repaired_network(policy), policy)
+        keep(network)
+        measurement = self._measured(network, policy, "test")
         full = count_cost(self._network.module, self._network.graph.input_shape)
         if not self._study.budget.allows(measurement.cost, full):
             metric = self._study.budget.metric
@@ -105,25 +130,43 @@ class Confirmer:
                 f"{metric} when counted, the budget allows {self._study.budget.limit(full):,}; "
                 "it is not returned: report this network, its costs are counted wrongly"
             )
-        return Confirmed(trial, policy, module, measurement, self._measured(module, "search"))
+        search = self._measured(network, policy, "search")
+        return Confirmed(trial, policy, network, measurement, search)
 
-    def _tuned(self, module: nn.Module) -> nn.Module:
-        epochs = self._study.confirmation.finetune_epochs
+    def _tuned(self, module: nn.Module, policy: Policy) -> TunedNetwork:
+        epochs, norms = self._study.confirmation.finetune_epochs, self._network.plan.norm_after
+        choices = policy.layer_choices(self._network.graph)
         self._go_on()
+        grids = self._input_grids(module, choices)
         if epochs:
             config = TrainingConfig(
                 epochs=epochs, learning_rate=FINETUNE_LEARNING_RATE, seed=self._study.seed
             )
-            train(module, self._data, config, progress=lambda _: self._go_on())
+            parts = module, choices, grids, norms, self._data, config
+            train_quantised(*parts, progress=lambda _: self._go_on())
         # One memory layout, so that the stored network gives the same bits as this one.
-        return module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        module = module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        if not choices:
+            return TunedNetwork(module)
+        quantised = quantise_network(module, choices, norms, grids)
+        rows = quantisation_rows(choices, norms, grids)
+        return TunedNetwork(quantised.module, rows, packed_bytes(quantised))
 
-    def _measured(self, module: nn.Module, name: str) -> Measurement:
+    def _input_grids(
+        self, module: nn.Module, choices: Mapping[str, LayerChoice]
+    ) -> dict[str, Grid]:
+        """Calibrate what reaches the layers of the cut network whose inputs are quantised."""
+        bits = {name: choice.activation_bits for name, choice in choices.items()}
+        rounded = [name for name, each in bits.items() if each < FLOAT_BITS]
+        grids = InputGrids(module.eval(), rounded, self._evaluator.calibration)
+        return {name: grids.of(name, bits[name]) for name in rounded}
+
+    def _measured(self, network: TunedNetwork, policy: Policy, name: str) -> Measurement:
         wall, cpu = time.perf_counter(), time.process_time()
         split = self._data.split(name)
-        correct, total = evaluate_accuracy(module, split)
+        correct, total = evaluate_accuracy(network.module, split)
         return Measurement(
-            cost=count_cost(module, self._network.graph.input_shape),
+            cost=self._cost(network, policy),
             score=correct / total,
             correct=correct,
             total=total,
@@ -137,6 +180,14 @@ class Confirmer:
             wall_seconds=time.perf_counter() - wall,
             cpu_seconds=time.process_time() - cpu,
         )
+
+    def _cost(self, network: TunedNetwork, policy: Policy) -> Cost:
+        counted = count_cost(network.module, self._network.graph.input_shape)
+        if network.packed is None:
+            return counted
+        # Which bits multiply which is the policy's, not to be seen in a module of floats.
+        operations = self._costs.cost(policy).bit_operations
+        return replace(counted, size_bytes=len(network.packed), bit_operations=operations)
 
 
 def best_trials(trials: Sequence[Trial], count: int) -> list[Trial]:

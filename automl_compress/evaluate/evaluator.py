@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.input_grids import InputGrids
 from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.reconstruction import Reconstruction
@@ -18,6 +19,7 @@ from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.core.hits import pack_hits
 from automl_compress.costs import PolicyCosts
 from automl_compress.data.datasets import Split
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.candidates import Forward, candidates_of
 from automl_compress.networks.trace import Network, trace
 
@@ -75,12 +77,14 @@ class PolicyEvaluator:
         self._reconstruction = None
         if recipe.repair == "reconstruction":
             self._reconstruction = Reconstruction(network, self._calibration, recipe.seed)
-        self._candidates = candidates_of(network, self._reconstruction)
+        layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
+        self._grids = InputGrids(network.module, layers, self._calibration)
+        self._candidates = candidates_of(network, self._reconstruction, self._grids)
         self._selector = ChannelSelector(network, self._calibration, recipe.seed)
         self._costs = PolicyCosts(network.graph)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
-        uncut = self._candidates.of_module(network.module)
+        uncut = self._candidates.of_module(network.module, {})
         self._uncut_logits = self._logits(uncut, slice(0, self._total))
 
     def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
@@ -93,7 +97,8 @@ class PolicyEvaluator:
         """
         wall, cpu = time.perf_counter(), time.process_time()
         part = self._part(images)
-        forward = self._forward_of(self._selector.kept(policy))
+        layers = policy.layer_choices(self.network.graph)
+        forward = self._forward_of(Candidate(self._selector.kept(policy), layers))
         before_forward = time.process_time()
         logits = self._logits(forward, part)
         forward_cpu = time.process_time() - before_forward
@@ -125,12 +130,17 @@ class PolicyEvaluator:
         """Score the uncut network on the same images."""
         return self._score(self._uncut_logits, slice(0, self._total))
 
+    @property
+    def calibration(self) -> list[tuple[Tensor, Tensor]]:
+        """The recipe's calibration images, in batches."""
+        return self._calibration
+
     def explicit(self, policy: Policy) -> Policy:
         """Return the policy with its channels written out."""
         return self._selector.explicit(policy)
 
     def repaired_network(self, policy: Policy) -> nn.Module:
-        """Build the cut network with the recipe's repair in its weights."""
+        """Build the cut float network with the recipe's repair in its weights."""
         return self._repaired(self._selector.kept(policy))
 
     def _repaired(self, kept: Sequence[Tensor]) -> nn.Module:
@@ -142,10 +152,10 @@ class PolicyEvaluator:
             recalibrate(module, self._calibration)
         return module
 
-    def _forward_of(self, kept: Sequence[Tensor]) -> Forward:
+    def _forward_of(self, candidate: Candidate) -> Forward:
         if self._pruning_net is None and self.recipe.repair != "recalibration":
-            return self._candidates.cut(kept)
-        return self._candidates.of_module(self._repaired(kept))
+            return self._candidates.of(candidate)
+        return self._candidates.of_module(self._repaired(candidate.kept), candidate.layers)
 
     def _part(self, images: slice | None) -> slice:
         start, stop, _ = (images or slice(None)).indices(self._total)

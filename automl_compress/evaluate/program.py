@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from torch._export.utils import is_buffer, is_lifted_tensor_constant, is_param
 
 from automl_compress.evaluate.fusion import convolve_shortcuts, fuse_convolutions
+from automl_compress.evaluate.rounding import round_layer_inputs
 from automl_compress.networks.shortcut import ZeroPadShortcut
 from automl_compress.networks.trace import Network
 
@@ -51,8 +52,8 @@ class Program:
     """A compiled forward pass.
 
     module: called as `module(images, *tensors)`, with one tensor for each entry of `inputs`.
-    inputs: names of the tensors: state-dict names, and `<layer>.folded_bias` for layers whose
-        batch norm was folded.
+    inputs: names of the tensors: state-dict names, `<layer>.folded_bias` for layers whose
+        batch norm was folded, and `<layer>.input_grid` where inputs are rounded.
     folded: layer name to the name of the norm that was folded into it.
     """
 
@@ -65,8 +66,12 @@ class Program:
         return self.module.forward(images, *tensors)
 
 
-def compile_program(network: Network) -> Program:
+def compile_program(network: Network, *, rounds_inputs: bool = False) -> Program:
     """Export a traced network and rewrite it for repeated scoring.
+
+    Args:
+        network: traced.
+        rounds_inputs: whether each convolution and linear layer puts its input on a grid first.
 
     Raises:
         Exception: whatever `torch.export` raises on a forward pass that it cannot follow; the
@@ -84,6 +89,8 @@ def compile_program(network: Network) -> Program:
     convolve_shortcuts(graph, _shortcut_strides(names, network))
     _write_in_place(graph)
     fuse_convolutions(graph)
+    if rounds_inputs:
+        round_layer_inputs(graph, names)
     graph.eliminate_dead_code()
     for node in list(graph.nodes):
         if node.op == "placeholder" and node in names and not node.users:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, fx
 
+from automl_compress.core import LayerChoice
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.program import Program
 from automl_compress.networks.plan import ChannelPlan
 
@@ -24,21 +26,26 @@ LARGEST_CACHE_BYTES = 512 << 20  # of one process, all prefixes together
 class Segment:
     """A part of the program with one tensor coming in and one going out.
 
-    inputs: positions among the program's tensors. groups: those that this segment, or any
-    before it, depends on.
+    inputs: positions among the program's tensors. groups, layers: those that this segment, or
+    any before it, depends on.
     """
 
     module: fx.GraphModule
     inputs: tuple[int, ...]
     groups: tuple[int, ...]
+    layers: tuple[str, ...]
+
+
+# Kept channels of each group, and what becomes of each layer.
+_Key = tuple[tuple[bytes, ...], tuple[LayerChoice | None, ...]]
 
 
 @dataclass
 class _Prefix:
     """What is known of one boundary: the latest candidate's key, and results if they paid."""
 
-    seen: tuple[bytes, ...] | None = None
-    key: tuple[bytes, ...] | None = None
+    seen: _Key | None = None
+    key: _Key | None = None
     results: list[Tensor] = field(default_factory=list)
 
 
@@ -55,20 +62,20 @@ class PrefixCache:
         self._prefixes = [_Prefix() for _ in self._segments[:-1]]
 
     def logits(
-        self, kept: Sequence[Tensor], tensors: Sequence[Tensor], batches: Sequence[Tensor]
+        self, candidate: Candidate, tensors: Sequence[Tensor], batches: Sequence[Tensor]
     ) -> Tensor:
         """Return the logits of all batches, in order.
 
         Args:
-            kept: channels of each group; they say which prefixes are unchanged.
+            candidate: says which prefixes are unchanged.
             tensors: the program's.
             batches: images; another list than at the last call forgets all prefixes.
         """
         if batches is not self._batches:
             self._batches = batches
             self._forget()
-        start, inputs = self._longest_known(kept, batches)
-        keeping = self._worth_keeping(kept, start)
+        start, inputs = self._longest_known(candidate, batches)
+        keeping = self._worth_keeping(candidate, start)
         results: list[Tensor] = []
         for value in inputs:
             for place in range(start, len(self._segments)):
@@ -80,23 +87,27 @@ class PrefixCache:
         self._bound_memory()
         return torch.cat(results)
 
-    def _key(self, place: int, kept: Sequence[Tensor]) -> tuple[bytes, ...]:
-        return tuple(kept[group].numpy().tobytes() for group in self._segments[place].groups)
+    def _key(self, place: int, candidate: Candidate) -> _Key:
+        segment = self._segments[place]
+        return (
+            tuple(candidate.kept[group].numpy().tobytes() for group in segment.groups),
+            tuple(candidate.layers.get(layer) for layer in segment.layers),
+        )
 
     def _longest_known(
-        self, kept: Sequence[Tensor], batches: Sequence[Tensor]
+        self, candidate: Candidate, batches: Sequence[Tensor]
     ) -> tuple[int, Sequence[Tensor]]:
         for place in reversed(range(len(self._prefixes))):
             prefix = self._prefixes[place]
-            if prefix.key is not None and prefix.key == self._key(place, kept):
+            if prefix.key is not None and prefix.key == self._key(place, candidate):
                 return place + 1, prefix.results
         return 0, batches
 
-    def _worth_keeping(self, kept: Sequence[Tensor], start: int) -> set[int]:
+    def _worth_keeping(self, candidate: Candidate, start: int) -> set[int]:
         """Name the boundaries at which this candidate agrees with the one before it."""
         keeping: set[int] = set()
         for place in range(len(self._prefixes)):
-            prefix, key = self._prefixes[place], self._key(place, kept)
+            prefix, key = self._prefixes[place], self._key(place, candidate)
             if place >= start and prefix.seen == key:
                 prefix.key, prefix.results = key, []
                 keeping.add(place)
@@ -123,13 +134,15 @@ def split_program(program: Program, plan: ChannelPlan) -> Iterator[Segment]:
     position = {node: index - 1 for index, node in enumerate(placeholders)}  # images: -1
     ends = _boundaries(nodes, places, placeholders)
     groups: set[int] = set()
+    layers: set[str] = set()
     incoming, begin = placeholders[0], 0
     for end in [*ends, len(nodes) - 1]:
         part = [node for node in nodes[begin : end + 1] if node.op != "placeholder"]
         segment, inputs = _segment(part, incoming, nodes[end], position)
         for index in inputs:
-            groups |= _groups_of(program.inputs[index], plan, program)
-        yield Segment(segment, inputs, tuple(sorted(groups)))
+            groups |= _groups_of(program.inputs[index], plan)
+            layers.add(program.inputs[index].rpartition(".")[0])
+        yield Segment(segment, inputs, tuple(sorted(groups)), tuple(sorted(layers)))
         incoming, begin = nodes[end], end + 1
 
 
@@ -182,9 +195,10 @@ def _segment(
     return fx.GraphModule(torch.nn.Module(), graph), tuple(position[node] for node in needed)
 
 
-def _groups_of(name: str, plan: ChannelPlan, program: Program) -> set[int]:
+def _groups_of(name: str, plan: ChannelPlan) -> set[int]:
     """Return the groups that any axis of this tensor follows."""
-    weight = f"{name.rpartition('.')[0]}.weight" if name.endswith(".folded_bias") else name
+    is_folded = name.endswith(".folded_bias")
+    weight = f"{name.rpartition('.')[0]}.weight" if is_folded else name
     found: set[int] = set()
     for (tensor, _), numbers in plan.axes.items():
         if tensor == weight:

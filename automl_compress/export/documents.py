@@ -1,5 +1,6 @@
 """The files of a compressed network: its policy document and its weights."""
 
+import math
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +9,9 @@ import torch
 from safetensors.torch import save
 
 from automl_compress.compress.apply import tensor_cuts
-from automl_compress.core import Cost, LayerGraph, Measurement, Policy
+from automl_compress.core import Cost, LayerChoice, LayerGraph, Measurement, Policy
 from automl_compress.core.document import (
+    LayerQuantisation,
     LayerRow,
     MetricRow,
     ModelReference,
@@ -19,7 +21,6 @@ from automl_compress.core.document import (
 )
 from automl_compress.core.document_rows import RepairMethod
 from automl_compress.core.interval import wilson_interval
-from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs import AnalyticCosts
 from automl_compress.networks.fingerprint import weights_fingerprint
 from automl_compress.networks.trace import Network
@@ -58,6 +59,7 @@ def policy_document(
     baseline: tuple[Measurement, ...],
     repair: tuple[RepairMethod, str | None],
     provenance: Mapping[str, Any],
+    quantisation: Mapping[str, LayerQuantisation] | None = None,
     **identity: str,
 ) -> PolicyDocument:
     """Write a policy down with everything that is known of it.
@@ -70,6 +72,7 @@ def policy_document(
         baseline: of the uncut network.
         repair: what happened to the weights after the cut, and the SHA-256 of their file.
         provenance: searcher, seed, job ...; the versions are added here.
+        quantisation: what becomes of layers, by name; None leaves all float.
         identity: `id` and `created` of the document.
 
     Raises:
@@ -86,7 +89,7 @@ def policy_document(
         after=measurements[0].cost,
         metrics=tuple(_accuracy(each) for each in measurements),
         baseline=tuple(_accuracy(each) for each in baseline),
-        layers=_layer_rows(network.graph, policy),
+        layers=_layer_rows(network.graph, policy, quantisation or {}),
         repair=RepairNote(*repair),
         provenance={**provenance, "versions": {**provenance.get("versions", {}), **versions}},
         **identity,
@@ -104,7 +107,9 @@ def _accuracy(measurement: Measurement) -> MetricRow:
     )
 
 
-def _layer_rows(graph: LayerGraph, policy: Policy) -> tuple[LayerRow, ...]:
+def _layer_rows(
+    graph: LayerGraph, policy: Policy, quantisation: Mapping[str, LayerQuantisation]
+) -> tuple[LayerRow, ...]:
     """Say of each layer what it costs before and after."""
     widths = policy.widths(graph)
     return tuple(
@@ -113,14 +118,23 @@ def _layer_rows(graph: LayerGraph, policy: Policy) -> tuple[LayerRow, ...]:
             operator=layer.operator,
             group=None if layer.output_group is None else graph.groups[layer.output_group].name,
             before=_layer_cost(graph, layer.name, graph.full_widths),
-            after=_layer_cost(graph, layer.name, widths),
+            after=_layer_cost(graph, layer.name, widths, quantisation.get(layer.name)),
+            quantisation=quantisation.get(layer.name),
         )
         for layer in graph.layers
     )
 
 
-def _layer_cost(graph: LayerGraph, layer: str, widths: tuple[int, ...]) -> Cost:
-    macs = parameters = size_bytes = 0
+def _layer_cost(
+    graph: LayerGraph,
+    layer: str,
+    widths: tuple[int, ...],
+    quantisation: LayerQuantisation | None = None,
+) -> Cost:
+    """Count one layer; bytes of quantised weights are those of their codes, uncoded."""
+    macs = parameters = 0
+    stored_bits = operations = 0.0
+    choice = LayerChoice(layer) if quantisation is None else quantisation.choice
     for tensor in graph.tensors:
         if tensor.name.rpartition(".")[0] == layer:
             entries = 1
@@ -128,5 +142,8 @@ def _layer_cost(graph: LayerGraph, layer: str, widths: tuple[int, ...]) -> Cost:
                 entries *= axis.size(widths)
             macs += entries * tensor.positions
             parameters += entries * tensor.is_parameter
-            size_bytes += entries * tensor.item_bytes
-    return Cost(macs, parameters, size_bytes, macs * FLOAT_BITS * FLOAT_BITS)
+            is_weight = tensor.positions > 0
+            bits = choice.weight_bits if is_weight else 8 * tensor.item_bytes
+            stored_bits += entries * bits * (1.0 - choice.sparsity * is_weight)
+    operations = macs * (1.0 - choice.sparsity) * choice.weight_bits * choice.activation_bits
+    return Cost(macs, parameters, math.ceil(stored_bits / 8), math.ceil(operations))

@@ -43,13 +43,15 @@ class CompressionResult:
     """What a search found.
 
     network: the compressed network, confirmed; a copy, the given one stays as it was.
-    policy: the document of the best policy. summary, trials: of the study.
+    policy: the document of the best policy. summary, trials: of the study. packed: the bytes of
+    the network's packed file, where layers are quantised or sparse.
     """
 
     network: nn.Module
     policy: PolicyDocument
     summary: StudySummary
     trials: Sequence[Trial]
+    packed: bytes | None = None
 
 
 def compress_network(
@@ -173,9 +175,11 @@ def _confirm(
         (confirmer.baseline(),),
         ("fine-tuned" if is_tuned else study.recipe.repair, None),
         {"searcher": study.searcher, "seed": study.seed, "data": data.name},
+        confirmed.network.quantisation,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    return CompressionResult(confirmed.module, document, summary, trials)
+    tuned = confirmed.network
+    return CompressionResult(tuned.module, document, summary, trials, tuned.packed)
 
 
 class _ProgressBar:

@@ -126,6 +126,7 @@ def _store(
         (baseline,),
         ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{confirmed.network.sha256}"),
         _provenance(contest, confirmed.trial),
+        confirmed.quantisation,
         id=identity,
         created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
@@ -134,6 +135,10 @@ def _store(
     exports = write_exports(contest.job, document, confirmed.network, suffix, go_on)
     row = PolicyDocument(identity, confirmed.trial.number, content)
     artifacts = ((network, confirmed.network), policy, *exports.artifacts)
+    if confirmed.packed is not None:
+        name = f"network{suffix}.amlc"
+        packed = NewArtifact(contest.job.job_id, name, "packed", "application/octet-stream")
+        artifacts = (*artifacts, (packed, confirmed.packed))
     return _Stored(confirmed, row, artifacts, exports.notes)
 
 

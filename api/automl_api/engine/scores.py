@@ -4,14 +4,15 @@ A tuned network is on the disk before it is scored, and its scores are in the jo
 it. A confirmation that was interrupted, by a kill or a full disk, goes on from there.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import nn
-
 from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import Measurement, Policy, Trial
-from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.core.document_rows import LayerQuantisation
+from automl_compress.core.json_field import JsonField
+from automl_compress.evaluate.confirm import Confirmer, TunedNetwork
 from automl_compress.export.documents import network_bytes
 from automl_compress.store import WrittenFile, events
 from automl_compress.store.baselines import confirmed_before
@@ -21,13 +22,18 @@ BASELINE, TRIAL = "baseline.confirmed", "trial.confirmed"
 
 @dataclass(frozen=True)
 class Scored:
-    """A confirmed trial; the fields are those of `Confirmed`, the network is a stored file."""
+    """A confirmed trial; the fields are those of `Confirmed`, the network is in stored files.
+
+    packed: where layers are quantised or sparse. quantisation: by layer.
+    """
 
     trial: Trial
     policy: Policy
     measurement: Measurement
     search: Measurement
     network: WrittenFile
+    packed: WrittenFile | None
+    quantisation: Mapping[str, LayerQuantisation]
 
 
 class Scores:
@@ -72,7 +78,7 @@ class Scores:
             StorageFailed: the disk did not take the network; nothing was scored then.
         """
         stored = self._told.get((TRIAL, trial.number))
-        if stored is None or not self._job.files.path_of(stored["network"]["path"]).is_file():
+        if stored is None or not self._has_files(stored):
             stored = self._newly_confirmed(trial)
         return Scored(
             trial,
@@ -80,14 +86,26 @@ class Scores:
             Measurement.from_json(stored["test"]),
             Measurement.from_json(stored["search"]),
             WrittenFile(**stored["network"]),
+            None if stored["packed"] is None else WrittenFile(**stored["packed"]),
+            {
+                name: LayerQuantisation.read(name, JsonField(row))
+                for name, row in stored["quantisation"].items()
+            },
         )
 
+    def _has_files(self, stored: dict[str, Any]) -> bool:
+        files = (stored["network"], stored["packed"])
+        return all(self._job.files.path_of(each["path"]).is_file() for each in files if each)
+
     def _newly_confirmed(self, trial: Trial) -> dict[str, Any]:
-        path = f"artifacts/{self._job.job_id}/network-trial-{trial.number}.safetensors"
+        path = f"artifacts/{self._job.job_id}/network-trial-{trial.number}"
         written: list[WrittenFile] = []
 
-        def keep(module: nn.Module) -> None:
-            written.append(self._job.files.write(path, [network_bytes(module)]))
+        def keep(network: TunedNetwork) -> None:
+            content = network_bytes(network.module)
+            written.append(self._job.files.write(f"{path}.safetensors", [content]))
+            if network.packed is not None:
+                written.append(self._job.files.write(f"{path}.amlc", [network.packed]))
 
         found = self._confirmer.confirm(trial, keep)
         told: dict[str, Any] = {
@@ -96,6 +114,10 @@ class Scores:
             "test": found.measurement.to_json(),
             "search": found.search.to_json(),
             "network": asdict(written[0]),
+            "packed": asdict(written[1]) if len(written) > 1 else None,
+            "quantisation": {
+                name: row.to_json() for name, row in found.network.quantisation.items()
+            },
         }
         self._job.publish(TRIAL, told)
         return told

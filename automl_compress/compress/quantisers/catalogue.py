@@ -14,6 +14,7 @@ from automl_compress.compress.quantisers.uniform import (
     MaximumUniform,
     MseUniform,
     PercentileUniform,
+    ScanUniform,
 )
 from automl_compress.core.errors import InvalidInput, UnknownName
 
@@ -23,7 +24,9 @@ _QUANTISERS: Mapping[str, type[Quantiser]] = {
         IterativeUniform,
         MaximumUniform,
         PercentileUniform,
+        ScanUniform,
         MseUniform,
+        ScanUniform,
         DivergenceUniform,
         KMeans,
         Binary,

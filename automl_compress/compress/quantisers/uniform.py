@@ -17,6 +17,7 @@ from automl_compress.core.errors import InvalidInput
 _WIDTHS = (2, 3, 4, 5, 6, 7, 8, 16)
 _BLOCK = 2**22  # borders looked up at a time
 _MSE_FRACTIONS = 100
+_SCAN_FRACTIONS = tuple(0.2 * 5 ** (step / 11) for step in range(12))  # 0.2 to 1
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,31 @@ class MseUniform(_Uniform):
             return torch.stack(tried).gather(0, errors.argmin(0, keepdim=True))[0]
 
         return self._in_blocks(magnitudes, bits, choose)
+
+
+class ScanUniform(_Uniform):
+    """The grid's end of smallest squared error among 12 fractions of the largest magnitude.
+
+    Some fifteen times as fast as `mse`, with an error some percent above: made for searches and
+    training, which quantise other weights every time.
+    """
+
+    name: ClassVar[str] = "scan"
+    minimises_error: ClassVar[bool] = False
+
+    def _scales(self, magnitudes: Tensor, bits: int) -> Tensor:
+        top = 2 ** (bits - self.is_signed) - 1
+        rows, largest = magnitudes.float(), magnitudes.amax(1)
+        best = torch.full_like(largest, torch.inf)
+        found = torch.ones_like(largest)
+        for fraction in _SCAN_FRACTIONS if bits < _WIDTHS[-1] else _SCAN_FRACTIONS[-1:]:
+            scales = torch.where(largest > 0, largest * fraction / top, 1.0)
+            step = scales.float()[:, None]
+            rounded = (rows / step).round_().clamp_max_(top).mul_(step).sub_(rows)
+            errors = rounded.square_().sum(1, dtype=torch.float64)
+            found = torch.where(errors < best, scales, found)
+            best = torch.minimum(errors, best)
+        return found
 
 
 class DivergenceUniform(_Uniform):

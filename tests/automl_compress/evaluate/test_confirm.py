@@ -1,20 +1,25 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 import automl_compress as library
+from automl_compress.compress.apply import apply_policy
 from automl_compress.core import (
     Budget,
     Confirmation,
     Effort,
     Recipe,
+    SpaceOptions,
     StudySpec,
     Trial,
     TrialState,
 )
+from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import BudgetUnreachable, ModelInvalid
 from automl_compress.evaluate.confirm import Confirmer, best_trials, count_cost
+from automl_compress.export.documents import network_bytes
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.trace import Network, trace
 from automl_compress.train.demo import DEMO_ARCHITECTURE, DEMO_CONFIG, DEMO_WEIGHTS
@@ -106,3 +111,80 @@ def test_best_trials_lists_each_policy_once_and_the_earliest_first(
     failed = Trial(100, best.policy, TrialState.FAILED, failure="no")
 
     assert best_trials([again, failed, best], 10) == [best]
+
+
+QUANTISED = replace(
+    STUDY,
+    budget=Budget("size_bytes", 0.08),
+    space=SpaceOptions(
+        schemes=("channel", "element"), weight_bits=(1, 2, 3, 4, 8), activation_bits=(3, 4, 8)
+    ),
+    confirmation=Confirmation(finetune_epochs=2),
+)
+
+
+@pytest.fixture(scope="module")
+def quantised(network: Network) -> library.CompressionResult:
+    return library.compress_network(network.module, "digits", QUANTISED, has_progress_bar=False)
+
+
+def test_a_quantised_network_is_as_small_as_its_file(
+    network: Network, quantised: library.CompressionResult
+) -> None:
+    assert quantised.packed is not None
+    assert quantised.policy.after.size_bytes == len(quantised.packed)
+    full = sum(each.numel() * each.element_size() for each in network.module.state_dict().values())
+    assert len(quantised.packed) <= 0.08 * full
+    best = quantised.summary.best
+    assert best is not None
+    assert best.measurement is not None
+    # What the search counted with is an upper bound, and not a wild one.
+    assert 0.5 < len(quantised.packed) / best.measurement.cost.size_bytes <= 1.0
+
+
+def test_tuning_a_quantised_network_regains_accuracy(
+    network: Network, quantised: library.CompressionResult
+) -> None:
+    tuned, _, searched = (row.value for row in quantised.policy.metrics)
+
+    assert tuned > searched + 0.1  # 2 epochs on a network of few bits
+    assert tuned > 0.6
+
+
+def test_document_and_weights_give_the_quantised_network_bit_for_bit(
+    network: Network, quantised: library.CompressionResult, tmp_path: Path
+) -> None:
+    (tmp_path / "network.safetensors").write_bytes(network_bytes(quantised.network))
+    quantised.policy.save(tmp_path / "policy.json")
+    images = torch.randn(16, 1, 8, 8)
+
+    again = apply_policy(network.module, tmp_path / "policy.json", tmp_path / "network.safetensors")
+
+    with torch.no_grad():
+        assert torch.equal(again(images), quantised.network(images))
+    assert PolicyDocument.load(tmp_path / "policy.json").policy == quantised.policy.policy
+    bits = {choice.weight_bits for choice in quantised.policy.policy.layers}
+    assert bits <= {1, 2, 3, 4, 8}
+
+
+def test_document_and_packed_file_give_the_quantised_network_bit_for_bit(
+    network: Network, quantised: library.CompressionResult, tmp_path: Path
+) -> None:
+    assert quantised.packed is not None
+    (tmp_path / "network.amlc").write_bytes(quantised.packed)
+    images = torch.randn(16, 1, 8, 8)
+
+    again = apply_policy(network.module, quantised.policy, tmp_path / "network.amlc")
+
+    with torch.no_grad():
+        assert torch.equal(again(images), quantised.network(images))
+
+
+def test_a_damaged_packed_file_is_refused(
+    network: Network, quantised: library.CompressionResult, tmp_path: Path
+) -> None:
+    assert quantised.packed is not None
+    (tmp_path / "network.amlc").write_bytes(quantised.packed[:-3] + b"abc")
+
+    with pytest.raises(ModelInvalid, match="checksum"):
+        apply_policy(network.module, quantised.policy, tmp_path / "network.amlc")

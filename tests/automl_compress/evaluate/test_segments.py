@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from automl_compress.evaluate.bank import ParameterBank
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.program import Program, compile_program
 from automl_compress.evaluate.segments import PrefixCache
 from automl_compress.networks.architectures import build_network
@@ -34,10 +35,10 @@ class Counting:
 
     def check(self, kept: list[Tensor]) -> int:
         """Compare with the whole program; return how many segments ran."""
-        tensors = self.bank.bind(kept)
+        tensors = self.bank.bind(Candidate(kept))
         self.runs = 0
         with torch.inference_mode():
-            found = self.cache.logits(kept, tensors, self.batches)
+            found = self.cache.logits(Candidate(kept), tensors, self.batches)
             expected = torch.cat([self.program(images, tensors) for images in self.batches])
         assert torch.equal(found, expected)
         return self.runs

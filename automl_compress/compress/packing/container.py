@@ -19,7 +19,7 @@ tensors. A tensor's entry is its name, a byte for its kind, number of axes and s
   number of grids, and the size of the codes; its section is the float32 scales or codebooks,
   then the codes.
 
-All numbers of the directory are varints. Masks and codes are as in `export.codec`.
+All numbers of the directory are varints. Masks and codes are as in `packing.codec`.
 """
 
 import hashlib
@@ -29,18 +29,18 @@ from dataclasses import dataclass
 
 import torch
 
-from automl_compress.compress.quantisers.grid import QuantisedTensor
-from automl_compress.core.errors import DataInvalid, InvalidInput
-from automl_compress.export.byte_fields import ByteReader, text, varint
-from automl_compress.export.sections import (
+from automl_compress.compress.packing.byte_fields import ByteReader, text, varint
+from automl_compress.compress.packing.sections import (
     PackedTensor,
     SectionSize,
     read_fields,
     read_tensor,
     written_tensor,
 )
+from automl_compress.compress.quantisers.grid import QuantisedTensor
+from automl_compress.core.errors import DataInvalid, InvalidInput
 
-_MAGIC = b"AMLCPACK"
+MAGIC = b"AMLCPACK"
 _VERSION = 1
 _DIGEST_BYTES = 32
 _LARGEST_DIRECTORY = 2**24
@@ -103,7 +103,7 @@ def pack(tensors: Mapping[str, PackedTensor], metadata: Mapping[str, str] | None
         )
     deflated = zlib.compress(plain, 9)
     body = b"".join([varint(len(deflated)), varint(len(plain)), deflated, *sections])
-    return b"".join([_MAGIC, bytes([_VERSION]), hashlib.sha256(body).digest(), body])
+    return b"".join([MAGIC, bytes([_VERSION]), hashlib.sha256(body).digest(), body])
 
 
 def unpack(content: bytes, largest_entries: int = _LARGEST_ENTRIES) -> PackedNetwork:
@@ -123,7 +123,7 @@ def unpack(content: bytes, largest_entries: int = _LARGEST_ENTRIES) -> PackedNet
         InvalidInput: the coder's package is missing.
     """
     reader = ByteReader(content, "the container")
-    if bytes(reader.take(len(_MAGIC))) != _MAGIC:
+    if bytes(reader.take(len(MAGIC))) != MAGIC:
         raise DataInvalid("this is no packed network: it does not begin with AMLCPACK")
     if (version := reader.byte()) != _VERSION:
         raise DataInvalid(

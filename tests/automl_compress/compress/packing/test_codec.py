@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from automl_compress.compress.quantisers import create_quantiser
-from automl_compress.core.errors import DataInvalid, InvalidInput
-from automl_compress.export.byte_fields import ByteReader, signed_varint, varint
-from automl_compress.export.codec import (
+from automl_compress.compress.packing.byte_fields import ByteReader, signed_varint, varint
+from automl_compress.compress.packing.codec import (
     coded_size,
     decode_integers,
     encode_integers,
     entropy_bytes,
 )
+from automl_compress.compress.quantisers import create_quantiser
+from automl_compress.core.errors import DataInvalid, InvalidInput
 
 quick = settings(max_examples=150, deadline=None, derandomize=True)
 

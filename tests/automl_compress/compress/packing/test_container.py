@@ -14,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from automl_compress.compress.packing.byte_fields import text, varint
+from automl_compress.compress.packing.codec import encode_integers, entropy_bytes
+from automl_compress.compress.packing.container import pack, unpack
 from automl_compress.compress.quantisers import (
     Grid,
     QuantisedTensor,
@@ -21,9 +24,6 @@ from automl_compress.compress.quantisers import (
     quantiser_names,
 )
 from automl_compress.core.errors import DataInvalid, InvalidInput
-from automl_compress.export.byte_fields import text, varint
-from automl_compress.export.codec import encode_integers, entropy_bytes
-from automl_compress.export.container import pack, unpack
 from tests.automl_compress.networks import zoo
 
 PackedTensor = Tensor | QuantisedTensor

@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from automl_compress.core.errors import InvalidInput
-from automl_compress.export.byte_fields import ByteReader, signed_varint, varint
-from automl_compress.export.frequencies import (
+from automl_compress.compress.packing.byte_fields import ByteReader, signed_varint, varint
+from automl_compress.compress.packing.frequencies import (
     PRECISIONS,
     frequency_bytes,
     read_frequencies,
     scaled_counts,
 )
+from automl_compress.core.errors import InvalidInput
 
 _MOST_SYMBOLS = 4096
 _LARGEST_SPAN_BITS = 32

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from automl_compress.export.byte_fields import ByteReader, varint
+from automl_compress.compress.packing.byte_fields import ByteReader, varint
 
 PRECISIONS = (10, 12, 14, 16)
 
@@ -21,7 +21,7 @@ def scaled_counts(counts: np.ndarray, precision: int) -> np.ndarray | None:
 
 
 def frequency_bytes(frequencies: np.ndarray) -> bytes:
-    """Write shares (symbols,) whose sum is a power of two, as `export.codec` describes."""
+    """Write shares (symbols,) whose sum is a power of two, as `packing.codec` describes."""
     found = [bytes([int(frequencies.sum()).bit_length() - 1])]
     place = 0
     while place < len(frequencies):

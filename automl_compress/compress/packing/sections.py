@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from automl_compress.compress.packing.byte_fields import ByteReader, varint
+from automl_compress.compress.packing.codec import decode_integers, encode_integers
 from automl_compress.compress.quantisers.grid import Grid, GridForm, QuantisedTensor
 from automl_compress.core.errors import DataInvalid, InvalidInput
-from automl_compress.export.byte_fields import ByteReader, varint
-from automl_compress.export.codec import decode_integers, encode_integers
 
 PackedTensor = Tensor | QuantisedTensor
 

@@ -1,0 +1,89 @@
+"""What one layer's weights become under a policy: sparse, then quantised."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from automl_compress.compress.quantisers import Grid, QuantisedTensor, create_quantiser
+from automl_compress.compress.quantisers.grid import channel_rows
+from automl_compress.core import LayerChoice
+from automl_compress.core.errors import DataInvalid
+from automl_compress.core.policy import FLOAT_BITS
+
+_FALLBACK = "scan"  # for bits that the chosen quantiser does not have
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWeights:
+    """A layer's new weights.
+
+    values: float32, of the weight's shape; zeros are exact, the others on the grid.
+    quantised: the same as codes; None where the layer keeps float weights.
+    """
+
+    values: Tensor
+    quantised: QuantisedTensor | None = None
+
+
+def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
+    """Zero the smallest weights and quantise the others, with a grid for each output channel.
+
+    Each output channel's grid depends on its own weights alone, and scaling a channel scales
+    its grid: a normalisation behind the layer can be folded in before or after.
+
+    Args:
+        weight: floating point (outputs, ...), what is left after channels were cut.
+        choice: what the layer becomes.
+
+    Raises:
+        DataInvalid: the weight is empty or holds NaN or infinity.
+        UnknownName: no quantiser has the choice's name.
+    """
+    kept = sparsified(weight, choice.sparsity)
+    if choice.weight_bits == FLOAT_BITS:
+        return LayerWeights(kept)
+    if choice.weight_bits == 1:
+        quantised = _signs(kept)
+    else:
+        quantiser = create_quantiser(choice.quantiser)
+        if choice.weight_bits not in quantiser.bit_widths:
+            quantiser = create_quantiser(_FALLBACK)
+        quantised = quantiser.fit(kept, choice.weight_bits, axis=0)
+    return LayerWeights(quantised.dequantise(), quantised)
+
+
+def sparsified(weight: Tensor, sparsity: float) -> Tensor:
+    """Return the weight with the given fraction of entries, the smallest ones, set to zero.
+
+    Where entries are equally small, more than that may go. Magnitude pruning as in Han et al.,
+    "Learning both weights and connections", NeurIPS 2015, section 3.
+
+    Args:
+        weight: floating point, of any shape.
+        sparsity: fraction, in [0, 1).
+
+    Raises:
+        DataInvalid: the weight is empty or holds NaN or infinity.
+    """
+    if not weight.numel() or not bool(torch.isfinite(weight).all()):
+        raise DataInvalid(
+            f"a weight of shape {tuple(weight.shape)} is empty or holds NaN or infinity; only "
+            "finite weights can be made sparse"
+        )
+    removed = round(sparsity * weight.numel())
+    if not removed:
+        return weight
+    magnitudes = weight.abs()
+    threshold = magnitudes.reshape(-1).kthvalue(removed).values
+    return torch.where(magnitudes > threshold, weight, torch.zeros_like(weight))
+
+
+def _signs(weight: Tensor) -> QuantisedTensor:
+    """Quantise to one bit; zeros of a sparse weight stay, so that its codes are -1, 0 and 1."""
+    if bool((weight != 0).all()):
+        return create_quantiser("binary").fit(weight, 1, axis=0)
+    rows = channel_rows(weight.double(), 0)
+    scales = rows.abs().sum(1) / (rows != 0).sum(1).clamp_min(1)
+    scales = torch.where(scales > 0, scales, 1.0).float()[:, None]
+    return QuantisedTensor(torch.sign(weight).to(torch.int32), Grid("linear", 2, scales, 0))

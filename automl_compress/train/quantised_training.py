@@ -1,0 +1,115 @@
+"""Quantisation-aware training: sparse, quantised weights and rounded inputs while it learns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from automl_compress.compress.input_grids import round_inputs
+from automl_compress.compress.layer_weights import compressed_weights, sparsified
+from automl_compress.compress.quantised_network import has_new_weights
+from automl_compress.compress.quantisers import Grid
+from automl_compress.core import LayerChoice
+from automl_compress.data.datasets import ImageData
+from automl_compress.train.config import Distillation, TrainingConfig
+from automl_compress.train.progress import ProgressCallback
+from automl_compress.train.report import TrainingReport
+from automl_compress.train.training import train
+
+
+def train_quantised(
+    module: nn.Module,
+    choices: Mapping[str, LayerChoice],
+    grids: Mapping[str, Grid],
+    norm_after: Mapping[str, str],
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    teacher: nn.Module | None = None,
+    distillation: Distillation | None = None,
+    progress: ProgressCallback | None = None,
+) -> TrainingReport:
+    """Train a cut float network in place so that it loses little when it is quantised afterwards.
+
+    In every step each layer computes with its weights on their grids, fitted anew, and with its
+    inputs on theirs, which stay fixed; gradients pass straight through both (Bengio et al., 2013;
+    Jacob et al., CVPR 2018, section 3). Which weights are zero is decided before the first step.
+    Norms are trained as they are: channels have grids of their own, so that folding a norm in
+    afterwards changes no code.
+
+    Args:
+        module: the cut network with float weights; ends with float weights, in evaluation mode.
+        choices: what becomes of layers, by module path.
+        grids: of layer inputs, by module path.
+        norm_after: the norm that alone follows a layer; weights are compared with its scale.
+        data: its train split and its augmentation are used.
+        config: how.
+        teacher: a network to learn from, as in `train`.
+        distillation: how to learn from it.
+        progress: called after every batch; what it raises ends the training.
+
+    Raises:
+        InvalidInput: the loss is no longer finite, or a grid does not fit.
+        DataInvalid: weights hold NaN or infinity.
+    """
+    members = dict(module.named_modules())
+    changed = [name for name, choice in choices.items() if has_new_weights(choice)]
+    for name in changed:
+        layer: Any = members[name]
+        norm = members[norm_after[name]] if name in norm_after else None
+        compressed = _StraightThrough(_folded(layer, norm), choices[name])
+        # Without the check of its result, which would run on a deep copy of the weight.
+        parametrize.register_parametrization(layer, "weight", compressed, unsafe=True)
+    undo = round_inputs(module, grids)
+    try:
+        return train(
+            module, data, config, teacher=teacher, distillation=distillation, progress=progress
+        )
+    finally:
+        for each in undo:
+            each()
+        for name in changed:
+            _settle(members[name])
+
+
+class _StraightThrough(nn.Module):
+    """Gives a layer its compressed weights; their gradients reach the float ones as they are."""
+
+    def __init__(self, folded: Tensor, choice: LayerChoice) -> None:
+        super().__init__()
+        self._choice = _dense(choice)
+        self._kept = sparsified(folded, choice.sparsity) != 0 if choice.sparsity else None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        masked = self.masked(weight)
+        with torch.no_grad():
+            target = compressed_weights(masked.detach(), self._choice).values
+        return masked + (target - masked).detach()
+
+    def masked(self, weight: Tensor) -> Tensor:
+        """Return the float weight with its zeros."""
+        return weight if self._kept is None else weight * self._kept
+
+
+def _folded(layer: Any, norm: Any) -> Tensor:
+    """Return the layer's weight times the scale of the norm behind it."""
+    weight: Tensor = layer.weight.detach()
+    if norm is None or norm.weight is None:
+        return weight
+    scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+    return weight * scale.view(-1, *[1] * (weight.dim() - 1))
+
+
+def _dense(choice: LayerChoice) -> LayerChoice:
+    return LayerChoice(choice.layer, 0.0, choice.weight_bits, 32, choice.quantiser)
+
+
+@torch.no_grad()
+def _settle(layer: Any) -> None:
+    """Leave the layer with its float weights, what is zero being zero."""
+    compressed: Any = layer.parametrizations.weight[0]
+    values = compressed.masked(layer.parametrizations.weight.original.detach()).clone()
+    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+    layer.weight.copy_(values)
