@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check fmt docs build clean test-data test-images test-browser
+.PHONY: help install demo test check fmt docs build clean screenshots test-data test-images test-browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ docs: install ## write what is generated of docs/: tables of options, benchmarks
 
 bench-%: install ## run benchmarks/NAME.py, writes benchmarks/results/NAME.json
 	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(BENCH_ARGS)
+
+screenshots: install ## take every page of the service, light and dark, into build/screenshots
+	$(BIN)/python -m tests.api.browser.screenshots
 
 build: install ## wheel and sdist into dist/
 	$(BIN)/python -m build --no-isolation

@@ -37,6 +37,7 @@ from automl_compress.core import (
 )
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import Split
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.candidates import candidates_of
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.architectures import build_network
@@ -197,7 +198,7 @@ def compare(network: Network, search: Split, train: Split, ratio: float, repaire
     for turn in range(POLICIES + 1):  # the first warms both up and is not counted
         policy = space.policy(space.sample(rng, Budget("macs", ratio)))
         kept = selector.kept(policy)
-        build, forward = cpu_seconds(lambda kept=kept: candidates.cut(kept))
+        build, forward = cpu_seconds(lambda kept=kept: candidates.of(Candidate(kept)))
         score, our_classes = cpu_seconds(lambda f=forward: predictions(f, ours))
         way = published.reconstructed if repaired else published.masked
         their_build, twin = cpu_seconds(lambda way=way, kept=kept: way(kept))
@@ -225,7 +226,7 @@ def build_ratio(network: Network, ratio: float) -> tuple[float, float, float]:
     import torch_pruning
 
     space = compression_space(network.graph, SpaceOptions())
-    selector, candidates = ChannelSelector(network), candidates_of(network, None)
+    selector, candidates = ChannelSelector(network), candidates_of(network)
     rng = np.random.default_rng(SEED)
     example = torch.zeros(1, *network.graph.input_shape)
     ours: list[float] = []
@@ -233,7 +234,7 @@ def build_ratio(network: Network, ratio: float) -> tuple[float, float, float]:
     for _ in range(POLICIES):
         policy = space.policy(space.sample(rng, Budget("macs", ratio)))
         kept = selector.kept(policy)
-        ours.append(cpu_seconds(lambda kept=kept: candidates.cut(kept))[0])
+        ours.append(cpu_seconds(lambda kept=kept: candidates.of(Candidate(kept)))[0])
 
         def prune(policy=policy) -> None:
             twin = copy.deepcopy(network.module)

@@ -18,6 +18,7 @@ from automl_agents.optuna_search.config import CmaesConfig, GpConfig, Nsga2Confi
 from automl_agents.portfolio_config import PortfolioConfig
 from automl_agents.reinforcement.agmc_config import AgmcConfig
 from automl_agents.reinforcement.amc_config import AmcConfig
+from automl_agents.reinforcement.haq_config import HaqConfig
 from automl_compress.core import Searcher, SearchProblem
 
 
@@ -73,22 +74,22 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_agents.auto.searcher:AutoSearcher",
     ),
     "uniform": Entry(
-        "One keep ratio for every group, as large as the budget allows. A baseline.",
+        "One share for every decision, as large as the budget allows. A baseline.",
         NoOptions,
         "automl_agents.uniform:UniformSearcher",
     ),
     "random": Entry(
-        "Random keep ratios, each draw scaled to the budget. The baseline at equal effort.",
+        "Random shares, each draw scaled to the budget. The baseline at equal effort.",
         NoOptions,
         "automl_agents.random_search:RandomSearcher",
     ),
     "sensitivity": Entry(
-        "Profiles every group alone, then cuts each as far as one common drop allows.",
+        "Profiles every decision alone, then lowers each as far as one common drop allows.",
         SensitivityConfig,
         "automl_agents.allocation.sensitivity:SensitivitySearcher",
     ),
     "dp": Entry(
-        "Profiles every group alone, then solves the knapsack over their losses, as SPDY does.",
+        "Profiles every decision alone, then solves the knapsack over losses, as SPDY does.",
         DpConfig,
         "automl_agents.allocation.dp:DpSearcher",
     ),
@@ -101,6 +102,7 @@ SEARCHERS: Mapping[str, Entry] = {
         "One threshold on the importance of all channels, with a floor for each group.",
         GlobalConfig,
         "automl_agents.allocation.global_threshold:GlobalSearcher",
+        refuses=_as_configured,
     ),
     "eagleeye": Entry(
         "EagleEye: random search whose candidates get new batch-norm statistics (Li et al. 2020).",
@@ -112,12 +114,21 @@ SEARCHERS: Mapping[str, Entry] = {
         "AMC: a DDPG actor decides layer by layer (He et al. 2018); corrected or faithful mode.",
         AmcConfig,
         "automl_agents.reinforcement.amc:create_amc",
+        refuses=_as_configured,
     ),
     "agmc": Entry(
         "AGMC: AMC with an embedding of the network's graph, trained end to end (Yu et al. 2021).",
         AgmcConfig,
         "automl_agents.reinforcement.agmc:create_agmc",
+        refuses=_as_configured,
         path_options=("transfer_from",),
+    ),
+    "haq": Entry(
+        "HAQ: a DDPG actor decides bits, layer by layer (Wang et al. 2019); corrected or faithful "
+        "mode.",
+        HaqConfig,
+        "automl_agents.reinforcement.haq:create_haq",
+        refuses=_as_configured,
     ),
     "metapruning": Entry(
         "MetaPruning: evolution of keep ratios on weights that a PruningNet generates (Liu et al. "
@@ -127,22 +138,22 @@ SEARCHERS: Mapping[str, Entry] = {
         recipe={"weights": "pruning_net", "repair": "recalibration"},
     ),
     "tpe": Entry(
-        "Optuna's tree-structured Parzen estimator over the keep ratios, multivariate.",
+        "Optuna's tree-structured Parzen estimator over all decisions, multivariate.",
         TpeConfig,
         "automl_agents.optuna_search.samplers:create_tpe",
     ),
     "nsga2": Entry(
-        "Optuna's NSGA-II over the keep ratios: a genetic algorithm that keeps its elite.",
+        "Optuna's NSGA-II over all decisions: a genetic algorithm that keeps its elite.",
         Nsga2Config,
         "automl_agents.optuna_search.samplers:create_nsga2",
     ),
     "cmaes": Entry(
-        "CMA-ES over the keep ratios, from the uniform policy outwards.",
+        "CMA-ES over all decisions, from the uniform policy outwards.",
         CmaesConfig,
         "automl_agents.optuna_search.samplers:create_cmaes",
     ),
     "gp": Entry(
-        "Optuna's Gaussian process over the keep ratios. For small spaces and few evaluations.",
+        "Optuna's Gaussian process over all decisions. For small spaces and few evaluations.",
         GpConfig,
         "automl_agents.optuna_search.samplers:create_gp",
         refuses=_as_configured,

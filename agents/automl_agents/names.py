@@ -11,6 +11,7 @@ SEARCHER_NAMES = (
     "eagleeye",
     "amc",
     "agmc",
+    "haq",
     "metapruning",
     "tpe",
     "nsga2",

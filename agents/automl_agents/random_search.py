@@ -6,7 +6,7 @@ from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 
 
 class RandomSearcher:
-    """Draws uniform keep ratios and scales each draw to the budget.
+    """Draws uniform shares and scales each draw to the budget.
 
     Draws through AMC's action bound land far below the budget (0.27 to 0.42 of the MACs where
     0.5 is allowed) and make a baseline that is too easy to beat; these are at the budget.

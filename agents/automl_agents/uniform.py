@@ -1,11 +1,11 @@
-"""The baseline that every search has to beat: the same keep ratio everywhere."""
+"""The baseline that every search has to beat: the same share everywhere."""
 
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 
 
 class UniformSearcher:
-    """Asks for one policy, again and again: one common keep ratio, as large as the budget allows.
+    """Asks for one policy, again and again: one common share, as large as the budget allows.
 
     A study answers the repetitions without evaluating; give it an effort of one evaluation.
     """
@@ -21,7 +21,7 @@ class UniformSearcher:
 
     def ask(self) -> Suggestion:
         """Propose the uniform policy."""
-        return self._ledger.suggest(self._policy, "one keep ratio for every group")
+        return self._ledger.suggest(self._policy, "one share for every decision")
 
     def tell(self, trial: Trial) -> None:
         """Take note of a trial; there is nothing to learn."""

@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from automl_agents.allocation.knapsack import Allocator
-from automl_agents.allocation.profile import MEASURES, SensitivityProfile, plan_profile
+from automl_agents.allocation.profile import MEASURES, SensitivityProfile
+from automl_agents.allocation.profile_plan import plan_profile
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import Searcher, SearchProblem, Snapshot, Suggestion, Trial
 
-LEVELS = 3  # sparsities of each group that the profile measures
+LEVELS = 3  # values of each decision that the profile measures
 DEAREST = 2.0  # times its share of the effort
-Widths = tuple[int, ...]
-Create = Callable[[Sequence[Widths]], Searcher]
+Setting = tuple[int, ...]
+Create = Callable[[Sequence[Setting]], Searcher]
 
 
 def warm_started(problem: SearchProblem, profile_share: float, create: Create) -> Searcher:
@@ -34,7 +35,7 @@ class WarmStartedSearcher:
         Args:
             problem: where to search.
             profile_share: of the effort, for the profile; above 0.
-            create: builds the searcher from widths that it is to ask first.
+            create: builds the searcher from settings that it is to ask first.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
@@ -49,7 +50,7 @@ class WarmStartedSearcher:
         cost = len(plan.probes) * problem.evaluations(plan.images)
         self._has_profile = cost <= DEAREST * effort
         self._inner: Searcher | None = None
-        self._seeds: tuple[Widths, ...] = ()
+        self._seeds: tuple[Setting, ...] = ()
         self._asked: dict[int, Suggestion] = {}  # number here -> the inner searcher's own
 
     def ask(self) -> Suggestion:
@@ -67,7 +68,7 @@ class WarmStartedSearcher:
             self._inner = self._create(self._seeds)
         return self._inner
 
-    def _allocations(self) -> dict[Widths, None]:
+    def _allocations(self) -> dict[Setting, None]:
         allocator = Allocator(self._problem.space, self._problem.budget)
         return {allocator.solve(self._profile.curves(measure)): None for measure in MEASURES}
 
@@ -88,7 +89,7 @@ class WarmStartedSearcher:
         values: dict[str, Any] = {
             "ledger": self._ledger.to_json(),
             "profile": self._profile.to_json(),
-            "seeds": [list(widths) for widths in self._seeds],
+            "seeds": [list(setting) for setting in self._seeds],
             "asked": [[number, own.to_json()] for number, own in self._asked.items()],
             "inner": None if inner is None else dict(inner.values),
         }
@@ -99,7 +100,7 @@ class WarmStartedSearcher:
         values = snapshot.values
         self._ledger.restore(values["ledger"])
         self._profile.restore(values["profile"])
-        self._seeds = tuple(tuple(widths) for widths in values["seeds"])
+        self._seeds = tuple(tuple(setting) for setting in values["seeds"])
         self._asked = {int(number): Suggestion.from_json(own) for number, own in values["asked"]}
         self._inner = None
         if values["inner"] is not None:

@@ -13,6 +13,7 @@ from automl_api.commands import (
     doctor,
     export,
     jobs,
+    packing,
     run,
     search,
     sensitivity,
@@ -41,6 +42,9 @@ app.command()(best.best)
 app.command()(sensitivity.sensitivity)
 app.command()(export.export)
 app.command()(apply.apply)
+app.command()(packing.pack)
+app.command()(packing.inspect)
+app.command()(packing.unpack)
 app.command()(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(database.app, name="db")

@@ -73,7 +73,7 @@ class Client:
         return self._transport.get("/v1/capabilities")
 
     def upload(self, path: str | Path) -> Json:
-        """Upload a safetensors, npz or parquet file; the same content gives the same file."""
+        """Upload a safetensors, pt2, npz or parquet file; equal content gives the same file."""
         file = Path(path)
         if not file.is_file():
             raise InvalidInput(f"there is no file {file}; give the path of a file to upload")
@@ -81,26 +81,29 @@ class Client:
 
     def create_model(
         self,
-        architecture: str,
+        architecture: str | None = None,
         *,
+        program: str | Path | None = None,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         weights: str | Path | None = None,
     ) -> Json:
-        """Register a network.
+        """Register a network: an architecture, or a program.
 
         Args:
             architecture: one of the capabilities' architectures.
-            name: what lists call it; None takes the architecture's name.
+            program: instead of it a `.pt2` file of torch.export, which is uploaded.
+            name: what lists call it; None takes the architecture's or the file's.
             config: fields of the architecture's config.
-            weights: a safetensors file, which is uploaded; None leaves the initial weights.
+            weights: a safetensors file, which is uploaded; None leaves those that there are.
         """
-        weights_file = None if weights is None else self.upload(weights)["id"]
-        body = {
-            "name": name or architecture,
-            "architecture": {"name": architecture, "config": dict(config or {})},
-            "weights_file_id": weights_file,
-        }
+        body: dict[str, Any] = {"name": name or architecture or Path(program or "").stem}
+        if architecture is not None:
+            body["architecture"] = {"name": architecture, "config": dict(config or {})}
+        if program is not None:
+            body["program_file_id"] = self.upload(program)["id"]
+        if weights is not None:
+            body["weights_file_id"] = self.upload(weights)["id"]
         return self._transport.post("/v1/models", body, key=uuid.uuid4().hex)
 
     def models(self) -> Iterator[Json]:

@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import nn
 
+from automl_api.sources import PROGRAM_SUFFIX
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput
 from automl_compress.networks.architectures import build_network, load_weights
+from automl_compress.networks.program_file.reading import read_program
 from automl_compress.train.checkpoint import write_tensors
 
 
@@ -17,8 +19,9 @@ from automl_compress.train.checkpoint import write_tensors
 class ApplyRequest:
     """Which policy, on which weights, to where.
 
-    weights: of the uncut network. tuned: of the compressed network, where it was tuned after
-        the cut; None cuts the uncut weights. architecture: None takes the document's.
+    weights: of the uncut network, or that network itself, a `.pt2` file.
+    tuned: of the compressed network, where it was tuned after the cut; None cuts the uncut weights.
+    architecture: None takes the document's.
     """
 
     policy: Path
@@ -38,8 +41,7 @@ def apply_files(request: ApplyRequest) -> dict[str, Any]:
         StorageFailed: the disk did not take the file.
     """
     document = PolicyDocument.load(request.policy)
-    module = uncut_network(document, request.architecture)
-    load_weights(module, request.weights)
+    module = uncut_network(document, request.architecture, request.weights)
     small = apply_policy(module, document, request.tuned)
     write_tensors(request.output, small.state_dict(), {"policy": document.digest})
     return {
@@ -52,21 +54,32 @@ def apply_files(request: ApplyRequest) -> dict[str, Any]:
     }
 
 
-def uncut_network(document: PolicyDocument, architecture: str | None = None) -> nn.Module:
-    """Build the network that a document was made for, with fresh weights.
+def uncut_network(
+    document: PolicyDocument, architecture: str | None = None, weights: Path | None = None
+) -> nn.Module:
+    """Build the network that a document was made for.
 
     Args:
         document: names the architecture and its config.
         architecture: instead of the document's.
+        weights: a safetensors file, or the network itself, a `.pt2` file; None leaves fresh
+            weights.
 
     Raises:
-        InvalidInput: the document names no architecture.
-        UnknownName: none is registered under this name.
+        InvalidInput: the document names no architecture, and no `.pt2` file is given.
+        UnknownName: no architecture is registered under this name.
+        ModelInvalid: the file cannot be read, or is not the network's.
     """
+    if weights is not None and weights.suffix == PROGRAM_SUFFIX:
+        return read_program(weights).module
     name = architecture or document.model.architecture
     if name is None:
         raise InvalidInput(
             f"the policy is for {document.model.name!r}, which is no registered architecture; "
-            "use automl_compress.apply_policy on the module, in Python"
+            "give the .pt2 file that was compressed as --weights, or use "
+            "automl_compress.apply_policy on the module, in Python"
         )
-    return build_network(name, document.model.config)
+    module = build_network(name, document.model.config)
+    if weights is not None:
+        load_weights(module, weights)
+    return module

@@ -10,7 +10,6 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, WeightsMismatch
 from automl_compress.export.formats import Exported, export_network, format_of
-from automl_compress.networks.architectures import load_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class Weights:
     """Where a compressed network's weights come from; one of the two is enough.
 
     network: the compressed network's file, as the job stored it. uncut: of the uncut network,
-        which the policy cuts.
+        which the policy cuts, or that network itself, a `.pt2` file.
     """
 
     network: Path | None = None
@@ -36,7 +35,7 @@ def export_files(
     """Build the compressed network that a document describes and write it in a format.
 
     Args:
-        document: names a registered architecture.
+        document: names a registered architecture, or `weights` has the network.
         weights: of the network.
         output: the file; its suffix says the format.
         wanted: the format, where the suffix is to be checked against it.
@@ -65,10 +64,8 @@ def _compressed(document: PolicyDocument, weights: Weights) -> nn.Module:
             "the uncut weights do not show; give --network, the compressed network's safetensors "
             "file (automl-compress best JOB --network FILE)"
         )
-    uncut = uncut_network(document)
-    if weights.uncut is not None:
-        load_weights(uncut, weights.uncut)
-    elif document.repair.weights_sha256 is None:
+    uncut = uncut_network(document, weights=weights.uncut)
+    if weights.uncut is None and document.repair.weights_sha256 is None:
         # Without a digest nothing says that the file holds every tensor of the network.
         raise WeightsMismatch(
             "the policy does not say which weights file is its network's; give --weights, the "

@@ -20,7 +20,6 @@ from automl_api.transport import Event
 from automl_compress.core import StudySpec
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import StorageFailed
-from automl_compress.networks.architectures import architecture
 from automl_compress.store import (
     ArtifactFiles,
     Database,
@@ -95,12 +94,8 @@ def run_locally(request: RunRequest, show: Callable[[Event], None]) -> RunResult
 
 
 def _create(database: Database, files: ArtifactFiles, request: RunRequest) -> OwnedJob:
-    chosen = architecture(request.model.architecture)
-    model = {
-        **request.model.to_json(),
-        "name": request.name,
-        "input_shape": list(chosen.input_shape(chosen.configure(request.model.config))),
-    }
+    _, input_shape = request.model.load_for_images(Path())
+    model = {**request.model.to_json(), "name": request.name, "input_shape": list(input_shape)}
     data = request.data.to_json()
     with database.session() as session:
         model_row = models.add(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from automl_api.commands.inputs import read_data, read_model
-from automl_compress.core.errors import StorageFailed
+from automl_compress.core.errors import InvalidInput, StorageFailed
 from automl_compress.data.datasets import check_fits
 from automl_compress.networks.architectures import architecture
 from automl_compress.train.accuracy import evaluate_accuracy
@@ -44,6 +44,11 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     config = TrainingConfig(**request.training)
     told = read_model(request.architecture, request.weights, request.config)
+    if told.source.architecture is None:
+        raise InvalidInput(
+            f"{request.architecture} is a program; train takes a registered architecture, and "
+            "search or run fine-tune a program"
+        )
     chosen = architecture(told.source.architecture)
     settings = chosen.configure(told.source.config)
     data = read_data(request.data, request.normalisation or told.normalisation).load(Path())

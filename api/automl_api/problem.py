@@ -4,6 +4,7 @@ import errno
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, Request
@@ -25,6 +26,7 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
     (errors.PolicyMismatch, 422, "fingerprint-mismatch"),
     (errors.PolicyInvalid, 422, "invalid-policy"),
     (errors.WeightsMismatch, 422, "weights-mismatch"),
+    (errors.OperatorsRefused, 422, "unsupported-operator"),
     (errors.ModelInvalid, 422, "invalid-model"),
     (errors.DataInvalid, 422, "invalid-data"),
     (errors.UnknownName, 422, "unknown-name"),
@@ -62,9 +64,11 @@ _TITLES = {
     "too-large": "The upload is larger than this service takes",
     "unknown-name": "There is nothing of this name",
     "unsupported-format": "The format is not supported",
+    "unsupported-operator": "The network uses operators that are not supported",
     "weights-mismatch": "The weights do not fit the network",
     "wrong-state": "Not possible in this state",
 }
+_MOST_NODES = 100  # refused nodes that one answer names
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -144,7 +148,9 @@ def from_known(error: errors.AutomlCompressError) -> Problem:
             "limit": int(error.limit),
             "smallest": int(error.smallest),
         }
-    return Problem(status, code, str(error), extensions=extensions)
+    nodes = error.nodes.items() if isinstance(error, errors.OperatorsRefused) else ()
+    told = [{"pointer": place, "detail": node} for place, node in islice(nodes, _MOST_NODES)]
+    return Problem(status, code, str(error), errors=told, extensions=extensions)
 
 
 def respond(request: Request, problem: Problem) -> JSONResponse:

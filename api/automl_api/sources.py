@@ -18,20 +18,24 @@ if TYPE_CHECKING:
     from automl_compress.data.datasets import ImageData
     from automl_compress.data.rows import DataOptions
 
+PROGRAM_SUFFIX = ".pt2"  # by which command lines tell a program from weights
 DataKind = Literal["builtin", "npz", "parquet", "path"]
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A registered architecture, its config, and where its weights lie.
+    """A network: a registered architecture or a program, and where its weights lie.
 
+    architecture: its name; None where `program` is the network.
     weights: a safetensors file, relative to the data directory or absolute; None leaves the
-        initial weights of seed 0.
+        initial weights of seed 0, or those of the program.
+    program: a `.pt2` file of torch.export, relative to the data directory or absolute.
     """
 
-    architecture: str
+    architecture: str | None
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     weights: str | None = None
+    program: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as a JSON object."""
@@ -39,29 +43,58 @@ class ModelSource:
             "architecture": self.architecture,
             "config": dict(self.config),
             "weights": self.weights,
+            "program": self.program,
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ModelSource":
         """Read what `to_json` wrote; further members are ignored."""
-        return cls(content["architecture"], content.get("config") or {}, content.get("weights"))
+        return cls(
+            content.get("architecture"),
+            content.get("config") or {},
+            content.get("weights"),
+            content.get("program"),
+        )
 
     def load(self, data_dir: Path) -> "nn.Module":
+        """Build the network and fill in its weights; raises what `load_for_images` raises."""
+        return self.load_for_images(data_dir)[0]
+
+    def load_for_images(self, data_dir: Path) -> "tuple[nn.Module, tuple[int, ...]]":
         """Build the network and fill in its weights.
+
+        Returns:
+            The network in evaluation mode, and the shape of one image.
 
         Raises:
             UnknownName: no architecture goes by this name.
+            ModelInvalid: the program is none that can be read.
             InvalidInput: the config, or the weights, do not fit.
-            NotFound: the weights file is gone.
+            NotFound: a file is gone.
         """
-        from automl_compress.networks.architectures import build_network, load_weights
-        from automl_compress.train.randomness import seeded
+        from automl_compress.networks.architectures import load_weights
 
-        with seeded(0):
-            module = build_network(self.architecture, self.config)
+        module, input_shape = self._build(data_dir)
         if self.weights is not None:
             load_weights(module, _existing(data_dir / self.weights))
-        return module.eval()
+        return module.eval(), input_shape
+
+    def _build(self, data_dir: Path) -> "tuple[nn.Module, tuple[int, ...]]":
+        from automl_compress.networks.architectures import architecture
+        from automl_compress.networks.program_file.reading import read_program
+        from automl_compress.train.randomness import seeded
+
+        if self.program is not None:
+            program = read_program(_existing(data_dir / self.program))
+            return program.module, program.input_shape
+        if self.architecture is None:
+            raise InvalidInput(
+                "the network has neither an architecture nor a program; name one of the two"
+            )
+        chosen = architecture(self.architecture)
+        config = chosen.configure(self.config)
+        with seeded(0):
+            return chosen.build(config), chosen.input_shape(config)
 
 
 @dataclass(frozen=True)

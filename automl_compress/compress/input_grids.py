@@ -136,3 +136,12 @@ def round_inputs(module: nn.Module, grids: Mapping[str, Grid]) -> list[Callable[
         members[name].register_forward_pre_hook(InputRounding(grid)).remove
         for name, grid in grids.items()
     ]
+
+
+def rounds_inputs(module: nn.Module) -> bool:
+    """Say whether any layer of a module rounds what reaches it."""
+    return any(
+        isinstance(hook, InputRounding)
+        for member in module.modules()
+        for hook in member._forward_pre_hooks.values()
+    )

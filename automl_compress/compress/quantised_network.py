@@ -13,7 +13,7 @@ from automl_compress.compress.layer_weights import compressed_weights
 from automl_compress.compress.quantisers import Grid, QuantisedTensor
 from automl_compress.compress.quantisers.grid import GridForm
 from automl_compress.core import LayerChoice
-from automl_compress.core.document_rows import LayerQuantisation
+from automl_compress.core.layer_rows import LayerQuantisation
 
 
 @dataclass(frozen=True, eq=False)

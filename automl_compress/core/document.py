@@ -10,8 +10,6 @@ from automl_compress.core.budget import METRICS, Cost
 from automl_compress.core.canonical import digest
 from automl_compress.core.document_rows import (
     GroupRow,
-    LayerQuantisation,
-    LayerRow,
     MetricRow,
     ModelReference,
     RepairNote,
@@ -22,6 +20,7 @@ from automl_compress.core.document_rows import (
 )
 from automl_compress.core.errors import PolicyInvalid, StorageFailed
 from automl_compress.core.json_field import JsonField
+from automl_compress.core.layer_rows import LayerQuantisation, LayerRow
 from automl_compress.core.policy import Choice, Policy
 from automl_compress.whole_files import write_whole
 

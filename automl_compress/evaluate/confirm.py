@@ -16,8 +16,8 @@ from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.compress.quantised_network import quantisation_rows, quantise_network
 from automl_compress.compress.quantisers import Grid
 from automl_compress.core import Cost, LayerChoice, Measurement, Policy, StudySpec, Trial
-from automl_compress.core.document_rows import LayerQuantisation
 from automl_compress.core.errors import ModelInvalid
+from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs import PolicyCosts
 from automl_compress.data.datasets import ImageData
@@ -119,7 +119,7 @@ class Confirmer:
             ModelInvalid: the cut network costs more than the budget allows.
         """
         policy = self._evaluator.explicit(trial.policy)
-        network = self._tuned(self._evaluator.repaired_network(policy), policy)
+        network = self.compressed(policy)
         keep(network)
         measurement = self._measured(network, policy, "test")
         full = count_cost(self._network.module, self._network.graph.input_shape)
@@ -132,6 +132,10 @@ class Confirmer:
             )
         search = self._measured(network, policy, "search")
         return Confirmed(trial, policy, network, measurement, search)
+
+    def compressed(self, policy: Policy) -> TunedNetwork:
+        """Cut, repair, tune and quantise; nothing is scored."""
+        return self._tuned(self._evaluator.repaired_network(policy), policy)
 
     def _tuned(self, module: nn.Module, policy: Policy) -> TunedNetwork:
         epochs, norms = self._study.confirmation.finetune_epochs, self._network.plan.norm_after

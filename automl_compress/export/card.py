@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from automl_compress.core.budget import METRICS
 from automl_compress.core.document import MetricRow, PolicyDocument
 
-_TITLES = {"macs": "MACs", "parameters": "parameters", "size_bytes": "bytes (float32 tensors)"}
+_TITLES = {
+    "macs": "MACs",
+    "parameters": "parameters",
+    "size_bytes": "stored bytes",
+    "bit_operations": "bit operations",
+}
 _REPAIRS = {
     "none": "The cut alone: the weights are those of the uncut network.",
     "reconstruction": "After the cut, each layer's weights were fitted to the outputs before it.",
@@ -54,6 +59,7 @@ def model_card(document: PolicyDocument, *, is_bundle: bool = False) -> str:
         _costs(document),
         _accuracies(document),
         _groups(document),
+        _layers(document),
     ]
     if is_bundle:
         parts.append(_BUNDLE.format(shape=", ".join(map(str, model.input_shape))))
@@ -106,6 +112,24 @@ def _interval(row: MetricRow) -> str:
     if row.interval is None:
         return ""
     return f"{row.interval[0]:.1%} to {row.interval[1]:.1%} of {row.total:,}"
+
+
+def _layers(document: PolicyDocument) -> str:
+    def rows() -> Iterator[str]:
+        for row in document.layers:
+            if row.quantisation is not None:
+                choice = row.quantisation.choice
+                yield (
+                    f"`{row.name}` | {choice.weight_bits} | {choice.activation_bits} | "
+                    f"{choice.sparsity:.0%} | {choice.quantiser}"
+                )
+
+    found = list(rows())
+    if not found:
+        return ""
+    return "## What was quantised\n\n" + _table(
+        "layer | weight bits | input bits | zero weights | quantiser", iter(found)
+    )
 
 
 def _groups(document: PolicyDocument) -> str:

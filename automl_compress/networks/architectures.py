@@ -183,7 +183,7 @@ def load_weights(module: nn.Module, source: str | Path | Mapping[str, Tensor]) -
         ModelInvalid: no such file, or it isn't safetensors.
         WeightsMismatch: keys or shapes differ, or a weight is NaN or infinite.
     """
-    weights = dict(source) if isinstance(source, Mapping) else _read_safetensors(Path(source))
+    weights = dict(source) if isinstance(source, Mapping) else read_safetensors(Path(source))
     expected = module.state_dict()
     for key, value in expected.items():
         if key.endswith("num_batches_tracked"):
@@ -194,7 +194,8 @@ def load_weights(module: nn.Module, source: str | Path | Mapping[str, Tensor]) -
     module.load_state_dict(weights)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, by name; raises ModelInvalid."""
     try:
         return load_file(path)
     except OSError as error:

@@ -30,7 +30,11 @@ def graph_fingerprint(module: nn.Module, input_shape: tuple[int, ...]) -> str:
         settings = [str(getattr(member, name, None)) for name in _ATTRIBUTES]
         calls.append([names[member], type(member).__name__, shape, settings])
 
-    hooks = [each.register_forward_hook(record) for each in names if not list(each.children())]
+    # An identity computes nothing, and leaves no trace in a program of the same network.
+    leaves = [
+        each for each in names if not list(each.children()) and not isinstance(each, nn.Identity)
+    ]
+    hooks = [each.register_forward_hook(record) for each in leaves]
     was_training = module.training
     try:
         module.eval()

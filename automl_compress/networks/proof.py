@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from automl_compress.core.errors import ModelInvalid
 from automl_compress.networks.coupling import NORMS
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.surgery import cut_module, masked_module, with_tensors
@@ -123,6 +124,8 @@ def _refusal(
             masked = masked_module(module, plan, kept)(images)
             try:
                 cut = cut_module(module, plan, kept)(images)
+            except ModelInvalid as error:  # of a network that names its own failing node
+                return "", f"the forward pass fixes a channel count: {error}"
             except Exception as error:  # whatever the user's forward pass raises on cut tensors
                 return _place(error), f"the forward pass fixes a channel count: {error}"
         if cut.shape != masked.shape:

@@ -195,7 +195,7 @@ class TrialRow(Table):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[str] = mapped_column(Identifier, unique=True)
     state: Mapped[TrialState]
-    policy: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
     policy_digest: Mapped[str | None] = mapped_column(String(64), index=True)
     note: Mapped[str] = mapped_column(Text, default="")
     role: Mapped[Role] = mapped_column(String(16), default="candidate")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from automl_compress.core import Layer, LayerGraph, Width
+from automl_compress.core import CompressionSpace, Layer, LayerGraph, Width
 from automl_envs.features import layer_macs, layer_weights
+from automl_envs.sites import KINDS
 
 NODE_FEATURES = (
     "is_convolution", "is_depthwise", "is_linear", "is_group", "in_channels", "out_channels",
@@ -20,7 +21,10 @@ Edge = tuple[int, int]
 
 @dataclass(frozen=True)
 class NetworkGraph:
-    """What of a network no decision changes: N nodes, the layers first, then its G groups.
+    """What of a network no decision changes: N nodes, the layers first, then its groups.
+
+    D decisions are taken on it: widths belong to groups' nodes, and by shares to the layers that
+    they cut; all others to layers' nodes.
 
     Attributes are on scales that do not depend on the network, so that what was learned on one
     can be used on another; all lie in [0, 1] for networks of usual sizes. Layers that neither
@@ -29,36 +33,55 @@ class NetworkGraph:
     nodes: attributes by NODE_FEATURES. float32, (N, len(NODE_FEATURES)).
     edges: from the first row's nodes to the second row's, one array for each of RELATIONS.
         int64, (2, E) each.
-    inputs: which share of a node's input channels belongs to each group. float32, (N, G).
+    inputs: which share of a node's input channels belongs to each width. float32, (N, D).
     outputs: the same of its output channels; a group's own node has its group in both.
-    places: the node of each group. int64, (G,).
+    layers: for each kind of decision on layers that the space has, which of its decisions
+        are a node's. float32, (N, D) each.
+    places: the node of each decision. int64, (D,).
     """
 
     nodes: np.ndarray
     edges: tuple[np.ndarray, ...]
     inputs: np.ndarray
     outputs: np.ndarray
+    layers: tuple[np.ndarray, ...]
     places: np.ndarray
 
 
-def network_graph(graph: LayerGraph) -> NetworkGraph:
-    """Lay out nodes and edges.
+def network_graph(space: CompressionSpace) -> NetworkGraph:
+    """Lay out nodes and edges of a space's network.
 
     Source: the topology of AGMC (ICCV 2021) and GNN-RL (ICML 2022), whose public codes have a
     node for each filter and random numbers as attributes; here a node is a layer or a group
     and its attributes are real.
     """
+    graph = space.graph
     layers = [layer for layer in graph.layers if layer.kind != "other"]
     place = {layer.name: index for index, layer in enumerate(layers)}
-    places = np.arange(len(graph.groups), dtype=np.int64) + len(layers)
-    own = np.eye(len(graph.groups), dtype=np.float32)
+    groups = np.arange(len(graph.groups), dtype=np.int64) + len(layers)
+    on_layers = space.decisions[len(graph.groups) :]
+    places = np.array([*groups, *(place[each.target] for each in on_layers)], dtype=np.int64)
+    count = len(layers) + len(groups)
     return NetworkGraph(
         _attributes(graph, layers),
         _edges(graph, place),
-        np.concatenate([_shares(graph, layers, is_input=True), own]),
-        np.concatenate([_shares(graph, layers, is_input=False), own]),
+        _memberships(graph, layers, len(places), is_input=True),
+        _memberships(graph, layers, len(places), is_input=False),
+        tuple(
+            _own_nodes(places, [each.kind == kind for each in space.decisions], count)
+            for kind in KINDS[1:]
+            if any(each.kind == kind for each in on_layers)
+        ),
         places,
     )
+
+
+def _own_nodes(places: np.ndarray, is_of_kind: Sequence[bool], count: int) -> np.ndarray:
+    """Say of one kind which decision is which node's."""
+    chosen = np.flatnonzero(is_of_kind)
+    nodes = np.zeros((count, len(places)), dtype=np.float32)
+    nodes[places[chosen], chosen] = 1.0
+    return nodes
 
 
 def _attributes(graph: LayerGraph, layers: Sequence[Layer]) -> np.ndarray:
@@ -109,14 +132,18 @@ def _log(count: int, bits: int) -> float:
     return math.log2(1 + count) / bits
 
 
-def _shares(graph: LayerGraph, layers: Sequence[Layer], *, is_input: bool) -> np.ndarray:
+def _memberships(
+    graph: LayerGraph, layers: Sequence[Layer], decisions: int, *, is_input: bool
+) -> np.ndarray:
     tensors = {tensor.name: tensor for tensor in graph.tensors}
-    shares = np.zeros((len(layers), len(graph.groups)), dtype=np.float32)
+    groups = len(graph.groups)
+    shares = np.zeros((len(layers) + groups, decisions), dtype=np.float32)
     for row, layer in enumerate(layers):
         # A depthwise weight has no axis for its input, which is its output's group.
         axis = 1 if is_input and not layer.is_depthwise else 0
         for group, share in _owners(graph, tensors[layer.weight].axes[axis]):
             shares[row, group] = share
+    shares[len(layers) :, :groups] = np.eye(groups)
     return shares
 
 

@@ -1,12 +1,12 @@
 """What the actor sees before it decides a group: AMC's vector as published, and corrected."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from automl_compress.core import Metric
-from automl_compress.core.errors import UnknownName
+from automl_compress.core.errors import InvalidInput
 from automl_envs.features import (
     extent_features,
     group_macs,
@@ -30,7 +30,7 @@ class Observation(Protocol):
     highest: np.ndarray
 
     def observe(self, walk: LayerWalk) -> np.ndarray:
-        """Describe the group to decide now; the last one when the walk is done. float32, (F,)."""
+        """Describe the site to decide now; the last one when the walk is done. float32, (F,)."""
         ...
 
 
@@ -53,19 +53,23 @@ class PublishedObservation:
     )  # fmt: skip
 
     def __init__(self, walk: LayerWalk) -> None:
-        """Lay out the static columns, one row for each visited group, and `rest`."""
-        graph = walk.space.graph
-        rows = [(step, *shape_features(graph, group)) for step, group in enumerate(walk.order)]
+        """Lay out the static columns, one row for each visited group, and `rest`.
+
+        Raises:
+            InvalidInput: the walk does not go from group to group.
+        """
+        graph, groups = walk.space.graph, _groups_of(walk)
+        rows = [(step, *shape_features(graph, group)) for step, group in enumerate(groups)]
         self._static = min_max_by_column(np.array(rows, dtype=np.float64))  # (steps, 7)
-        self._rest = published_rest(graph, walk.order)
+        self._rest = published_rest(graph, groups)
         top = np.maximum(self._static.max(axis=0), 1.0)
         self.highest = np.array([*top, 1.0, 1.0, 1.0], dtype=np.float32)
 
     def observe(self, walk: LayerWalk) -> np.ndarray:
         """Describe the group to decide now; the last decision again when the walk is done."""
         step = min(walk.steps, len(walk.order) - 1)
-        previous = walk.realised[step - 1] if step else 1.0
-        reduced = _removed_share(walk, walk.widths_before(step), "macs") if step else 0.0
+        previous = walk.realised[step - 1][0] if step else 1.0
+        reduced = _removed_share(walk, walk.setting_before(step), "macs") if step else 0.0
         row = [*self._static[step], reduced, self._rest[step], previous]
         return np.clip(np.array(row, dtype=np.float32), 0.0, self.highest)
 
@@ -88,7 +92,11 @@ class CorrectedObservation:
     )  # fmt: skip
 
     def __init__(self, walk: LayerWalk) -> None:
-        """Lay out the static columns, one row for each visited group."""
+        """Lay out the static columns, one row for each visited group.
+
+        Raises:
+            InvalidInput: the walk does not go from group to group.
+        """
         graph = walk.space.graph
         total = max(sum(layer_macs(graph, layer) for layer in graph.layers), 1)
         rows = [
@@ -98,7 +106,7 @@ class CorrectedObservation:
                 *extent_features(graph, group),
                 group_macs(graph, group) / total,
             )
-            for step, group in enumerate(walk.order)
+            for step, group in enumerate(_groups_of(walk))
         ]
         scaled = min_max_by_column(np.array(rows, dtype=np.float64))
         self._static = scaled / np.maximum(scaled.max(axis=0), 1.0)  # (steps, 10)
@@ -110,79 +118,19 @@ class CorrectedObservation:
         space, metric = walk.space, walk.budget.metric
         reduced = _removed_share(walk, walk.with_undecided(space.largest), metric)
         at_most = _removed_share(walk, walk.with_undecided(space.smallest), metric)
-        previous = walk.realised[-1] if walk.realised else 1.0
+        previous = walk.realised[-1][0] if walk.realised else 1.0
         row = [*self._static[step], reduced, at_most - reduced, previous]
         return np.clip(np.array(row, dtype=np.float32), 0.0, self.highest)
 
 
-GROUP_STATE = ("removed", "undecided", "current")
+def _groups_of(walk: LayerWalk) -> list[int]:
+    if walk.kinds != ("width",):
+        raise InvalidInput(
+            f"this observation describes groups, and the walk decides {', '.join(walk.kinds)} of "
+            "layers; create one by the name 'corrected'"
+        )
+    return [site.decisions[0] for site in walk.order]
 
 
-class GroupsObservation:
-    """The state of all G groups: three rows of G numbers, one behind the other.
-
-    - `removed`: the fraction of the group's channels that the walk has cut so far.
-    - `undecided`: 1 for groups still to come.
-    - `current`: 1 for those that the next action decides: all of them, since an agent that
-      sees nothing else decides the whole network in one action.
-
-    With the network's graph, which does not change, it is all that a graph encoder needs.
-    """
-
-    def __init__(self, walk: LayerWalk) -> None:
-        """Name the features."""
-        names = [group.name for group in walk.space.graph.groups]
-        self.features: tuple[str, ...] = tuple(f"{s}.{name}" for s in GROUP_STATE for name in names)
-        self.highest = np.ones(len(self.features), dtype=np.float32)
-
-    def observe(self, walk: LayerWalk) -> np.ndarray:
-        """Describe every group; when the walk is done, none is current. float32, (3 * G,)."""
-        return self.state(walk, walk.order[walk.steps :])
-
-    def state(self, walk: LayerWalk, current: Sequence[int]) -> np.ndarray:
-        """Describe every group, with these as the current ones. float32, (3 * G,)."""
-        full = walk.space.graph.full_widths
-        undecided = list(walk.order[walk.steps :])
-        state = np.zeros((len(GROUP_STATE), len(full)), dtype=np.float32)
-        state[0] = 1.0 - np.array(walk.widths) / full
-        state[0, undecided] = 0.0
-        state[1, undecided] = 1.0
-        state[2, list(current)] = 1.0
-        return state.reshape(-1)
-
-
-class GraphObservation:
-    """The corrected features, and beside them the state of all G groups, for a graph encoder.
-
-    Of the groups only the one to decide now is current; none when the walk is done.
-    """
-
-    def __init__(self, walk: LayerWalk) -> None:
-        """Lay out both parts."""
-        self._own, self._groups = CorrectedObservation(walk), GroupsObservation(walk)
-        self.features: tuple[str, ...] = (*self._own.features, *self._groups.features)
-        self.highest = np.ones(len(self.features), dtype=np.float32)
-
-    def observe(self, walk: LayerWalk) -> np.ndarray:
-        """Describe the group to decide now, then every group. float32, (13 + 3 * G,)."""
-        current = () if walk.is_done else (walk.group,)
-        return np.concatenate([self._own.observe(walk), self._groups.state(walk, current)])
-
-
-OBSERVATIONS: Mapping[str, Callable[[LayerWalk], Observation]] = {
-    "published": PublishedObservation,
-    "corrected": CorrectedObservation,
-    "groups": GroupsObservation,
-    "graph": GraphObservation,
-}
-
-
-def create_observation(name: str, walk: LayerWalk) -> Observation:
-    """Build the observation of this name for walks like this one; raises UnknownName."""
-    if name not in OBSERVATIONS:
-        raise UnknownName("observation", name, OBSERVATIONS)
-    return OBSERVATIONS[name](walk)
-
-
-def _removed_share(walk: LayerWalk, widths: Sequence[int], metric: Metric) -> float:
-    return 1.0 - walk.space.costs.cost(widths).of(metric) / walk.space.full.of(metric)
+def _removed_share(walk: LayerWalk, setting: Sequence[int], metric: Metric) -> float:
+    return 1.0 - walk.space.costs.cost(setting).of(metric) / walk.space.full.of(metric)

@@ -1,25 +1,29 @@
-"""The decision process: one coupled group after the other, never out of the budget's reach."""
+"""The decision process: one site after the other, to a policy within the budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from automl_compress.core import Budget, CompressionSpace, Policy
 from automl_compress.core.errors import InvalidInput, WrongState
+from automl_envs.published_bound import published_bound, round_as_published
+from automl_envs.sites import Site, open_kinds, sites_of
 
 Limit = Literal["scale", "bound", "published"]
-PUBLISHED_MULTIPLE = 8  # AMC's channel_round
 
 
 @dataclass(frozen=True, slots=True)
 class WalkRules:
-    """How actions become widths within the budget.
+    """How actions become values within the budget.
 
     limit: `scale` takes each action as it is and, after the last step, scales all of them by
-            one common multiplier to the budget; no group pays for having a late place.
-        `bound` is AMC's action bound, group-aware: no group may keep more than leaves the
-            budget reachable for the groups behind it. Early groups are served first.
-        `published` is the bound of AMC's code, which counts groups to come at
+            one common multiplier to the budget; no decision pays for having a late place.
+        `bound` is AMC's action bound, group-aware: no decision may take more than leaves the
+            budget reachable for those behind it. Early ones are served first: of a layer its
+            width, then its density, weight bits and activation bits.
+        `published` is the bound of AMC's code, for widths alone: it counts groups to come at
             `undecided_keep` and takes the cost as linear in the ratio; then it rounds up to 8
             channels (down where that exceeds the group), which may pass the budget: such an
             episode is repaired after its last step.
@@ -43,112 +47,132 @@ class WalkRules:
 
 
 class LayerWalk:
-    """Visits the groups of a space in the graph's order and decides each group's width.
+    """Visits the sites of a space in the graph's order and takes the decisions of each.
 
-    An action is a *keep ratio* in [0, 1]: the fraction of the group's channels that stays, as in
-    AMC's code (its paper writes of sparsity). Groups of only one allowed width (skipped or
-    fixed ones) are not visited, unless there are no others.
+    Where widths alone are open a site is a group; otherwise it is a convolution or linear layer.
+    An action holds a share in [0, 1] for each of the K kinds that the space opens: the *keep
+    ratio* of the group whose first producer the layer is (as in AMC's code; its paper writes of
+    sparsity), the density of its weights, and its bits by their place among the allowed ones.
+    Components that a site does not decide are ignored.
 
     Attributes:
-        assumed: widths with which undecided groups count toward the budget.
-        order: the visited groups, by index in the graph; its length is an episode's.
-        widths: of every group: decided, or the assumption for those still to come.
-        realised: keep ratios of the decided groups, in the order of the visit; before the
-            scaling or repair that may follow the last step.
+        kinds: what the K components of an action decide.
+        order: the visited sites; its length is an episode's.
+        assumed: values with which undecided decisions count toward the budget.
+        setting: the value of every decision: decided, or the assumption for those to come.
+        chosen: the values that were decided, by decision; before the scaling or repair that
+            may follow the last step.
+        realised: of each visited site the shares, before scaling or repair: those decided,
+            those that stood where nothing was to be decided, 1 where nothing can be. Each
+            float64 (K,).
     """
 
+    kinds: tuple[str, ...]
+    order: tuple[Site, ...]
+
     def __init__(self, space: CompressionSpace, budget: Budget, rules: WalkRules) -> None:
-        """Begin at the first group.
+        """Begin at the first site.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
+            InvalidInput: the published limit where more than widths is open.
         """
         space.check_reachable(budget)
         self.space, self.budget, self.rules = space, budget, rules
-        groups = range(len(space.graph.groups))
-        free = tuple(group for group in groups if len(space.allowed[group]) > 1)
-        self.order = free or tuple(groups)
+        self.kinds, self.order = self._route()
+        if rules.limit == "published" and self.kinds != ("width",):
+            raise InvalidInput(
+                "limit 'published' is the bound of AMC's code, which decides widths alone, and "
+                f"this space opens {', '.join(self.kinds)}; choose 'scale' or 'bound'"
+            )
         self.assumed = self._assumed()
         self.reset()
 
+    def _route(self) -> tuple[tuple[str, ...], tuple[Site, ...]]:
+        return open_kinds(self.space), sites_of(self.space)
+
     def reset(self) -> None:
-        """Go back to the first group, with nothing decided."""
-        self.widths = list(self.assumed)
-        self.realised: list[float] = []
-        groups = self.space.graph.groups
-        self._wanted = [
-            width / group.channels for width, group in zip(self.assumed, groups, strict=True)
-        ]
+        """Go back to the first site, with nothing decided."""
+        self.setting = list(self.assumed)
+        self.chosen: dict[int, int] = {}
+        self.realised: list[np.ndarray] = []
+        self._wanted: list[float] = self.space.shares(self.assumed).tolist()
+        self._undecided = {place for site in self.order for place in site.decisions}
 
     def _assumed(self) -> tuple[int, ...]:
         if self.rules.limit != "published":
             return self.space.smallest
-        return self.space.clip([self.rules.undecided_keep] * len(self.space.graph.groups))
+        return self.space.clip([self.rules.undecided_keep] * len(self.space.decisions))
 
     @property
     def steps(self) -> int:
-        """How many groups are decided."""
+        """How many sites are decided."""
         return len(self.realised)
 
     @property
     def is_done(self) -> bool:
-        """Whether every group is decided."""
+        """Whether every site is decided."""
         return self.steps == len(self.order)
 
     @property
-    def group(self) -> int:
-        """Index of the group to decide now; of the last one when the walk is done."""
+    def site(self) -> Site:
+        """The site to decide now; the last one when the walk is done."""
         return self.order[min(self.steps, len(self.order) - 1)]
 
-    def with_undecided(self, widths: Sequence[int]) -> list[int]:
-        """Return the decided widths, completed by these for the groups still to come."""
-        completed = list(self.widths)
-        for group in self.order[self.steps :]:
-            completed[group] = widths[group]
+    @property
+    def undecided(self) -> tuple[int, ...]:
+        """The decisions still to come, by index in the space, ascending."""
+        return tuple(sorted(self._undecided))
+
+    def with_undecided(self, setting: Sequence[int]) -> list[int]:
+        """Return the decided values, completed by these for the decisions still to come."""
+        completed = list(self.setting)
+        for place in self._undecided:
+            completed[place] = setting[place]
         return completed
 
-    def widths_before(self, step: int) -> list[int]:
-        """Return the widths as they stood before this step, undecided groups as assumed."""
-        widths = list(self.assumed)
-        for group, keep_ratio in zip(self.order[:step], self.realised, strict=False):
-            widths[group] = round(keep_ratio * self.space.graph.groups[group].channels)
-        return widths
+    def setting_before(self, step: int) -> list[int]:
+        """Return the values as they stood before this step, undecided ones as assumed."""
+        setting = list(self.assumed)
+        for site in self.order[:step]:
+            for place in site.decisions:
+                setting[place] = self.chosen[place]
+        return setting
 
-    def bounds(self) -> tuple[float, float]:
-        """Return the lowest and the highest keep ratio that an action can have now.
+    def bounds(self) -> np.ndarray:
+        """Return the lowest and the highest share that each component can have now.
 
-        Published rounding may realise a little more than the highest.
+        Where the site decides several things, each highest share holds while the others are
+        at their lowest. Both are the standing share where nothing is decided. Published
+        rounding may realise a little more than the highest. float64 (K, 2).
         """
         self._check_open()
-        channels = self.space.graph.groups[self.group].channels
-        if self.rules.limit == "published":
-            return self.rules.undecided_keep, self._published_bound()
-        allowed = self.space.allowed[self.group]
-        return allowed[0] / channels, self._highest_width() / channels
+        site, standing = self.site, self._standing(self.site)
+        return np.array(
+            [
+                self._bounds_of(place) if is_here and place is not None else (share, share)
+                for place, is_here, share in zip(site.places, site.decides, standing, strict=True)
+            ]
+        )
 
-    def step(self, keep_ratio: float) -> float:
-        """Decide the current group and go to the next.
+    def step(self, action: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Take the decisions of the current site and go to the next.
 
         Args:
-            keep_ratio: the action; clipped to the bounds.
+            action: shares, clipped to the bounds. (K,).
 
         Returns:
-            The realised keep ratio: kept channels divided by the group's channels, before
-            what may follow the last step.
+            The realised shares, before what may follow the last step. float64 (K,).
 
         Raises:
-            WrongState: every group is decided already.
+            WrongState: every site is decided already.
         """
         self._check_open()
-        group, channels = self.group, self.space.graph.groups[self.group].channels
-        lowest, highest = self.bounds()
-        ratio = max(min(keep_ratio, highest), lowest)
-        if self.rules.limit == "published":
-            ratio = _round_as_published(ratio, channels) / channels
-        width = self._nearest_width(ratio * channels)
-        self.widths[group] = width
-        self._wanted[group] = ratio
-        self.realised.append(width / channels)
+        site = self.site
+        for place, is_here, share in zip(site.places, site.decides, action, strict=True):
+            if is_here and place is not None:
+                self._decide(place, float(share))
+        self.realised.append(self._standing(site))
         if self.is_done:
             self._close()
         return self.realised[-1]
@@ -157,69 +181,62 @@ class LayerWalk:
         """Return the policy of a finished walk; it is within the budget.
 
         Raises:
-            WrongState: groups are left to decide.
+            WrongState: sites are left to decide.
         """
         if not self.is_done:
             raise WrongState(
-                f"{self.steps} of {len(self.order)} groups are decided; "
+                f"{self.steps} of {len(self.order)} sites are decided; "
                 "step through the others first"
             )
-        return self.space.policy(self.widths)
+        return self.space.policy(self.setting)
 
     def _check_open(self) -> None:
         if self.is_done:
             raise WrongState(
-                f"all {len(self.order)} groups are decided; reset the walk, or take its policy"
+                f"all {len(self.order)} sites are decided; reset the walk, or take its policy"
             )
 
-    def _highest_width(self) -> int:
-        if self.rules.limit == "scale":
-            return self.space.allowed[self.group][-1]
-        undecided = set(self.order[self.steps :])
-        decided = {each: width for each, width in enumerate(self.widths) if each not in undecided}
-        return self.space.largest_feasible(decided, self.group, self.budget)
+    def _standing(self, site: Site) -> np.ndarray:
+        shares = self.space.shares(self.setting)
+        return np.array([1.0 if place is None else shares[place] for place in site.places])
 
-    def _nearest_width(self, wanted: float) -> int:
-        allowed = self.space.allowed[self.group]
-        if self.rules.limit == "bound":
-            highest = self._highest_width()
-            allowed = [width for width in allowed if width <= highest]
-        return min(allowed, key=lambda width: abs(width - wanted))
+    def _bounds_of(self, place: int) -> tuple[float, float]:
+        if self.rules.limit == "published":
+            lowest = self.rules.undecided_keep
+            return lowest, published_bound(self.space, self.budget, self.setting, place, lowest)
+        amounts = self._reachable_amounts(place)
+        full = self.space.decisions[place].full_amount
+        return amounts[0] / full, amounts[-1] / full
 
-    def _published_bound(self) -> float:
-        """Return AMC's a_hi: the ratio at which the budget is met with the rest at lbound.
+    def _reachable_amounts(self, place: int) -> Sequence[int]:
+        decision = self.space.decisions[place]
+        if self.rules.limit != "bound":
+            return decision.amounts
+        decided = {
+            each: value for each, value in enumerate(self.setting) if each not in self._undecided
+        }
+        highest = self.space.largest_feasible(decided, place, self.budget)
+        return decision.amounts[: decision.allowed.index(highest) + 1]
 
-        Source: mit-han-lab/amc, env/channel_pruning_env.py, `_action_wall`; there the cost is
-        linear in the ratio. Where a group cuts both axes of one layer it is not, and the
-        chord used here lies above the cost.
-        """
-        group = self.group
-        channels = self.space.graph.groups[group].channels
-        widths = list(self.widths)
-        costs = []
-        for width in (1, channels):
-            widths[group] = width
-            costs.append(self.space.costs.cost(widths).of(self.budget.metric))
-        if channels == 1 or costs[1] == costs[0]:
-            return 1.0
-        per_channel = (costs[1] - costs[0]) / (channels - 1)
-        affordable = 1 + (self.budget.limit(self.space.full) - costs[0]) / per_channel
-        return min(max(affordable / channels, self.rules.undecided_keep), 1.0)
+    def _decide(self, place: int, share: float) -> None:
+        decision = self.space.decisions[place]
+        lowest, highest = self._bounds_of(place)
+        share = max(min(share, highest), lowest)
+        if self.rules.limit == "published":
+            share = round_as_published(share, decision.full) / decision.full
+        wanted = share * decision.full_amount
+        amounts = self._reachable_amounts(place)
+        nearest = min(range(len(amounts)), key=lambda index: abs(amounts[index] - wanted))
+        self._take(place, decision.allowed[nearest], share)
+
+    def _take(self, place: int, value: int, share: float) -> None:
+        self.setting[place] = self.chosen[place] = value
+        self._wanted[place] = share
+        self._undecided.discard(place)
 
     def _close(self) -> None:
         """Scale, or repair what rounding led over the budget."""
         if self.rules.limit == "scale":
-            self.widths = list(self.space.project(self._wanted, self.budget))
-        elif not self.space.within(self.widths, self.budget):
-            self.widths = list(self.space.repair(self._wanted, self.budget))
-
-
-def _round_as_published(ratio: float, channels: int) -> int:
-    """Round to a multiple of 8 as AMC's code does: up, but down where that is too wide."""
-    if ratio == 1.0:
-        return channels
-    width = max(round(channels * ratio), 1)
-    width = -(-width // PUBLISHED_MULTIPLE) * PUBLISHED_MULTIPLE
-    if width > channels:
-        width = channels // PUBLISHED_MULTIPLE * PUBLISHED_MULTIPLE
-    return width
+            self.setting = list(self.space.project(self._wanted, self.budget))
+        elif not self.space.within(self.setting, self.budget):
+            self.setting = list(self.space.repair(self._wanted, self.budget))

@@ -13,6 +13,7 @@ from automl_agents.reinforcement.encoder_file import save_encoder
 from automl_agents.reinforcement.episode_searcher import EpisodeSearcher
 from automl_compress.core import SearchProblem
 from automl_compress.core.errors import InvalidInput
+from tests.agents.joint_contract import BITS, JointSearcherContract
 from tests.contracts.searcher import Create, SearcherContract, complete, through_json
 from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 
@@ -194,12 +195,12 @@ def test_one_shot_episode_is_one_transition_with_all_groups() -> None:
 def test_one_shot_groups_are_drawn_around_their_own_actions() -> None:
     problem = problem_of(evaluations=16)
     searcher = faithful(problem, noise_sigma=1e-6, warmup_evaluations=0)
-    means = searcher._agent.keep_ratios(searcher._uncut)
+    means = searcher._agent.shares(searcher._uncut)
 
     drawn = searcher.waiting(searcher.ask().number).actions
 
     assert np.ptp(means) > 1e-3
-    assert drawn == pytest.approx(means, abs=1e-4)
+    assert drawn.ravel() == pytest.approx(means, abs=1e-4)
 
 
 def test_one_shot_warmup_removes_at_most_three_tenths_before_scaling() -> None:
@@ -298,3 +299,54 @@ def test_it_finds_which_of_three_groups_can_be_cut(build: Create) -> None:
         searcher.tell(suggestion.complete(measurement))
 
     assert np.mean(scores[-15:]) > np.mean(scores[:20]) + 0.03
+
+
+class TestAgmcOnJointSpaces(JointSearcherContract):
+    @pytest.fixture(params=["default", "faithful"])
+    def create(self, request: pytest.FixtureRequest) -> Create:
+        build, options = SETTINGS[request.param]
+        return lambda problem: build(problem, **options)
+
+
+def test_joint_replay_holds_the_state_of_every_decision() -> None:
+    problem = problem_of(metric="size_bytes", ratio=0.15, evaluations=16, **BITS)
+    searcher = corrected(problem)
+    advance(searcher, problem, 2)
+
+    stored = searcher.snapshot().arrays["replay.observations"]
+
+    decisions = len(problem.space.decisions)
+    of_one = stored[-16:, 0, -3 * decisions :].reshape(16, 3, decisions)  # not the classifier
+    decided = of_one[:, 2].sum(axis=0)
+    assert decided.tolist() == [float(len(d.allowed) > 1) for d in problem.space.decisions]
+    # An encoder's state of a node: shares of widths as input and output, and two kinds of bits.
+    assert encoder_weights(searcher)[f"{ENCODER}states.weight"].shape == (8, 4 * 3)
+
+
+def test_one_shot_action_holds_every_open_decision() -> None:
+    problem = problem_of(metric="size_bytes", ratio=0.15, evaluations=16, **BITS)
+    searcher = faithful(problem)
+    suggestion = searcher.ask()
+
+    searcher.tell(complete(problem, suggestion))
+
+    space = problem.space
+    free = [len(decision.allowed) > 1 for decision in space.decisions]
+    shares = space.shares(space.setting(suggestion.policy))[free]
+    stored = searcher.snapshot().arrays["replay.actions"][0, 0]
+    assert stored == pytest.approx(2 * shares - 1, abs=1e-6)
+
+
+def test_published_limit_is_refused_where_more_than_widths_is_open() -> None:
+    problem = problem_of(metric="size_bytes", ratio=0.15, **BITS)
+    with pytest.raises(InvalidInput, match="limit 'published'"):
+        create_searcher("agmc", problem, {"limit": "published"})
+    create_searcher("agmc", problem, {"mode": "faithful"})
+
+
+def test_encoder_of_other_kinds_of_decisions_is_refused(
+    encoder_file: tuple[Path, dict[str, np.ndarray]],
+) -> None:
+    problem = problem_of(metric="size_bytes", ratio=0.15, **BITS)
+    with pytest.raises(InvalidInput, match=r"states\.weight .*open densities and bits as then"):
+        corrected(problem, transfer_from=str(encoder_file[0]))

@@ -8,7 +8,7 @@ import pytest
 
 from automl_agents.allocation.config import GreedyConfig
 from automl_agents.allocation.greedy import plan_greedy
-from automl_agents.allocation.sensitivity import threshold_widths
+from automl_agents.allocation.sensitivity import threshold_setting
 from automl_agents.catalogue import create_searcher
 from automl_agents.random_search import RandomSearcher
 from automl_compress.core import Budget, Policy, Searcher, SearchProblem, Suggestion, Trial
@@ -164,7 +164,7 @@ def test_sensitivity_uses_the_smallest_threshold_that_meets_the_budget() -> None
     space, budget = space_of(plain_graph((10, 10))), Budget("macs", 0.6)
     steep, flat = np.arange(8, -1, -1) * 4.0, np.arange(8, -1, -1) * 1.0
 
-    widths = threshold_widths(space, budget, [steep, flat])
+    widths = threshold_setting(space, budget, [steep, flat])
 
     # In units of 576 MACs: 3 w + w v of at most 78. A threshold of 5 gives 27 + 45; of 4, which
     # leaves the second group 6 channels, 27 + 54. Neither (10, 5) nor (9, 6) fits.

@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from automl_agents.catalogue import create_searcher
 from automl_agents.random_stream import random_stream
 from automl_agents.reinforcement.amc import AmcSearcher
 from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_compress.core import Effort, SearchProblem
-from automl_compress.core.errors import WrongState
+from automl_compress.core.errors import InvalidInput, WrongState
 from automl_envs.environment import CompressionEnv
-from automl_envs.walk import WalkRules
-from tests.contracts.searcher import complete
+from automl_envs.walk import LayerWalk, WalkRules
+from tests.agents.joint_contract import BITS, JointSearcherContract
+from tests.contracts.searcher import Create, complete
 from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 
 SMALL = {"hidden": (16, 16), "batch_size": 8}
@@ -43,8 +45,8 @@ def test_environment_and_searcher_are_the_same_decision_process(name: str) -> No
         episode = searcher.waiting(suggestion.number)
         seen = [env.reset()[0]]
         for action, bounds in zip(episode.actions, episode.bounds, strict=True):
-            assert env.walk.bounds() == pytest.approx(tuple(bounds))
-            observed, reward, _, _, info = env.step(np.array([action]))
+            assert env.walk.bounds() == pytest.approx(bounds)
+            observed, reward, _, _, info = env.step(action)
             seen.append(observed)
         trial = complete(problem, suggestion)
 
@@ -105,7 +107,7 @@ def test_faithful_mode_stores_raw_actions() -> None:
     searcher.tell(complete(problem, suggestion))
 
     stored = searcher.snapshot().arrays["replay.actions"].ravel()
-    assert stored == pytest.approx(2 * raw - 1, abs=1e-6)
+    assert stored == pytest.approx(2 * raw.ravel() - 1, abs=1e-6)
 
 
 def test_every_transition_of_an_episode_gets_its_final_reward() -> None:
@@ -192,3 +194,71 @@ def test_streams_depend_on_seed_and_counters_alone() -> None:
 
     assert random_stream(3, 0, 7).random() == drawn
     assert len({random_stream(*k).random() for k in ((3, 0, 7), (3, 1, 7), (-3, 0, 7))}) == 3
+
+
+class TestAmcOnJointSpaces(JointSearcherContract):
+    @pytest.fixture
+    def create(self) -> Create:
+        options = {"hidden": [16, 16], "batch_size": 8, "profile_share": 0.0}
+        return lambda problem: create_searcher("amc", problem, options)
+
+
+class TestAmcOnElements(TestAmcOnJointSpaces):
+    schemes = ("element",)
+
+
+def joint_problem(**options: object) -> SearchProblem:
+    return problem_of(metric="size_bytes", ratio=0.15, evaluations=16, **(BITS | options))  # type: ignore[arg-type]
+
+
+def test_one_action_decides_all_that_a_layer_opens() -> None:
+    problem = joint_problem(schemes=("channel", "element"))
+    searcher = AmcSearcher(problem, CONFIGS["corrected"])
+
+    episode = searcher.waiting(searcher.ask().number)
+
+    assert episode.actions.shape == (len(problem.space.graph.layers), 4)
+    assert episode.bounds.shape == (*episode.actions.shape, 2)
+
+
+@pytest.mark.parametrize("limit", ["scale", "bound"])
+def test_joint_replay_holds_the_shares_that_were_measured(limit: str) -> None:
+    problem = joint_problem()
+    searcher = AmcSearcher(problem, AmcConfig(**SMALL, limit=limit))  # type: ignore[arg-type]
+    advance(searcher, problem, 5)
+
+    suggestion = searcher.ask()
+    searcher.tell(complete(problem, suggestion))
+
+    space = problem.space
+    shares = space.shares(space.setting(suggestion.policy))
+    sites = LayerWalk(space, problem.budget, WalkRules()).order
+    expected = [[1.0 if p is None else shares[p] for p in site.places] for site in sites]
+    stored = searcher.snapshot().arrays["replay.actions"][-len(sites) :, 0]
+    assert stored == pytest.approx(2 * np.array(expected) - 1, abs=1e-6)
+
+
+def test_joint_environment_and_searcher_are_the_same_decision_process() -> None:
+    problem = joint_problem()
+    searcher = AmcSearcher(problem, CONFIGS["corrected"])
+    env = CompressionEnv(problem.space, problem.budget, FormulaEvaluator(problem.space))
+
+    for _ in range(6):
+        suggestion = searcher.ask()
+        episode = searcher.waiting(suggestion.number)
+        seen = [env.reset()[0]]
+        for action in episode.actions:
+            observed, _, _, _, info = env.step(action)
+            seen.append(observed)
+        searcher.tell(complete(problem, suggestion))
+
+        assert np.array_equal(np.stack(seen), episode.observations)
+        assert info["policy"] == suggestion.policy
+
+
+@pytest.mark.parametrize("options", [{"mode": "faithful"}, {"limit": "published"}])
+def test_published_forms_are_refused_where_more_than_widths_is_open(options: dict) -> None:
+    [(name, value)] = options.items()
+    with pytest.raises(InvalidInput, match=f"{name} '{value}' is AMC's code, which decides widths"):
+        create_searcher("amc", joint_problem(), options)
+    create_searcher("amc", problem_of(), options)

@@ -1,17 +1,19 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_agents.auto.config import AutoConfig
-from automl_agents.auto.exchange import exchanges, filled
+from automl_agents.auto.exchange import Exchanges
 from automl_agents.auto.searcher import AutoSearcher
 from automl_agents.auto.surrogate import Surrogate
 from automl_agents.catalogue import create_searcher
 from automl_compress.core import SearchProblem, Trial
 from automl_compress.core.errors import InvalidInput, WrongState
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study, StudySummary
-from tests.fakes import FormulaEvaluator, plain_graph, problem_of, residual_graph
+from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 
 
 def study(name: str, problem: SearchProblem) -> tuple[StudySummary, list[Trial]]:
@@ -42,6 +44,16 @@ def test_auto_beats_random_at_equal_evaluations_under_every_budget(metric: str) 
 
     assert found.evaluations < 9.1
     assert score(found) > score(drawn) + 0.005
+
+
+def test_auto_beats_random_where_layers_decide_on_bits() -> None:
+    options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (2, 4, 8)}
+    problem = problem_of(evaluations=8, ratio=0.01, metric="bit_operations", **options)
+
+    found, _ = study("auto", problem)
+    drawn, _ = study("random", problem)
+
+    assert score(found) > score(drawn) + 0.05
 
 
 def test_first_comes_a_candidate_then_the_profile_then_the_knapsack() -> None:
@@ -97,26 +109,38 @@ def test_screened_policies_without_a_chance_are_never_scored_on_all_images() -> 
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), ratio=st.floats(0.2, 1.0), round_to=st.sampled_from([1, 4]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    ratio=st.floats(0.2, 1.0),
+    options=st.sampled_from(
+        [
+            {"round_to": 1},
+            {"round_to": 4},
+            {"weight_bits": (2, 4, 8, 32), "metric": "size_bytes"},
+            {"schemes": ("element",), "density_step": 10, "metric": "bit_operations"},
+        ]
+    ),
+)
 def test_exchanges_stay_in_the_space_and_within_the_budget(
-    seed: int, ratio: float, round_to: int
+    seed: int, ratio: float, options: dict[str, Any]
 ) -> None:
-    problem = problem_of(residual_graph((8, 16, 16)), ratio=ratio, round_to=round_to)
+    problem = problem_of(plain_graph((8, 16, 16)), ratio=ratio, **options)
     space, budget = problem.space, problem.budget
     rng = np.random.default_rng(seed)
     start = space.sample(rng, budget)
 
-    for widths in exchanges(space, budget, start, rng, 20):
-        assert widths != start
-        assert space.within(widths, budget)
-        assert all(w in allowed for w, allowed in zip(widths, space.allowed, strict=True))
-        grown = filled(space, budget, widths, rng)
+    exchanges = Exchanges(space, budget)
+    for setting in exchanges.near(start, rng, 20):
+        assert setting != start
+        assert space.within(setting, budget)
+        assert all(v in allowed for v, allowed in zip(setting, space.allowed, strict=True))
+        grown = exchanges.filled(setting, rng)
         assert space.within(grown, budget)
-        for group, allowed in enumerate(space.allowed):
-            assert grown[group] >= widths[group]
-            larger = [w for w in allowed if w > grown[group]][:1]
+        for place, allowed in enumerate(space.allowed):
+            assert grown[place] >= setting[place]
+            larger = [v for v in allowed if v > grown[place]][:1]
             assert not any(
-                space.within([*grown[:group], w, *grown[group + 1 :]], budget) for w in larger
+                space.within([*grown[:place], v, *grown[place + 1 :]], budget) for v in larger
             )
 
 
@@ -124,7 +148,7 @@ def test_exchanges_of_a_space_without_a_free_group_are_none() -> None:
     problem = problem_of(plain_graph((8, 8)), ratio=1.0, max_sparsity=0.0)
     rng = np.random.default_rng(0)
 
-    assert list(exchanges(problem.space, problem.budget, (8, 8), rng, 5)) == []
+    assert list(Exchanges(problem.space, problem.budget).near((8, 8), rng, 5)) == []
 
 
 def test_surrogate_learns_a_smooth_function_and_tells_subsets_apart() -> None:

@@ -13,7 +13,10 @@ from tests.fakes import problem_of
 
 
 class TestEverySearcherOfTheCatalogue(SearcherContract):
-    @pytest.fixture(params=[*searcher_names(), "amc faithful", "amc bound"])
+    # The problem opens widths alone; `haq`, which needs bits, passes the same in its own tests.
+    @pytest.fixture(
+        params=[*(name for name in searcher_names() if name != "haq"), "amc faithful", "amc bound"]
+    )
     def create(self, request: pytest.FixtureRequest) -> Create:
         name, _, mode = request.param.partition(" ")
         options: dict[str, object] = {}

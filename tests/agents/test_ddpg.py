@@ -120,13 +120,13 @@ def test_same_seed_gives_the_same_networks() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_actor_proposes_keep_ratios(rng: np.random.Generator) -> None:
+def test_actor_proposes_shares(rng: np.random.Generator) -> None:
     agent = agent_of()
 
-    ratios = [agent.keep_ratio(rng.random(FEATURES, dtype=np.float32)) for _ in range(20)]
+    shares = [agent.shares(rng.random(FEATURES, dtype=np.float32))[0] for _ in range(20)]
 
-    assert all(0.0 <= ratio <= 1.0 for ratio in ratios)
-    assert np.mean(ratios) == pytest.approx(0.5, abs=0.2)
+    assert all(0.0 <= share <= 1.0 for share in shares)
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.2)
 
 
 def test_critic_learns_the_reward_of_an_action(rng: np.random.Generator) -> None:
@@ -141,4 +141,4 @@ def test_critic_learns_the_reward_of_an_action(rng: np.random.Generator) -> None
 
     agent.train(1500, 32)
 
-    assert agent.keep_ratio(observations[0]) == pytest.approx(0.8, abs=0.1)  # action 0.6
+    assert agent.shares(observations[0])[0] == pytest.approx(0.8, abs=0.1)  # action 0.6

@@ -14,10 +14,10 @@ from automl_agents.reinforcement.encoder_file import read_encoder, save_encoder
 from automl_compress.core import Snapshot
 from automl_compress.core.errors import InvalidInput
 from automl_envs.network_graph import RELATIONS, NetworkGraph, network_graph
-from tests.fakes import plain_graph, residual_graph
+from tests.fakes import plain_graph, residual_graph, space_of
 
 GRAPH = residual_graph()
-NETWORK = network_graph(GRAPH)
+NETWORK = network_graph(space_of(GRAPH))
 GROUPS = len(GRAPH.groups)
 
 
@@ -42,6 +42,7 @@ def permuted(network: NetworkGraph, order: np.ndarray) -> NetworkGraph:
         tuple(new[edges] for edges in network.edges),
         network.inputs[order],
         network.outputs[order],
+        tuple(each[order] for each in network.layers),
         new[network.places],
     )
 
@@ -107,6 +108,22 @@ def test_every_state_of_a_group_reaches_the_embedding(rng: np.random.Generator, 
     assert not torch.allclose(encoder(groups), encoder(changed), atol=1e-5)
 
 
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["density", "weight_bits", "activation_bits"])
+def test_every_state_of_a_layers_decision_reaches_the_embedding(
+    rng: np.random.Generator, kind: str, row: int
+) -> None:
+    options = {"weight_bits": (2, 4, 8), "activation_bits": (4, 8), "edge_bits": None}
+    space = space_of(GRAPH, schemes=("channel", "element"), **options)
+    encoder, count = encoder_of(network_graph(space)), len(space.decisions)
+    place = [decision.kind for decision in space.decisions].index(kind) + 3
+    decisions = torch.from_numpy(rng.random((1, 3, count), dtype=np.float32))
+    changed = decisions.clone()
+    changed[0, row, place] = 1.0 - changed[0, row, place]
+
+    assert not torch.allclose(encoder(decisions), encoder(changed), atol=1e-5)
+
+
 def test_topology_reaches_the_embedding(rng: np.random.Generator) -> None:
     groups = states(rng)
     unconnected = replace(NETWORK, edges=tuple(each[:, :0] for each in NETWORK.edges))
@@ -128,7 +145,7 @@ def test_every_weight_has_a_gradient(rng: np.random.Generator) -> None:
 
 
 def test_weights_fit_another_network(rng: np.random.Generator) -> None:
-    encoder, other = encoder_of(), encoder_of(network_graph(plain_graph((8, 16))))
+    encoder, other = encoder_of(), encoder_of(network_graph(space_of(plain_graph((8, 16)))))
 
     other.load_state_dict(encoder.state_dict())
 

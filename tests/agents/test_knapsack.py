@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from automl_agents.allocation import knapsack_labels
 from automl_agents.allocation.knapsack import Allocator
+from automl_agents.allocation.layer_costs import LayerCosts
 from automl_agents.allocation.quadratic_costs import QuadraticCosts
+from automl_agents.decisions import open_decisions
 from automl_compress.core import METRICS, Budget, CompressionSpace, LayerGraph, Metric
 from automl_compress.core.errors import BudgetUnreachable
 from tests.fakes import GraphDraft, plain_graph, residual_graph, space_of
@@ -148,6 +150,95 @@ def test_more_labels_hardly_help_on_a_large_space(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(knapsack_labels, "MOST_LABELS", 20_000)
 
     assert few <= 1.01 * total(space, losses, Allocator(space, budget).solve(losses))
+
+
+BITS = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8)}
+FLOAT_TOO = {"weight_bits": (2, 8, 16, 32), "edge_bits": None}
+DENSITIES = {"schemes": ("channel", "element"), "density_step": 25}
+
+
+@pytest.mark.parametrize("metric", ["size_bytes", "bit_operations"])
+@pytest.mark.parametrize(
+    ("options", "error"),
+    # Bytes are rounded up, and of zeros the coder's entropy is not linear between the knots.
+    [(BITS, 0.001), (FLOAT_TOO, 0.001), ({"schemes": ("element",)}, 0.01), (DENSITIES, 0.01)],
+)
+def test_layer_costs_are_the_cost_model(
+    metric: Metric, options: dict[str, object], error: float
+) -> None:
+    space, rng = space_of(residual_graph(), **options), np.random.default_rng(0)
+    places = open_decisions(space, metric)
+    costs, groups = LayerCosts.of(space, metric, places), len(space.graph.groups)
+
+    for _ in range(20):
+        setting = list(space.largest)
+        for place in places:
+            setting[place] = int(rng.choice(space.allowed[place]))
+        prices = []
+        for table in costs.tables:
+            own = [setting[place] for place in table.places]
+            prices.append(table.prices[table.values.tolist().index(own)])
+        polynomial = costs.given(np.array(prices))
+        widths = np.array(setting[:groups], float)
+        expected = space.costs.cost(setting).of(metric)
+        assert polynomial.total(widths) == pytest.approx(expected, rel=error)
+        measures = costs.measures(widths[None])[0]
+        parts = costs.base.total(widths) + float(np.sum(measures * prices))
+        assert parts == pytest.approx(expected, rel=error)
+        assert np.allclose(costs.measure(0, widths[None])[0], measures[0])
+
+
+@pytest.mark.parametrize("metric", ["size_bytes", "bit_operations"])
+@pytest.mark.parametrize(
+    ("graph", "options"),
+    [
+        (plain_graph((6, 7, 6)), {"weight_bits": (2, 3, 4, 6, 8)}),
+        (plain_graph((4, 5)), {**BITS, "weight_bits": (2, 4, 8), "edge_bits": None}),
+        (triangle_graph((5, 6, 5)), {"weight_bits": (2, 4, 8)}),
+        (plain_graph((12, 14)), {**DENSITIES, "round_to": 4, "weight_bits": (2, 8)}),
+        (plain_graph((12, 14)), {"schemes": ("element",), "density_step": 20, **BITS}),
+    ],
+)
+def test_with_layers_nearly_always_within_one_percent_of_brute_force(
+    graph: LayerGraph, options: dict[str, object], metric: Metric
+) -> None:
+    space = space_of(graph, max_sparsity=0.8, **options)
+    full, rng = space.full.of(metric), np.random.default_rng(0)
+    lowest, highest = (space.costs.cost(each).of(metric) for each in (space.smallest, space.largest))
+    settings_of = list(product(*space.allowed))
+    costs = np.array([space.costs.cost(each).of(metric) for each in settings_of])
+    places = np.array(list(product(*(range(len(each)) for each in space.allowed))))
+    gaps = []
+
+    for seed in range(24):
+        limit = 1.02 * lowest + (highest - lowest) * rng.uniform(0.03, 0.8)
+        budget = Budget(metric, limit / full)
+        losses = random_losses(space, seed, bool(seed % 2))
+        found = Allocator(space, budget).solve(losses)
+        assert space.within(found, budget)
+        sums = sum(np.asarray(loss)[places[:, place]] for place, loss in enumerate(losses))
+        best = float(np.min(sums[costs <= budget.limit(space.full)]))
+        gaps.append((total(space, losses, found) - best) / max(total(space, losses, space.smallest), 1e-9))
+
+    assert np.mean(np.array(gaps) <= 0.01) >= 0.9
+    assert np.mean(gaps) <= 0.005
+
+
+@pytest.mark.parametrize("metric", ["size_bytes", "bit_operations"])
+@pytest.mark.parametrize("options", [BITS, FLOAT_TOO, {"schemes": ("element",), **BITS}])
+def test_with_layers_within_the_budget_and_nothing_single_can_grow(
+    metric: Metric, options: dict[str, object]
+) -> None:
+    space = space_of(residual_graph((8, 16, 16)), **options)
+    lowest = space.costs.cost(space.smallest).of(metric)
+    budget = Budget(metric, 2.5 * lowest / space.full.of(metric))
+
+    found = Allocator(space, budget).solve(random_losses(space, 5, is_smooth=True))
+
+    assert space.within(found, budget)
+    for place, allowed in enumerate(space.allowed):
+        for value in [each for each in allowed if each > found[place]][:1]:
+            assert not space.within([*found[:place], value, *found[place + 1 :]], budget)
 
 
 def test_unreachable_budget_is_refused() -> None:

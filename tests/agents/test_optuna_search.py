@@ -4,13 +4,14 @@ import time
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from automl_agents.catalogue import check_serves, create_searcher
 from automl_agents.optuna_search.cma_sampler import GENERATION, PARENTS, CmaSampler
 from automl_agents.optuna_search.config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
+from automl_agents.optuna_search.parameters import Parameters
 from automl_agents.optuna_search.searcher import OptunaSearcher
 from automl_agents.random_search import RandomSearcher
 from automl_compress.core import Effort, Searcher, SearchProblem, Snapshot, Suggestion
@@ -99,7 +100,7 @@ def test_optuna_learns_of_the_policies_that_were_measured(name: str) -> None:
     free = [index for index, each in enumerate(names) if each not in ("stem", "stage1")]
     widths = np.array([each.policy.widths(problem.space.graph) for each in suggestions])
     measured = (widths / problem.space.graph.full_widths)[:, free]
-    assert np.array_equal(snapshot.arrays["ratios"][:-1], measured)
+    assert np.array_equal(snapshot.arrays["parameters"][:-1], measured)
     assert snapshot.values["states"] == ["COMPLETE"] * 12 + ["FAIL"]
     scores = [complete(problem, each).score for each in suggestions]
     assert snapshot.arrays["scores"][:-1].tolist() == scores
@@ -114,7 +115,7 @@ def test_the_process_learns_of_the_measured_policies_at_the_scale_of_its_draws()
 
     widths = np.array([each.policy.widths(problem.space.graph) for each in suggestions])
     measured = widths / problem.space.graph.full_widths
-    told = searcher.snapshot().arrays["ratios"]
+    told = searcher.snapshot().arrays["parameters"]
     free = (told > 0.101) & (told < 0.999)  # not clipped to their ranges
     scales = np.ma.masked_array(told / measured, ~free)
     assert np.ma.allclose(scales, scales.mean(axis=1, keepdims=True))
@@ -277,7 +278,7 @@ def test_cma_moves_towards_what_scores() -> None:
 @pytest.mark.parametrize(
     ("options", "evaluations", "says"),
     [
-        ({"max_groups": 4}, 40, "9 groups are free and its option max_groups is 4"),
+        ({"max_decisions": 4}, 40, "9 decisions are open and its option max_decisions is 4"),
         ({}, 5000, "5000 evaluations and its option max_evaluations is 400"),
     ],
 )
@@ -304,7 +305,7 @@ def test_gp_refuses_what_is_too_large_for_it(
         (Nsga2Config, {"mutation_rate": 1.5}, "from 0 to 1"),
         (CmaesConfig, {"population": 2}, "at least 3"),
         (CmaesConfig, {"sigma": 0.0}, "above 0 and at most 1"),
-        (GpConfig, {"max_groups": 0}, "at least 1"),
+        (GpConfig, {"max_decisions": 0}, "at least 1"),
     ],
 )
 def test_options_outside_their_ranges_are_refused(
@@ -318,3 +319,54 @@ def test_what_is_left_open_follows_the_effort() -> None:
     assert Nsga2Config().size(Effort(20)) == 4
     assert Nsga2Config().size(Effort(300)) == 15
     assert Nsga2Config(population=7).size(Effort(300)) == 7
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "cmaes"])
+def test_bits_are_ordered_integers_beside_shares(name: str) -> None:
+    options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8)}
+    problem = problem_of(metric="size_bytes", ratio=0.1, evaluations=40, **options)
+    space, searcher = problem.space, create(name, problem)
+
+    suggestions = advance(searcher, problem, 14)
+
+    parameters = Parameters(space, "size_bytes")
+    limits = parameters.distributions
+    assert limits["weight_bits.stage1"] == IntDistribution(1, 5)
+    assert limits["stage1"] == FloatDistribution(4 / 32, 1.0)
+    assert not any(each.startswith("activation_bits") for each in limits)  # bytes do not count them
+    assert "weight_bits.classifier" not in limits  # an edge, at 8 bits
+    settings = [space.setting(each.policy) for each in suggestions]
+    told = searcher.snapshot().arrays["parameters"]
+    for row, setting in zip(told, settings, strict=True):
+        values = parameters.of_numbers(row.tolist())
+        assert values == parameters.of_setting(setting)
+        assert space.clip(parameters.shares(values)) == setting
+    assert len(set(settings)) == 14
+
+
+def test_cma_moves_integers_towards_what_scores() -> None:
+    distributions = {"a": IntDistribution(1, 9), "b": FloatDistribution(0.0, 1.0)}
+    study = optuna.create_study(direction="maximize")
+
+    for seed in range(80):
+        study.sampler = CmaSampler(distributions, {"a": 2, "b": 0.5}, 0.2, None, seed)
+        trial = study.ask(dict(distributions))  # type: ignore[arg-type]
+        a, b = trial.params["a"], trial.params["b"]
+        study.tell(trial, -(((a - 7) / 8) ** 2) - (b - 0.8) ** 2)
+
+    assert all(type(each.params["a"]) is int for each in study.trials)
+    last = [each.params["a"] for each in study.trials[-12:]]
+    assert sum(each in (6, 7, 8) for each in last) >= 9
+
+
+def test_tpe_beats_random_where_layers_decide_on_bits() -> None:
+    options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (2, 4, 8), "evaluations": 40}
+    problem = problem_of(metric="bit_operations", ratio=0.01, **options)
+
+    profiled = create_searcher("tpe", problem, {})
+    found = best_score(profiled, problem, 110, 1)  # most of them probes, which are cheap
+    alone = best_score(create("tpe", problem), problem, 40, 1)
+    drawn = best_score(RandomSearcher(problem), problem, 40, 1)
+
+    assert found > drawn + 0.05
+    assert alone > drawn

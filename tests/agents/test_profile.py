@@ -3,14 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from automl_agents.allocation.profile import (
-    MEASURES,
-    Probe,
-    ProfilePlan,
-    SensitivityProfile,
-    Shape,
-    plan_profile,
-)
+from automl_agents.allocation.loss_curves import Shape
+from automl_agents.allocation.profile import MEASURES, SensitivityProfile
+from automl_agents.allocation.profile_plan import Probe, ProfilePlan, plan_profile
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import CompressionSpace, Suggestion, Trial
 from tests.fakes import (
@@ -34,7 +29,7 @@ def run(space: CompressionSpace, plan: ProfilePlan) -> tuple[SensitivityProfile,
 
 
 def told(space: CompressionSpace, suggestion: Suggestion, accuracy: float) -> Trial:
-    cost = space.costs.cost(suggestion.policy.widths(space.graph))
+    cost = space.costs.cost(space.setting(suggestion.policy))
     return suggestion.complete(measurement_of(cost, accuracy))
 
 
@@ -152,7 +147,7 @@ def test_plan_is_one_group_at_a_time_on_a_subset() -> None:
     assert {(each.role, each.images) for each in asked} == {("probe", 256)}
     assert len({each.policy for each in asked}) == 82
     # Level by level: whole curves however early it ends, and from the last group to the first.
-    assert [probe.group for probe in plan.probes[1:10]] == list(range(9))[::-1]
+    assert [probe.decision for probe in plan.probes[1:10]] == list(range(9))[::-1]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +169,7 @@ def test_smallest_profile_is_one_level_on_32_images() -> None:
     plan = plan_profile(problem_of(), 0.001)
 
     assert (len(plan.probes), plan.images) == (10, 32)
-    assert plan.probes[1].width == round(64 * 0.4)  # two thirds of 0.9 removed
+    assert plan.probes[1].value == round(64 * 0.4)  # two thirds of 0.9 removed
 
 
 def test_grid_leaves_each_width_one_probe() -> None:
@@ -183,7 +178,7 @@ def test_grid_leaves_each_width_one_probe() -> None:
     plan = plan_profile(problem, 100)
 
     assert len(plan.probes) == 10
-    assert {probe.width for probe in plan.probes[1:]} == {8}
+    assert {probe.value for probe in plan.probes[1:]} == {8}
 
 
 def test_restored_between_ask_and_tell_it_goes_on() -> None:
@@ -206,3 +201,91 @@ def test_restored_between_ask_and_tell_it_goes_on() -> None:
     assert restored.ask(again) == profile.ask(ledger)
     for one, two in zip(restored.curves("kl"), profile.curves("kl"), strict=True):
         assert np.array_equal(one, two)
+
+
+def bits_curve(points: dict[int, float], bits: tuple[int, ...] = (2, 3, 4, 6, 8)) -> np.ndarray:
+    """The curve over the weight bits of one layer of which these have these losses."""
+    space = space_of(plain_graph((10,)), weight_bits=bits, edge_bits=None)
+    place = 1  # behind the only width
+    probes = (Probe(None, 0), *(Probe(place, value) for value in points))
+    profile, ledger = SensitivityProfile(space, ProfilePlan(probes, 100)), TrialLedger()
+    for loss in (0.0, *points.values()):
+        profile.tell(told(space, profile.ask(ledger), 0.9 - loss))
+    return profile.curves("accuracy")[place]
+
+
+def test_the_logarithm_of_a_loss_is_linear_in_bits() -> None:
+    curve = bits_curve({2: 0.4, 6: 0.4 / 3**4})
+
+    assert curve[:4] == pytest.approx([0.4, 0.4 / 3, 0.4 / 9, 0.4 / 81])
+    assert curve[4] == 0.0  # the largest choice
+
+
+def test_beyond_what_was_measured_a_bit_divides_a_loss_by_four() -> None:
+    curve = bits_curve({4: 0.1}, (2, 3, 4, 5, 16))
+
+    assert curve == pytest.approx([1.6, 0.4, 0.1, 0.025, 0.0], abs=1e-6)
+
+
+def test_losses_over_bits_are_pooled_and_never_lost() -> None:
+    assert bits_curve({2: 0.1, 3: 0.3})[:2] == pytest.approx([0.2, 0.2])
+    unseen = bits_curve({2: 0.4, 4: 0.0})  # too small for the images
+    assert unseen[:3] == pytest.approx([0.4, 0.1, 0.025])
+    assert (bits_curve({3: 0.0, 4: 0.0}) == 0.0).all()
+
+
+def test_kinds_without_a_measurement_are_assumed_at_the_scale_of_the_others() -> None:
+    options = {"schemes": ("channel", "element"), "weight_bits": (1, 2, 8), "edge_bits": None}
+    space = space_of(plain_graph((10, 10)), **options)
+    probes = (Probe(None, 0), Probe(0, 1), Probe(1, 1))
+    profile, ledger = SensitivityProfile(space, ProfilePlan(probes, 100)), TrialLedger()
+    for accuracy in (0.9, 0.7, 0.5):
+        profile.tell(told(space, profile.ask(ledger), accuracy))
+
+    curves = profile.curves("accuracy")
+
+    assert [curves[0][0], curves[1][0]] == pytest.approx([0.2, 0.4])
+    for decision, curve in zip(space.decisions, curves, strict=True):
+        assert len(curve) == len(decision.allowed)
+        assert curve[-1] == 0.0
+        if decision.kind == "density":
+            assert curve == pytest.approx(0.3 * (1 - np.array(decision.allowed) / 100) ** 2)
+        if decision.kind == "weight_bits":
+            assert curve[:2] == pytest.approx([0.3, 0.3 / 4], rel=1e-3)
+
+
+def test_plan_probes_each_decision_that_the_budget_counts() -> None:
+    options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8), "evaluations": 300}
+    problem = problem_of(metric="size_bytes", ratio=0.1, **options)
+
+    plan = plan_profile(problem, 100, levels=3)
+
+    decisions = problem.space.decisions
+    probed = [decisions[probe.decision] for probe in plan.probes[1:] if probe.decision is not None]
+    assert {each.kind for each in probed} == {"width", "weight_bits"}
+    bits = [
+        probe.value
+        for probe in plan.probes[1:]
+        if probe.decision is not None
+        and decisions[probe.decision].name == "weight_bits.stage1.block0.first"
+    ]
+    assert bits == [2, 6, 3]  # the far end first
+    notes = {SensitivityProfile(problem.space, plan).ask(TrialLedger()).note}
+    assert notes == {"profile: every decision at its largest"}
+    assert len(plan_profile(problem, 0.5).probes) < len(plan.probes)  # affordable all the same
+
+
+def test_curves_over_bits_are_near_those_of_the_formula() -> None:
+    options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (2, 4, 8), "edge_bits": None}
+    problem = problem_of(
+        plain_graph((20, 40)), metric="bit_operations", ratio=0.05, evaluations=1000, **options
+    )
+
+    profile, evaluator = run(problem.space, plan_profile(problem, 100, levels=3, images=10_000))
+
+    curves = profile.curves("accuracy")
+    for decision, curve in zip(problem.space.decisions, curves, strict=True):
+        if decision.kind != "width":
+            noise = 2.0 ** (1 - np.array(decision.allowed)) - 2.0**-7
+            expected = evaluator.layer_sensitivity[decision.target] * noise
+            assert curve == pytest.approx(expected, abs=0.02)

@@ -2,29 +2,17 @@
 
 import base64
 import hashlib
+import html
+import json
 import re
-from collections.abc import Generator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import httpx
 import pytest
-from pydantic import SecretStr
 
-from automl_api.session import LIFETIME_SECONDS, is_session, new_session
 from automl_api.settings import Settings
-from automl_compress.core import (
-    Choice,
-    Cost,
-    Measurement,
-    Policy,
-    Recipe,
-    Suggestion,
-    Trial,
-)
-from automl_compress.core import TrialState as State
+from automl_compress.core import Choice, LayerChoice, Policy, Suggestion, Trial, TrialState
 from automl_compress.store import JobState, SqlTrialStore, jobs, policies
 from tests.api.conftest import (
     DIGITS_CONFIG,
@@ -33,63 +21,17 @@ from tests.api.conftest import (
     problem,
     running_service,
 )
+from tests.api.dashboard_pages import HOSTILE, Links, store_trials
 from tests.api.test_jobs import document, submit
-
-HOSTILE = "<script>alert(1)</script> \u202egnp.exe & \"quoted\" 'twice'"
-
-
-class Links(HTMLParser):
-    """Collects addresses, and everything that a strict content policy would refuse."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.inline: list[str] = []
-        self._tag = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._tag = tag
-        for name, value in attrs:
-            if name in ("href", "src", "action"):
-                self.addresses.append(value or "")
-            if name == "style" or name.startswith("on"):
-                self.inline.append(f"{tag} {name}")
-
-    def handle_data(self, data: str) -> None:
-        if self._tag in ("script", "style") and data.strip():
-            self.inline.append(data)
-
-
-def store_trials(service: RunningService, job_id: str, groups: list[str], count: int) -> None:
-    store = SqlTrialStore(service.database, job_id)
-    for number in range(count):
-        sparsity = number / (count + 1)
-        policy = Policy(tuple(Choice(group, sparsity) for group in groups))
-        store.asked(Suggestion(number, policy, HOSTILE))
-        measurement = Measurement(
-            cost=Cost(1000 * (count - number), 100, 400),
-            score=number / count,
-            correct=number,
-            total=count,
-            cross_entropy=None,
-            kl=None,
-            split="search: rows",
-            fidelity="proxy",
-            recipe=Recipe(),
-            seed=0,
-            evaluations=1.0,
-            wall_seconds=0.1,
-            cpu_seconds=0.1,
-        )
-        store.told(Trial(number, policy, State.COMPLETE, measurement, note=HOSTILE))
 
 
 @pytest.fixture(scope="module")
 def job(service: RunningService, model: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]:
     """A job of a hostile name with 30 trials, as many as fill a page and a bit."""
     created = submit(service, job_body(model, dataset) | {"name": HOSTILE})
-    store_trials(service, created["id"], [each["name"] for each in model["groups"]], 30)
+    store_trials(
+        service, created["id"], [each["name"] for each in model["groups"]], range(30_000, 0, -1000)
+    )
     return created
 
 
@@ -99,9 +41,30 @@ def policy_id(service: RunningService, job: dict[str, Any]) -> str:
         return policies.add(session, document(0.4).to_json(), job_id=job["id"], trial_number=3).id
 
 
+@pytest.fixture(scope="module")
+def other_policy_id(service: RunningService, job: dict[str, Any], policy_id: str) -> str:
+    with service.database.session() as session:
+        return policies.add(session, document(0.3).to_json(), job_id=job["id"], trial_number=4).id
+
+
 @pytest.fixture
-def addresses(job: dict[str, Any], policy_id: str) -> list[str]:
-    return ["/", "/new", f"/jobs/{job['id']}", f"/policies/{policy_id}", "/jobs/job_0"]
+def addresses(job: dict[str, Any], policy_id: str, other_policy_id: str) -> list[str]:
+    return [
+        "/",
+        "/new",
+        "/models",
+        f"/models/{job['model_id']}",
+        "/datasets",
+        f"/datasets/{job['dataset_id']}",
+        f"/datasets/{job['dataset_id']}/images",
+        "/system",
+        "/compare",
+        f"/compare?job={job['id']}",
+        f"/jobs/{job['id']}",
+        f"/policies/{policy_id}",
+        f"/policies/{policy_id}/diff?other={other_policy_id}",
+        "/jobs/job_0",
+    ]
 
 
 def test_no_page_holds_anything_inline_or_from_elsewhere(
@@ -123,17 +86,22 @@ def test_no_page_holds_anything_inline_or_from_elsewhere(
 def test_every_link_of_every_page_leads_somewhere(
     service: RunningService, addresses: list[str]
 ) -> None:
+    known: set[str] = set()
     for address in addresses:
         for link in Links(service.http.get(address).text).addresses:
-            target = urljoin(address, link)
-            if not link.startswith(("data:", "#")):
-                assert service.http.get(target).status_code == 200, (address, link)
+            target = urljoin(address, link).partition("#")[0]
+            if target in known or link.startswith(("data:", "#")):
+                continue
+            known.add(target)
+            # A form's action without its fields is understood, and refused.
+            expected = 422 if target.endswith("/diff") else 200
+            assert service.http.get(target).status_code == expected, (address, link)
 
 
 @pytest.mark.parametrize("passed_on", ["", "/x/y"], ids=["stripped", "passed on"])
 def test_the_pages_work_below_a_prefix(tmp_path: Path, passed_on: str) -> None:
     with running_service(Settings(data_dir=tmp_path, root_path="/x/y")) as running:
-        for address in ("/", "/new", "/jobs/job_0"):
+        for address in ("/", "/new", "/models", "/datasets", "/system", "/compare", "/jobs/job_0"):
             page = running.http.get(f"{passed_on}{address}")
             assert page.status_code == (404 if "job_0" in address else 200)
 
@@ -167,6 +135,7 @@ def test_an_empty_service_tells_the_next_command(tmp_path: Path) -> None:
 
     assert "automl-compress search" in page
     assert 'href="./new"' in page
+    assert 'id="selection"' not in page, "there is nothing yet to filter or to choose"
 
 
 def test_the_trials_are_sorted_and_paged_by_the_service(
@@ -191,6 +160,64 @@ def test_a_trial_can_be_chosen(service: RunningService, job: dict[str, Any]) -> 
     kept = re.search(r'data-group="conv1" data-kept="(\d+)" data-channels="16"', page)
     assert kept is not None
     assert int(kept[1]) == round(16 * (1 - 15 / 31))
+
+
+def test_bits_and_zeros_of_a_policy_are_told_layer_by_layer(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    created = submit(service, job_body(model, dataset))
+    layers = (LayerChoice("conv1", weight_bits=4, activation_bits=8), LayerChoice("linear", 0.25))
+    choices = tuple(Choice(each["name"], 0.0) for each in model["groups"])
+    store = SqlTrialStore(service.database, created["id"])
+    store.asked(Suggestion(0, Policy(choices, layers)))
+
+    page = service.http.get(f"/jobs/{created['id']}", params={"trial": 0}).text
+
+    assert "<td>weights 4, inputs 8</td>" in page
+    assert '<td>float</td><td class="number">25 %</td>' in page
+
+
+def test_what_the_searcher_does_is_told_in_words(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    created = submit(service, job_body(model, dataset))
+    with service.database.session() as session:
+        for state in ("validating", "profiling", "running"):
+            jobs.move(session, created["id"], JobState(state))
+
+    def told() -> str:
+        page = service.http.get(f"/jobs/{created['id']}").text
+        found = re.search(r'<p class="doing">([^<]+)</p>', page)
+        assert found is not None
+        return found[1]
+
+    assert told() == "Now: the searcher chooses the first policy"
+    policy = Policy(tuple(Choice(each["name"], 0.5) for each in model["groups"]))
+    store = SqlTrialStore(service.database, created["id"])
+    store.asked(Suggestion(0, policy, "what conv1 bears", role="probe"))
+    assert told() == (
+        "Now: trial 0, a probe, which finds out and cannot win, is measured: what conv1 bears"
+    )
+    store.told(Trial(0, policy, TrialState.FAILED, failure="it broke", role="probe"))
+    assert "chooses what comes after trial 0" in told()
+
+
+def test_the_form_tells_what_earlier_jobs_took(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    created = submit(service, job_body(model, dataset, searcher="dp"))
+    with service.database.session() as session:
+        row = jobs.lock(session, created["id"])
+        row.evaluations, row.elapsed_seconds = 8.0, 20.0
+        row.result = {"policies": [{"test": {"accuracy": 0.75}}]}
+
+    page = service.http.get("/new").text
+
+    told = re.search(r'data-experience="([^"]+)"', page)
+    assert told is not None
+    (found,) = [each for each in json.loads(html.unescape(told[1])) if each["searcher"] == "dp"]
+    assert (found["seconds"], found["accuracy"]) == (2.5, 0.75)
+    assert (found["model"], found["dataset"]) == (model["id"], dataset["id"])
 
 
 @pytest.mark.parametrize(
@@ -260,100 +287,6 @@ def test_the_report_is_one_file(service: RunningService, job: dict[str, Any]) ->
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in report.headers["Content-Security-Policy"]
     problem(service.http.get("/v1/jobs/job_0/report.html"), 404, "not-found")
-
-
-# ---------------------------------------------------------------------- signing in
-
-KEY = "a key of the tests"
-BROWSER = {"Accept": "text/html,*/*;q=0.8"}
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningService]:
-    directory = tmp_path_factory.mktemp("locked")
-    with running_service(Settings(data_dir=directory, key=SecretStr(KEY))) as running:
-        yield running
-
-
-def sign_in(locked: RunningService, key: str = KEY, wanted: str = "/new") -> httpx.Response:
-    data = {"key": key, "next": wanted}
-    origin = {"Origin": locked.url}
-    with httpx.Client(base_url=locked.url, trust_env=False) as browser:
-        return browser.post("/sign-in", data=data, headers=origin)
-
-
-def test_a_browser_is_asked_for_the_key_and_led_back(locked: RunningService) -> None:
-    asked = locked.http.get("/jobs/job_0?page=2", headers=BROWSER)
-    form = locked.http.get(urljoin("/jobs/job_0", asked.headers["Location"]))
-    answer = sign_in(locked, wanted="/jobs/job_0?page=2")
-
-    assert asked.status_code == 303
-    assert form.status_code == 200
-    assert 'value="/jobs/job_0?page=2"' in form.text
-    assert urljoin("/sign-in", answer.headers["Location"]) == "/jobs/job_0?page=2"
-    problem(locked.http.get("/v1/jobs", headers=BROWSER), 401, "unauthorized")
-
-
-def test_a_session_opens_pages_and_interface_and_does_not_hold_the_key(
-    locked: RunningService,
-) -> None:
-    cookie = sign_in(locked).headers["Set-Cookie"]
-    headers = {"Cookie": cookie.partition(";")[0]}
-
-    assert {"HttpOnly", "SameSite=strict"} <= {each.strip() for each in cookie.split(";")}
-    assert KEY not in cookie
-    assert locked.http.get("/", headers=headers | BROWSER).status_code == 200
-    assert locked.http.get("/v1/jobs", headers=headers).status_code == 200
-    assert sign_in(locked, key="wrong").status_code == 403
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        {"Origin": "http://elsewhere.invalid"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-)
-def test_what_another_sites_page_sends_is_refused(
-    locked: RunningService, service: RunningService, told: dict[str, str]
-) -> None:
-    cookie = sign_in(locked).headers["Set-Cookie"].partition(";")[0]
-
-    refused = locked.http.post("/v1/jobs/job_0/cancel", headers={"Cookie": cookie, **told})
-    problem(refused, 403, "forbidden")
-    problem(service.http.post("/v1/jobs/job_0/cancel", headers=told), 403, "forbidden")
-    for ours in ({"Origin": locked.url}, {"Sec-Fetch-Site": "same-origin"}):
-        taken = locked.http.post("/v1/jobs/job_0/cancel", headers={"Cookie": cookie, **ours})
-        problem(taken, 404, "not-found")
-
-
-@pytest.mark.parametrize("wanted", ["//elsewhere.invalid", "https://elsewhere.invalid", "\\\\e"])
-def test_signing_in_leads_nowhere_else(locked: RunningService, wanted: str) -> None:
-    answer = sign_in(locked, wanted=wanted)
-
-    target = urljoin(f"{locked.url}/sign-in", answer.headers["Location"])
-    assert urlsplit(target).netloc == urlsplit(locked.url).netloc
-
-
-def test_without_a_session_only_what_the_form_needs_is_open(locked: RunningService) -> None:
-    assert locked.http.get("/static/style.css").status_code == 200
-    assert locked.http.get("/static/../v1/jobs").status_code == 401
-    assert locked.http.get("/static/%2e%2e/app.py").status_code == 404
-    assert locked.http.post("/sign-out").status_code == 401
-
-
-def test_a_session_ends_and_cannot_be_made_up() -> None:
-    session = new_session(KEY, now=1000.0)
-    ends, _, code = session.partition(".")
-
-    assert is_session(KEY, session, now=1000.0 + LIFETIME_SECONDS - 1)
-    assert not is_session(KEY, session, now=1000.0 + LIFETIME_SECONDS + 1)
-    assert not is_session("another key", session, now=1000.0)
-    assert not is_session(KEY, f"{int(ends) + 1}.{code}", now=1000.0)
-    for nonsense in ("", ".", "x.y", f"{ends}.", "ä.ö"):
-        assert not is_session(KEY, nonsense, now=1000.0)
 
 
 def test_the_configuration_of_the_digits_is_in_the_form(service: RunningService) -> None:

@@ -1,12 +1,13 @@
 """What every searcher must do. Subclass `SearcherContract` and say how to create one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 from automl_compress.core import (
+    LayerGraph,
     Searcher,
     SearchProblem,
     Snapshot,
@@ -37,14 +38,38 @@ def through_json(snapshot: Snapshot) -> Snapshot:
 class SearcherContract:
     """Run on every searcher; `create` is a fixture of the subclass.
 
-    The problem is small, and long enough for a searcher's warm-up to end.
+    The problem is small, and long enough for a searcher's warm-up to end. A subclass may open
+    decisions for layers:
+
+    options: of the space.
+    budgets: two metrics, the usual one first, and what ratios are multiplied by under each: few
+        bits cost little.
     """
 
     trials = 14
+    options: Mapping[str, object] = {}
+    budgets: Mapping[str, float] = {"macs": 1.0, "size_bytes": 1.0}
+
+    def problem_of(
+        self,
+        graph: LayerGraph | None = None,
+        ratio: float = 0.5,
+        place: int = 0,
+        **more: object,
+    ) -> SearchProblem:
+        """Return a problem under the budget at a place of `budgets`."""
+        metric, factor = list(self.budgets.items())[place]
+        options = {"metric": metric, **self.options, **more}
+        return problem_of(graph, ratio=factor * ratio, **options)  # type: ignore[arg-type]
+
+    def closed_options(self) -> dict[str, object]:
+        """The space's options with one value for each of the layers' decisions."""
+        bits = {name: (8,) for name in ("weight_bits", "activation_bits") if name in self.options}
+        return {**self.options, **bits, "max_element_sparsity": 0.0}
 
     @pytest.fixture
     def problem(self) -> SearchProblem:
-        return problem_of(evaluations=20, seed=3)
+        return self.problem_of(evaluations=20, seed=3)
 
     def advance(self, searcher: Searcher, problem: SearchProblem, trials: int) -> list[Suggestion]:
         suggestions = []
@@ -62,14 +87,14 @@ class SearcherContract:
 
     @pytest.mark.parametrize("ratio", [0.3, 0.5, 1.0])
     @pytest.mark.parametrize("round_to", [1, 8])
-    @pytest.mark.parametrize("metric", ["macs", "size_bytes"])
+    @pytest.mark.parametrize("place", [0, 1])
     def test_every_policy_is_in_the_space_and_within_the_budget(
-        self, create: Create, ratio: float, round_to: int, metric: str
+        self, create: Create, ratio: float, round_to: int, place: int
     ) -> None:
-        problem = problem_of(
+        problem = self.problem_of(
             ratio=ratio,
             evaluations=20,
-            metric=metric,
+            place=place,
             round_to=round_to,
             skip=("stem",),
             fix=(("stage1", 0.25),),
@@ -77,23 +102,27 @@ class SearcherContract:
         space = problem.space
 
         for suggestion in self.advance(create(problem), problem, self.trials):
-            widths = suggestion.policy.widths(space.graph)
-            assert suggestion.role == "probe" or space.within(widths, problem.budget)
-            assert all(w in allowed for w, allowed in zip(widths, space.allowed, strict=True))
+            setting = space.setting(suggestion.policy)
+            assert suggestion.role == "probe" or space.within(setting, problem.budget)
+            assert all(v in allowed for v, allowed in zip(setting, space.allowed, strict=True))
+            assert space.policy(setting).layers == suggestion.policy.layers
 
     def test_one_group_is_enough(self, create: Create) -> None:
-        problem = problem_of(plain_graph((8,)), evaluations=8)
+        problem = self.problem_of(plain_graph((8,)), place=1, evaluations=8)
 
-        suggestions = self.advance(create(problem), problem, 8)
+        suggestions = self.advance(create(problem), problem, self.trials // 2)
 
         assert all(len(each.policy.choices) == 1 for each in suggestions)
 
     def test_a_space_without_a_free_group_has_one_policy(self, create: Create) -> None:
-        problem = problem_of(plain_graph((8, 8)), ratio=1.0, max_sparsity=0.0, evaluations=8)
+        problem = problem_of(
+            plain_graph((8, 8)), ratio=1.0, max_sparsity=0.0, evaluations=8, **self.closed_options()
+        )
 
-        suggestions = self.advance(create(problem), problem, 8)
+        suggestions = self.advance(create(problem), problem, self.trials // 2)
 
-        assert {each.policy.widths(problem.space.graph) for each in suggestions} == {(8, 8)}
+        assert len({each.policy for each in suggestions}) == 1
+        assert suggestions[0].policy.widths(problem.space.graph) == (8, 8)
 
     def test_ask_several_times_before_a_tell(self, create: Create, problem: SearchProblem) -> None:
         searcher = create(problem)
@@ -207,7 +236,8 @@ class SearcherContract:
         assert all(np.array_equal(snapshot.arrays[k], kept.arrays[k]) for k in kept.arrays)
 
     def test_grid_of_groups_is_never_left(self, create: Create) -> None:
-        problem = problem_of(residual_graph((8, 8, 8)), ratio=0.4, evaluations=20, round_to=4)
+        graph = residual_graph((8, 8, 8))
+        problem = self.problem_of(graph, ratio=0.4, place=1, evaluations=20, round_to=4)
 
         for suggestion in self.advance(create(problem), problem, self.trials):
             assert all(width in (4, 8) for width in suggestion.policy.widths(problem.space.graph))

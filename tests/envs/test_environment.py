@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -89,3 +91,58 @@ def test_stock_algorithms_learn_on_it(observation: str, limit: str) -> None:
         evaluators.append(env._evaluator)
 
     assert [len(evaluator.calls) for evaluator in evaluators] == [4, 4]
+
+
+OPENED = {
+    "width": {"schemes": ("channel",)},
+    "density": {"schemes": ("element",)},
+    "weight_bits": {"weight_bits": (2, 4, 8)},
+    "activation_bits": {"activation_bits": (4, 8)},
+}
+COMBINATIONS = [kinds for count in range(1, 5) for kinds in itertools.combinations(OPENED, count)]
+
+
+def environment_of(kinds: tuple[str, ...], limit: str = "scale") -> CompressionEnv:
+    schemes = {"width": "channel", "density": "element"}
+    options = {k: v for kind in kinds for k, v in OPENED[kind].items()}
+    options["schemes"] = tuple(schemes[kind] for kind in kinds if kind in schemes)
+    space = space_of(plain_graph((8, 16)), edge_bits=None, **options)
+    cheapest, dearest = (
+        space.costs.cost(s).bit_operations for s in (space.smallest, space.largest)
+    )
+    budget = Budget("bit_operations", (cheapest + dearest) / 2 / space.full.bit_operations)
+    return CompressionEnv(space, budget, FormulaEvaluator(space), rules=WalkRules(limit))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", ["scale", "bound"])
+@pytest.mark.parametrize("kinds", COMBINATIONS, ids="-".join)
+@pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric")
+@pytest.mark.filterwarnings("ignore:.*we recommend using a symmetric and normalized space")
+def test_both_checkers_accept_every_combination_of_opened_kinds(
+    kinds: tuple[str, ...], limit: str
+) -> None:
+    env = environment_of(kinds, limit)
+
+    check_env(env, skip_render_check=True)
+    check_env_for_stable_baselines(environment_of(kinds, limit))
+
+    assert env.walk.kinds == kinds
+    assert env.action_space.shape == (len(kinds),)
+
+
+@pytest.mark.parametrize("kinds", COMBINATIONS, ids="-".join)
+def test_episode_of_any_combination_ends_in_a_policy_within_the_budget(
+    kinds: tuple[str, ...], rng: np.random.Generator
+) -> None:
+    env = environment_of(kinds)
+    env.reset()
+    realised: list[str] = []
+    terminated = False
+    while not terminated:
+        _, _, terminated, _, info = env.step(rng.uniform(size=len(kinds)))
+        realised += info["realised"]
+
+    space = env.walk.space
+    assert space.within(space.setting(info["policy"]), env.walk.budget)
+    decided = [d.kind for d in space.decisions if len(d.allowed) > 1]
+    assert sorted(realised) == sorted(decided)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from automl_compress.core import Budget, Layer, LayerGraph, Width
+from automl_envs.decision_state import DecisionsObservation
 from automl_envs.network_graph import NODE_FEATURES, RELATIONS, NetworkGraph, network_graph
-from automl_envs.observations import GraphObservation, GroupsObservation
+from automl_envs.observation_catalogue import create_observation
 from automl_envs.walk import LayerWalk, WalkRules
 from tests.fakes import plain_graph, residual_graph, space_of
 
@@ -24,7 +25,7 @@ def walk_of(graph: LayerGraph = GRAPH) -> LayerWalk:
 
 
 def test_layers_and_groups_are_nodes_with_attributes() -> None:
-    network = network_graph(GRAPH)
+    network = network_graph(space_of(GRAPH))
 
     assert network.nodes.shape == (7, len(NODE_FEATURES))
     assert network.places.tolist() == [4, 5, 6]
@@ -42,7 +43,7 @@ def test_layers_and_groups_are_nodes_with_attributes() -> None:
 
 
 def test_edges_are_data_flow_and_membership_both_ways() -> None:
-    network = network_graph(GRAPH)
+    network = network_graph(space_of(GRAPH))
 
     assert edges_of(network, "flow") == {(0, 1), (1, 2), (2, 3)}
     assert edges_of(network, "produces") == {(0, 4), (1, 5), (2, 6)}
@@ -55,7 +56,7 @@ def test_edges_are_data_flow_and_membership_both_ways() -> None:
 
 def test_all_producers_of_a_coupled_group_are_its_members() -> None:
     graph = residual_graph((16, 32, 64))
-    network = network_graph(graph)
+    network = network_graph(space_of(graph))
 
     stage = network.places[graph.group_index["stem"]]
 
@@ -64,7 +65,7 @@ def test_all_producers_of_a_coupled_group_are_its_members() -> None:
 
 
 def test_channels_belong_to_the_groups_that_cut_them() -> None:
-    network = network_graph(GRAPH)
+    network = network_graph(space_of(GRAPH))
 
     assert network.inputs.tolist() == [
         [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1],
@@ -78,7 +79,7 @@ def test_depthwise_input_is_cut_with_its_output() -> None:
     graph = residual_graph((8, 8, 8))
     row = [layer.name for layer in graph.layers].index("stage2.block1.depthwise")
 
-    network = network_graph(graph)
+    network = network_graph(space_of(graph))
 
     assert network.inputs[row].tolist() == network.outputs[row].tolist()
     assert network.inputs[row].sum() == 1.0
@@ -91,7 +92,9 @@ def test_concatenated_inputs_are_shared_by_their_groups() -> None:
     tensors[place] = type(tensors[place])("classifier.weight", axes, 4, True, 1)
 
     network = network_graph(
-        LayerGraph(GRAPH.input_shape, GRAPH.layers, GRAPH.edges, GRAPH.groups, tuple(tensors))
+        space_of(
+            LayerGraph(GRAPH.input_shape, GRAPH.layers, GRAPH.edges, GRAPH.groups, tuple(tensors))
+        )
     )
 
     assert network.inputs[3].tolist() == pytest.approx([0, 16 / 48, 24 / 48])
@@ -103,7 +106,7 @@ def test_data_flow_leads_through_layers_that_are_left_out() -> None:
     edges = ((0, 1), (1, 2), (2, 3), (1, 3), (3, 4))  # 1 -> 3: a shortcut behind the norm
 
     network = network_graph(
-        LayerGraph(GRAPH.input_shape, layers, edges, GRAPH.groups, GRAPH.tensors)
+        space_of(LayerGraph(GRAPH.input_shape, layers, edges, GRAPH.groups, GRAPH.tensors))
     )
 
     assert edges_of(network, "flow") == {(0, 1), (1, 2), (0, 2), (2, 3)}
@@ -111,9 +114,9 @@ def test_data_flow_leads_through_layers_that_are_left_out() -> None:
 
 def test_groups_are_observed_as_removed_undecided_and_current() -> None:
     walk = walk_of()
-    walk.step(0.25)  # 2 of 8 channels stay
+    walk.step([0.25])  # 2 of 8 channels stay
 
-    state = GraphObservation(walk).observe(walk)[13:].reshape(3, 3)
+    state = create_observation("graph", walk).observe(walk)[13:].reshape(3, 3)
 
     assert state.tolist() == [[0.75, 0, 0], [0, 1, 1], [0, 1, 0]]
 
@@ -121,7 +124,7 @@ def test_groups_are_observed_as_removed_undecided_and_current() -> None:
 def test_whole_network_is_current_for_an_agent_that_decides_it_at_once() -> None:
     walk = walk_of()
 
-    state = GroupsObservation(walk).observe(walk).reshape(3, 3)
+    state = DecisionsObservation(walk).observe(walk).reshape(3, 3)
 
     assert state.tolist() == [[0, 0, 0], [1, 1, 1], [1, 1, 1]]
 
@@ -129,7 +132,7 @@ def test_whole_network_is_current_for_an_agent_that_decides_it_at_once() -> None
 def test_nothing_is_current_or_undecided_at_the_end() -> None:
     walk = walk_of()
     while not walk.is_done:
-        walk.step(1.0)
+        walk.step([1.0])
 
-    for observation in (GraphObservation(walk), GroupsObservation(walk)):
+    for observation in (create_observation("graph", walk), DecisionsObservation(walk)):
         assert observation.observe(walk)[-6:].tolist() == [0.0] * 6

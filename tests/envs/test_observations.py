@@ -3,11 +3,8 @@ import pytest
 
 from automl_compress.core import Budget
 from automl_compress.core.errors import UnknownName
-from automl_envs.observations import (
-    CorrectedObservation,
-    PublishedObservation,
-    create_observation,
-)
+from automl_envs.observation_catalogue import create_observation
+from automl_envs.observations import CorrectedObservation, PublishedObservation
 from automl_envs.walk import LayerWalk, WalkRules
 from tests.fakes import plain_graph, residual_graph, space_of
 
@@ -42,7 +39,7 @@ def test_published_form_has_the_ten_features_of_the_code() -> None:
 
 def test_published_columns_are_scaled_from_smallest_to_largest() -> None:
     walk = walk_of("published")
-    walk.step(1.0)
+    walk.step([1.0])
 
     second = PublishedObservation(walk).observe(walk)
 
@@ -57,7 +54,7 @@ def test_published_rest_begins_in_weights_and_goes_on_in_macs() -> None:
     rest = []
     while not walk.is_done:
         rest.append(feature(observation, walk, "rest"))
-        walk.step(0.5)
+        walk.step([0.5])
 
     expected = [(5_064 - 216) / 5_064, MACS[2:].sum() / MACS.sum(), MACS[3:].sum() / MACS.sum()]
     assert rest == pytest.approx(expected)
@@ -71,7 +68,7 @@ def test_published_rest_always_holds_every_depthwise_layer() -> None:
     total = walk.space.full.macs
 
     for _ in range(8):
-        walk.step(0.5)
+        walk.step([0.5])
 
     # The last group is a block's inner one: behind its first layer are the depthwise layer,
     # its second 3x3 (64 * 64 * 9 at 4x4) and the classifier.
@@ -84,7 +81,7 @@ def test_published_reduced_counts_groups_to_come_as_cut_already() -> None:
     observation = PublishedObservation(walk)
     assert feature(observation, walk, "reduced") == 0.0
 
-    walk.step(1.0)
+    walk.step([1.0])
 
     # widths 8, round(3.2) -> 4 (the space's smallest), round(4.8) -> 6
     left = 576 * (24 + 32 + 24) + 60
@@ -94,11 +91,11 @@ def test_published_reduced_counts_groups_to_come_as_cut_already() -> None:
 def test_published_terminal_observation_is_that_of_the_last_decision() -> None:
     walk = walk_of("published")
     observation = PublishedObservation(walk)
-    walk.step(0.5)
-    walk.step(0.5)
+    walk.step([0.5])
+    walk.step([0.5])
     last = observation.observe(walk)
 
-    walk.step(0.5)
+    walk.step([0.5])
 
     assert np.array_equal(observation.observe(walk), last)
 
@@ -111,7 +108,7 @@ def test_corrected_account_counts_decided_groups_only() -> None:
     assert feature(observation, walk, "rest") == pytest.approx(1 - smallest / MACS.sum())
     assert feature(observation, walk, "previous_keep") == 1.0
 
-    walk.step(0.5)
+    walk.step([0.5])
 
     left = 576 * (12 + 64 + 384) + 240  # widths 4, 16, 24
     at_least = 576 * (12 + 16 + 24) + 60  # widths 4, 4, 6
@@ -125,7 +122,7 @@ def test_corrected_rest_is_nothing_when_all_is_decided() -> None:
     observation = CorrectedObservation(walk)
 
     while not walk.is_done:
-        walk.step(0.5)
+        walk.step([0.5])
 
     assert feature(observation, walk, "rest") == 0.0
 
@@ -137,7 +134,7 @@ def test_corrected_form_tells_equal_layers_at_different_resolutions_apart() -> N
     rows = []
     while not walk.is_done:
         rows.append(observation.observe(walk))
-        walk.step(1.0)
+        walk.step([1.0])
 
     sizes = [row[observation.features.index("height")] for row in rows]
     # 16, 8, 4 rows
@@ -153,7 +150,7 @@ def test_features_stay_between_zero_and_their_highest(name: str, graph, rng) -> 
     for _ in range(5):
         walk.reset()
         while not walk.is_done:
-            walk.step(rng.uniform())
+            walk.step([rng.uniform()])
             row = observation.observe(walk)
             assert row.shape == (len(observation.features),)
             assert np.all((row >= 0) & (row <= observation.highest))
@@ -166,5 +163,5 @@ def test_corrected_features_of_a_single_group_lie_in_the_unit_interval() -> None
 
 
 def test_unknown_observation_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="corrected, graph, groups, published"):
+    with pytest.raises(UnknownName, match="corrected, decisions, graph, published"):
         create_observation("picture", walk_of("scale"))

@@ -20,7 +20,7 @@ SPACES = [
 def walked(walk: LayerWalk, actions: list[float]) -> LayerWalk:
     walk.reset()
     for action in actions[: len(walk.order)]:
-        walk.step(action)
+        walk.step([action])
     return walk
 
 
@@ -40,9 +40,9 @@ def test_no_episode_ends_outside_the_space_or_over_the_budget(
     walk = walked(LayerWalk(space, budget, rules), actions)
 
     assert walk.is_done
-    assert space.within(walk.widths, budget)
-    assert all(w in allowed for w, allowed in zip(walk.widths, space.allowed, strict=True))
-    assert walk.policy().widths(space.graph) == tuple(walk.widths)
+    assert space.within(walk.setting, budget)
+    assert all(w in allowed for w, allowed in zip(walk.setting, space.allowed, strict=True))
+    assert walk.policy().widths(space.graph) == tuple(walk.setting)
 
 
 @pytest.mark.parametrize("action", [0.0, 0.3, 1.0])
@@ -51,8 +51,8 @@ def test_bound_leaves_the_budget_reachable_at_every_step(action: float) -> None:
     walk = LayerWalk(space, budget, WalkRules("bound"))
 
     while not walk.is_done:
-        lowest, highest = walk.bounds()
-        realised = walk.step(action)
+        [(lowest, highest)] = walk.bounds()
+        [realised] = walk.step([action])
         assert lowest <= realised <= highest
         assert space.within(walk.with_undecided(space.smallest), budget)
 
@@ -63,10 +63,10 @@ def test_bound_serves_early_groups_first_and_scaling_treats_all_alike() -> None:
     bound = walked(LayerWalk(space, budget, WalkRules("bound")), [1.0] * 9)
     scaled = walked(LayerWalk(space, budget, WalkRules("scale")), [1.0] * 9)
 
-    keep = np.array(bound.widths) / space.graph.full_widths
+    keep = np.array(bound.setting) / space.graph.full_widths
     assert keep[:4].tolist() == [1.0] * 4
     assert keep[-1] == pytest.approx(0.1, abs=0.05)
-    assert tuple(scaled.widths) == space.uniform(budget)
+    assert tuple(scaled.setting) == space.uniform(budget)
 
 
 def test_walk_through_a_policy_at_the_budget_gives_that_policy(rng: np.random.Generator) -> None:
@@ -78,7 +78,7 @@ def test_walk_through_a_policy_at_the_budget_gives_that_policy(rng: np.random.Ge
 
             walk = walked(LayerWalk(space, budget, WalkRules(limit)), actions)
 
-            assert tuple(walk.widths) == widths
+            assert tuple(walk.setting) == widths
 
 
 def test_groups_without_a_choice_are_not_visited() -> None:
@@ -86,7 +86,7 @@ def test_groups_without_a_choice_are_not_visited() -> None:
 
     walk = LayerWalk(space, Budget("macs", 0.5), WalkRules())
 
-    assert [space.graph.groups[group].name for group in walk.order] == [
+    assert [space.decisions[site.decisions[0]].name for site in walk.order] == [
         group.name for group in space.graph.groups if group.name not in ("stem", "stage1")
     ]
 
@@ -97,15 +97,15 @@ def test_published_rounding_goes_up_to_eight_channels() -> None:
 
     # 0.3 of 32 is 9.6, up to 16; 0.8 of 12 is 9.6, up to 16, too wide, down to 8; 6 channels
     # cannot be a multiple of 8: the nearest allowed to 0 is 1.
-    realised = [walk.step(0.3), walk.step(0.8), walk.step(0.5)]
+    realised = [walk.step([0.3]), walk.step([0.8]), walk.step([0.5])]
 
-    assert realised == [16 / 32, 8 / 12, 1 / 6]
+    assert np.ravel(realised).tolist() == [16 / 32, 8 / 12, 1 / 6]
 
 
 def test_published_rounding_leaves_a_whole_group_whole() -> None:
     walk = LayerWalk(space_of(plain_graph((12,))), Budget("macs", 1.0), WalkRules("published"))
 
-    assert walk.step(1.0) == 1.0
+    assert walk.step([1.0]) == 1.0
 
 
 def test_published_bound_is_where_the_rest_at_lbound_meets_the_budget() -> None:
@@ -115,23 +115,25 @@ def test_published_bound_is_where_the_rest_at_lbound_meets_the_budget() -> None:
     # 0.25 of the MACs the limit is 33,170 and a = 8.217.
     space = space_of(plain_graph((10, 20)))
 
-    assert LayerWalk(space, Budget("macs", 0.5), WalkRules("published")).bounds() == (0.2, 1.0)
-    lowest, highest = LayerWalk(space, Budget("macs", 0.25), WalkRules("published")).bounds()
+    assert LayerWalk(space, Budget("macs", 0.5), WalkRules("published")).bounds().tolist() == [
+        [0.2, 1.0]
+    ]
+    [(lowest, highest)] = LayerWalk(space, Budget("macs", 0.25), WalkRules("published")).bounds()
     assert lowest == 0.2
     assert highest == pytest.approx((33_170 - 40) / (576 * 7) / 10)
 
 
-def test_step_after_the_last_group_raises() -> None:
+def test_step_after_the_last_site_raises() -> None:
     walk = walked(LayerWalk(SPACES[0], Budget("macs", 0.5), WalkRules()), [0.5] * 9)
 
     with pytest.raises(WrongState, match="reset"):
-        walk.step(0.5)
+        walk.step([0.5])
     with pytest.raises(WrongState, match="reset"):
         walk.bounds()
 
 
 def test_policy_of_an_unfinished_walk_raises() -> None:
-    with pytest.raises(WrongState, match="0 of 9 groups"):
+    with pytest.raises(WrongState, match="0 of 9 sites"):
         LayerWalk(SPACES[0], Budget("macs", 0.5), WalkRules()).policy()
 
 

@@ -32,12 +32,12 @@ class CandidateList:
 
     @property
     def best(self) -> tuple[int, ...]:
-        """The widths of the best candidate told so far; of the first one before any was told."""
+        """The setting of the best candidate told so far; the first one before any was told."""
         return self._known[0] if self._best is None else self._best[1]
 
-    def add(self, widths: Sequence[int], note: str) -> bool:
-        """Add widths within the budget; return whether they are new."""
-        candidate = tuple(widths)
+    def add(self, setting: Sequence[int], note: str) -> bool:
+        """Add a setting within the budget; return whether it is new."""
+        candidate = tuple(setting)
         if candidate in self._known:
             return False
         self._new.append((len(self._known), note))
@@ -54,19 +54,19 @@ class CandidateList:
     def tell(self, trial: Trial) -> None:
         """Compare a settled trial; of equal ones the first told stays the best."""
         if trial.score is not None and (self._best is None or trial.score > self._best[0]):
-            self._best = trial.score, trial.policy.widths(self._space.graph)
+            self._best = trial.score, self._space.setting(trial.policy)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as a JSON object."""
         return {
-            "known": [list(widths) for widths in self._known],
+            "known": [list(setting) for setting in self._known],
             "new": [list(each) for each in self._new],
             "best": None if self._best is None else [self._best[0], list(self._best[1])],
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Take over what `to_json` returned."""
-        self._known = [tuple(widths) for widths in content["known"]]
+        self._known = [tuple(setting) for setting in content["known"]]
         self._new = [(place, note) for place, note in content["new"]]
         best = content["best"]
         self._best = None if best is None else (best[0], tuple(best[1]))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from automl_agents.decisions import refusal_of_layers
+from automl_compress.core import SearchProblem
 from automl_compress.core.errors import InvalidInput
 
 
@@ -9,7 +11,7 @@ from automl_compress.core.errors import InvalidInput
 class ProfileOptions:
     """How the sensitivity profile is measured.
 
-    levels: sparsities of each group, spread evenly up to the space's largest.
+    levels: values of each decision, spread evenly down to the space's smallest.
     profile_images: how many images score each of them.
     profile_share: of the effort; levels, then images, are fewer where it would cost more.
     """
@@ -39,11 +41,11 @@ class SensitivityConfig(ProfileOptions):
 class DpConfig(ProfileOptions):
     """The knobs of `dp`.
 
-    refine: whether effort that is left searches each group's coefficient, as SPDY does; false
+    refine: whether effort that is left searches each decision's coefficient, as SPDY does; false
         leaves the handful of allocations that the profile gives.
     random_share: of that effort, for random coefficients, before the local search begins; none,
         for measured losses are a better start than SPDY's layer errors, which need it.
-    resample: share of the groups whose coefficients a step of the local search draws again.
+    resample: share of the decisions whose coefficients a step of the local search draws again.
     spread: standard deviation of a coefficient's logarithm.
     """
 
@@ -103,6 +105,10 @@ class GlobalConfig:
         """Refuse a floor outside its range."""
         if not 0.0 <= self.floor <= 1.0:
             raise InvalidInput(f"floor is {self.floor!r}; give a number from 0 to 1")
+
+    def refuses(self, problem: SearchProblem) -> str | None:
+        """Say why a threshold on channels cannot serve this; None where it can."""
+        return refusal_of_layers(problem.space)
 
 
 def _check_counts(config: object, *names: str) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from automl_agents.allocation.candidates import CandidateList
 from automl_agents.allocation.config import DpConfig
 from automl_agents.allocation.knapsack import Allocator
-from automl_agents.allocation.profile import SensitivityProfile, plan_profile
+from automl_agents.allocation.profile import SensitivityProfile
+from automl_agents.allocation.profile_plan import plan_profile
 from automl_agents.allocation.sensitivity import RULES
 from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
@@ -17,11 +18,11 @@ MOST_DRAWS = 3  # of coefficients, until they give a policy that was not asked b
 
 
 class DpSearcher:
-    """Profiles every group, then solves the knapsack over the measured losses.
+    """Profiles every decision, then solves the knapsack over the measured losses.
 
     It asks, in this order: the uniform policy; the profile; the knapsack over KL, over
     cross-entropy and over accuracy, on the pooled and on the convex curves, as far as they
-    differ. Then, refining, coefficients of the groups' losses: those of the best allocation
+    differ. Then, refining, coefficients of the decisions' losses: those of the best allocation
     with a few drawn again, after random ones where the configuration wants them; without
     refining, the best one again.
 
@@ -41,7 +42,7 @@ class DpSearcher:
         self._ledger = TrialLedger()
         self._allocator = Allocator(problem.space, problem.budget)
         self._candidates = CandidateList(problem.space)
-        self._candidates.add(problem.space.uniform(problem.budget), "one keep ratio everywhere")
+        self._candidates.add(problem.space.uniform(problem.budget), "one share everywhere")
         share = config.profile_share * problem.effort.evaluations
         plan = plan_profile(problem, share, config.levels, config.profile_images)
         self._profile = SensitivityProfile(problem.space, plan)
@@ -63,7 +64,7 @@ class DpSearcher:
         """Add the next candidate, if there is one."""
         while self._rules_used < len(RULES):
             rule, self._rules_used = self._rules_used, self._rules_used + 1
-            if self._add(rule, [1.0] * len(self._problem.space.allowed), "knapsack"):
+            if self._add(rule, [1.0] * len(self._problem.space.decisions), "knapsack"):
                 return
         if self._config.refine:
             self._refine()
@@ -76,13 +77,13 @@ class DpSearcher:
         is_random = best is None or number < self._config.random_share * left
         for draw in range(MOST_DRAWS):
             rng = random_stream(self._problem.seed, number, draw)
-            groups = len(self._problem.space.allowed)
-            drawn = rng.lognormal(0.0, self._config.spread, groups)
+            decisions = len(self._problem.space.decisions)
+            drawn = rng.lognormal(0.0, self._config.spread, decisions)
             if best is None or is_random:
                 coefficients, note = drawn, "random coefficients"
             else:
-                count = max(round(self._config.resample * groups), 1)
-                places = rng.choice(groups, count, replace=False)
+                count = max(round(self._config.resample * decisions), 1)
+                places = rng.choice(decisions, count, replace=False)
                 coefficients = np.array(best)
                 coefficients[places] = drawn[places]
                 note = f"best coefficients, {count} drawn again"
@@ -93,8 +94,8 @@ class DpSearcher:
         measure, shape = RULES[rule]
         curves = self._profile.curves(measure, shape)
         losses = [each * loss for each, loss in zip(coefficients, curves, strict=True)]
-        widths = self._allocator.solve(losses)
-        is_new = self._candidates.add(widths, f"{note}, {shape} curves of {measure}")
+        setting = self._allocator.solve(losses)
+        is_new = self._candidates.add(setting, f"{note}, {shape} curves of {measure}")
         if is_new:
             self._waiting[self._ledger.asked] = rule, coefficients
         return is_new

@@ -9,6 +9,7 @@ import numpy as np
 
 from automl_agents.allocation.candidates import CandidateList
 from automl_agents.allocation.config import GreedyConfig
+from automl_agents.decisions import open_decisions, worded
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 
@@ -36,15 +37,15 @@ def plan_greedy(problem: SearchProblem, config: GreedyConfig) -> GreedyPlan:
     iterations allow, at least 32.
     """
     space, metric = problem.space, problem.budget.metric
-    groups = max(sum(len(allowed) > 1 for allowed in space.allowed), 1)
+    decisions = max(len(open_decisions(space, metric)), 1)
     effort = max(problem.effort.evaluations * (1.0 - config.final_share) - 1.0, 0.0)
     iterations = config.iterations
     if iterations is None:
-        affordable = int(effort / (groups * problem.evaluations(GOOD_IMAGES)))
+        affordable = int(effort / (decisions * problem.evaluations(GOOD_IMAGES)))
         iterations = min(max(affordable, 1), MOST_ITERATIONS)
     images = config.probe_images
     if images is None:
-        affordable = effort / (groups * iterations) * problem.images - problem.repair_images
+        affordable = effort / (decisions * iterations) * problem.images - problem.repair_images
         images = max(int(affordable), FEWEST_IMAGES)
     excess = space.costs.cost(space.largest).of(metric) - problem.budget.limit(space.full)
     savings = float(np.sum(config.decay ** np.arange(iterations)))  # in units of the first
@@ -53,27 +54,27 @@ def plan_greedy(problem: SearchProblem, config: GreedyConfig) -> GreedyPlan:
 
 @dataclass(slots=True)
 class _Proposal:
-    """One group's cut; number: of its trial; worth: score, minus cross-entropy, once told."""
+    """One decision's cut; number: of its trial; worth: score, minus cross-entropy, once told."""
 
-    group: int
-    width: int
+    decision: int
+    value: int
     number: int | None = None
     worth: tuple[float, float] | None = None
 
     def to_json(self) -> list[Any]:
         worth = None if self.worth is None else list(self.worth)
-        return [self.group, self.width, self.number, worth]
+        return [self.decision, self.value, self.number, worth]
 
     @classmethod
     def from_json(cls, content: list[Any]) -> "_Proposal":
-        group, width, number, worth = content
-        return cls(group, width, number, None if worth is None else (worth[0], worth[1]))
+        decision, value, number, worth = content
+        return cls(decision, value, number, None if worth is None else (worth[0], worth[1]))
 
 
 class GreedySearcher:
-    """Walks from the uncut network to the budget.
+    """Walks from the largest setting to the budget.
 
-    In each iteration every group proposes its smallest cut that saves enough, a probe on a
+    In each iteration every decision proposes its smallest cut that saves enough, a probe on a
     subset of the images scores the proposal, and the best one is taken; what has to be saved
     decays. The last proposals, which meet the budget, are grown until nothing single can grow
     and asked as candidates, the best first; then the best one again. The first ask is the
@@ -96,13 +97,14 @@ class GreedySearcher:
         self._plan = plan_greedy(problem, config)
         self._ledger = TrialLedger()
         self._candidates = CandidateList(problem.space)
-        self._candidates.add(problem.space.uniform(problem.budget), "one keep ratio everywhere")
-        self._widths = list(problem.space.largest)
+        self._candidates.add(problem.space.uniform(problem.budget), "one share everywhere")
+        self._open = open_decisions(problem.space, problem.budget.metric)
+        self._setting = list(problem.space.largest)
         self._iteration = 0
         self._proposals: list[_Proposal] = []
         self._has_arrived = False
-        if self._is_within(self._widths):
-            self._arrive([self._widths])
+        if self._is_within(self._setting):
+            self._arrive([self._setting])
         else:
             self._propose()
 
@@ -119,10 +121,10 @@ class GreedySearcher:
     def _ask_proposal(self) -> Suggestion:
         proposal = next(each for each in self._proposals if each.number is None)
         space = self._problem.space
-        group = space.graph.groups[proposal.group]
+        decision = space.decisions[proposal.decision]
         note = (
-            f"iteration {self._iteration + 1} of about {self._plan.iterations}: "
-            f"{group.name} from {self._widths[proposal.group]} to {proposal.width} channels"
+            f"iteration {self._iteration + 1} of about {self._plan.iterations}: {decision.target} "
+            f"from {self._setting[proposal.decision]} to {worded(decision, proposal.value)}"
         )
         policy = space.policy(self._with(proposal))
         suggestion = self._ledger.suggest(policy, note, "probe", self._plan.images)
@@ -130,67 +132,63 @@ class GreedySearcher:
         return suggestion
 
     def _with(self, proposal: _Proposal) -> list[int]:
-        widths = list(self._widths)
-        widths[proposal.group] = proposal.width
-        return widths
+        setting = list(self._setting)
+        setting[proposal.decision] = proposal.value
+        return setting
 
-    def _cost(self, widths: list[int]) -> int:
-        return self._problem.space.costs.cost(widths).of(self._problem.budget.metric)
+    def _cost(self, setting: list[int]) -> int:
+        return self._problem.space.costs.cost(setting).of(self._problem.budget.metric)
 
-    def _is_within(self, widths: list[int]) -> bool:
-        return self._problem.space.within(widths, self._problem.budget)
+    def _is_within(self, setting: list[int]) -> bool:
+        return self._problem.space.within(setting, self._problem.budget)
 
     def _propose(self) -> None:
-        """Let every group propose; where none saves enough, each proposes all that it can."""
+        """Let every decision propose; where none saves enough, each proposes all that it can."""
         limit = self._problem.budget.limit(self._problem.space.full)
         saving = self._plan.first_saving * self._config.decay**self._iteration
-        target = max(self._cost(self._widths) - saving, limit)
+        target = max(self._cost(self._setting) - saving, limit)
         if self._iteration >= self._plan.iterations - 1:
             target = limit
-        cuts = [(group, self._cut_to(group, target)) for group in range(len(self._widths))]
-        self._proposals = [_Proposal(group, width) for group, width in cuts if width is not None]
+        cuts = [(place, self._cut_to(place, target)) for place in self._open]
+        self._proposals = [_Proposal(place, value) for place, value in cuts if value is not None]
         if not self._proposals:
             smallest = self._problem.space.smallest
-            self._proposals = [
-                _Proposal(group, smallest[group])
-                for group, width in enumerate(self._widths)
-                if smallest[group] < width
-            ]
+            rest = [place for place, value in enumerate(self._setting) if smallest[place] < value]
+            places = [place for place in rest if place in self._open] or rest
+            self._proposals = [_Proposal(place, smallest[place]) for place in places]
 
-    def _cut_to(self, group: int, target: float) -> int | None:
-        """Return a group's largest width below its own at which the cost meets the target."""
-        allowed = self._problem.space.allowed[group]
-        below = allowed[: bisect_right(allowed, self._widths[group] - 1)]
+    def _cut_to(self, place: int, target: float) -> int | None:
+        """Return a decision's largest value below its own at which the cost meets the target."""
+        allowed = self._problem.space.allowed[place]
+        below = allowed[: bisect_right(allowed, self._setting[place] - 1)]
         fitting = bisect_right(
-            below, target, key=lambda width: self._cost(self._with(_Proposal(group, width)))
+            below, target, key=lambda value: self._cost(self._with(_Proposal(place, value)))
         )
         return below[fitting - 1] if fitting else None
 
     def _take_best(self) -> None:
         told = [each for each in self._proposals if each.worth is not None]
-        # Before anything is told, the cut that leaves the largest part of its group.
-        full = self._problem.space.graph.full_widths
         ranked = sorted(told, key=lambda each: each.worth or (0.0, 0.0), reverse=True) or sorted(
-            self._proposals, key=lambda each: -each.width / full[each.group]
+            self._proposals, key=self._share_left, reverse=True
         )
-        last = [widths for each in ranked if self._is_within(widths := self._with(each))]
-        self._widths = self._with(ranked[0])
-        if last and self._is_within(self._widths):
+        last = [setting for each in ranked if self._is_within(setting := self._with(each))]
+        self._setting = self._with(ranked[0])
+        if last and self._is_within(self._setting):
             self._arrive(last)
         else:
             self._iteration += 1
             self._propose()
 
+    def _share_left(self, proposal: _Proposal) -> float:
+        """Return which part a cut leaves: before anything is told, the largest is the best."""
+        return float(self._problem.space.shares(self._with(proposal))[proposal.decision])
+
     def _arrive(self, last: list[list[int]]) -> None:
-        space = self._problem.space
+        space, budget = self._problem.space, self._problem.budget
         self._has_arrived, self._proposals = True, []
-        for place, widths in enumerate(last):
-            keep = [
-                width / full for width, full in zip(widths, space.graph.full_widths, strict=True)
-            ]
-            self._candidates.add(
-                space.project(keep, self._problem.budget), f"last proposals, no. {place + 1}"
-            )
+        for place, setting in enumerate(last):
+            grown = space.project(space.shares(setting).tolist(), budget)
+            self._candidates.add(grown, f"last proposals, no. {place + 1}")
 
     def tell(self, trial: Trial) -> None:
         """Score a proposal, or compare a candidate.
@@ -211,7 +209,7 @@ class GreedySearcher:
             {
                 "ledger": self._ledger.to_json(),
                 "candidates": self._candidates.to_json(),
-                "widths": list(self._widths),
+                "setting": list(self._setting),
                 "iteration": self._iteration,
                 "proposals": [each.to_json() for each in self._proposals],
                 "has_arrived": self._has_arrived,
@@ -223,6 +221,6 @@ class GreedySearcher:
         values: Mapping[str, Any] = snapshot.values
         self._ledger.restore(values["ledger"])
         self._candidates.restore(values["candidates"])
-        self._widths, self._iteration = list(values["widths"]), int(values["iteration"])
+        self._setting, self._iteration = list(values["setting"]), int(values["iteration"])
         self._proposals = [_Proposal.from_json(each) for each in values["proposals"]]
         self._has_arrived = bool(values["has_arrived"])

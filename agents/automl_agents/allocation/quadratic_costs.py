@@ -17,36 +17,42 @@ class QuadraticCosts:
 
     Exact for networks of convolutions and linear layers, whose tensors have at most two axes
     that groups cut; biases and depthwise filters are linear, and a convolution between two
-    layers of one group is a square. G groups.
+    layers of one group is a square. G groups. Where the coefficients differ between P networks,
+    each field has another axis of length P in front.
     """
 
-    constant: float
+    constant: float | np.ndarray
     linear: np.ndarray  # (G,)
     square: np.ndarray  # (G,)
     pairs: np.ndarray  # (G, G), symmetric, 0 on the diagonal
 
     @classmethod
     def of(cls, space: CompressionSpace, metric: Metric) -> "QuadraticCosts":
-        """Find the coefficients from the cost of allowed widths: about G^2 / 2 calls."""
+        """Find the coefficients from the cost of allowed widths: about G^2 / 2 calls.
+
+        What is decided for single layers has its largest value.
+        """
+        groups = len(space.graph.groups)
 
         def cost(*changes: tuple[int, int]) -> float:
-            widths = list(space.smallest)
+            setting = [*space.smallest[:groups], *space.largest[groups:]]
             for group, width in changes:
-                widths[group] = width
-            return float(space.costs.cost(widths).of(metric))
+                setting[group] = width
+            return float(space.costs.cost(setting).of(metric))
 
-        low, high = np.asarray(space.smallest, float), np.asarray(space.largest, float)
-        free = [group for group in range(len(low)) if high[group] > low[group]]
+        low = np.asarray(space.smallest[:groups], float)
+        high = np.asarray(space.largest[:groups], float)
+        free = [group for group in range(groups) if high[group] > low[group]]
         base = cost()
         tops = {group: cost((group, space.largest[group])) for group in free}
-        square, pairs = np.zeros(len(low)), np.zeros((len(low), len(low)))
+        square, pairs = np.zeros(groups), np.zeros((groups, groups))
         for group in free:
             square[group] = _curvature(space, group, base, tops[group], cost)
         for one, two in combinations(free, 2):
             both = cost((one, space.largest[one]), (two, space.largest[two]))
             area = (high[one] - low[one]) * (high[two] - low[two])
             pairs[one, two] = pairs[two, one] = (both - tops[one] - tops[two] + base) / area
-        linear = np.zeros(len(low))
+        linear = np.zeros(groups)
         for group in free:
             rise = (tops[group] - base) / (high[group] - low[group])
             linear[group] = rise - square[group] * (high[group] + low[group]) - pairs[group] @ low
@@ -60,8 +66,8 @@ class QuadraticCosts:
 
     def totals(self, widths: np.ndarray) -> np.ndarray:
         """Return the costs (P,) of P networks of widths (P, G)."""
-        mixed = 0.5 * np.einsum("pg,pg->p", widths @ self.pairs, widths)
-        return self.constant + widths @ self.linear + widths**2 @ self.square + mixed
+        mixed = 0.5 * (widths[:, None, :] @ self.pairs)[:, 0]
+        return self.constant + np.sum((self.linear + self.square * widths + mixed) * widths, axis=1)
 
     def alone(self, group: int, widths: np.ndarray, options: np.ndarray) -> np.ndarray:
         """Return the part of the cost that one group decides, at each option for its width.
@@ -74,8 +80,10 @@ class QuadraticCosts:
         Returns:
             (P, W).
         """
-        slopes = self.linear[group] + widths @ self.pairs[group]  # (P,)
-        return slopes[:, None] * options + self.square[group] * options**2
+        met = np.sum(widths * self.pairs[..., group, :], axis=1)
+        slopes = self.linear[..., group] + met  # (P,)
+        squares = np.asarray(self.square[..., group])[..., None] * options**2
+        return slopes[:, None] * options + squares
 
 
 def _curvature(

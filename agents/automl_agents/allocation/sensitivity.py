@@ -1,4 +1,4 @@
-"""The sensitivity rule: each group loses as much as a common drop in quality allows."""
+"""The sensitivity rule: each decision loses as much as a common drop in quality allows."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,9 @@ import numpy as np
 from automl_agents.allocation.candidates import CandidateList
 from automl_agents.allocation.config import SensitivityConfig
 from automl_agents.allocation.growth import grown
-from automl_agents.allocation.profile import (
-    MEASURES,
-    Measure,
-    SensitivityProfile,
-    Shape,
-    plan_profile,
-)
+from automl_agents.allocation.loss_curves import Shape
+from automl_agents.allocation.profile import MEASURES, Measure, SensitivityProfile
+from automl_agents.allocation.profile_plan import plan_profile
 from automl_agents.ledger import TrialLedger
 from automl_compress.core import (
     Budget,
@@ -31,7 +27,7 @@ RULES: tuple[tuple[Measure, Shape], ...] = tuple(
 
 
 class SensitivitySearcher:
-    """Profiles every group, then cuts each as far as one threshold on its curve allows.
+    """Profiles every decision, then lowers each as far as one threshold on its curve allows.
 
     It asks, in this order: the uniform policy; the profile; the thresholds on KL, cross-entropy
     and accuracy, on the pooled and on the convex curves, as far as they differ; then nothing
@@ -50,7 +46,7 @@ class SensitivitySearcher:
         self._problem = problem
         self._ledger = TrialLedger()
         self._candidates = CandidateList(problem.space)
-        self._candidates.add(problem.space.uniform(problem.budget), "one keep ratio everywhere")
+        self._candidates.add(problem.space.uniform(problem.budget), "one share everywhere")
         share = config.profile_share * problem.effort.evaluations
         plan = plan_profile(problem, share, config.levels, config.profile_images)
         self._profile = SensitivityProfile(problem.space, plan)
@@ -68,8 +64,8 @@ class SensitivitySearcher:
             measure, shape = RULES[self._rules_used]
             self._rules_used += 1
             curves = self._profile.curves(measure, shape)
-            widths = threshold_widths(self._problem.space, self._problem.budget, curves)
-            self._candidates.add(widths, f"one threshold on the {shape} curves of {measure}")
+            setting = threshold_setting(self._problem.space, self._problem.budget, curves)
+            self._candidates.add(setting, f"one threshold on the {shape} curves of {measure}")
 
     def tell(self, trial: Trial) -> None:
         """Take a probe into the profile, or compare a candidate.
@@ -101,21 +97,21 @@ class SensitivitySearcher:
         self._rules_used = int(values["rules_used"])
 
 
-def threshold_widths(
+def threshold_setting(
     space: CompressionSpace, budget: Budget, losses: Sequence[np.ndarray]
 ) -> tuple[int, ...]:
-    """Return the widths of the smallest threshold on the loss that meets the budget.
+    """Return the setting of the smallest threshold on the loss that meets the budget.
 
-    Each group takes its smallest width of a loss up to the threshold; what that leaves unused
-    goes to single groups, those of the largest loss first.
+    Each decision takes its smallest value of a loss up to the threshold; what that leaves
+    unused goes to single decisions, those of the largest loss first.
 
     Args:
-        space: with its allowed widths.
+        space: with its allowed values.
         budget: reachable in the space.
-        losses: of each group at each of its allowed widths, never rising with the width.
+        losses: of each decision at each of its allowed values, never rising with the value.
     """
 
-    def widths(threshold: float) -> list[int]:
+    def setting(threshold: float) -> list[int]:
         return [
             allowed[int(np.argmax(loss <= threshold))]
             for allowed, loss in zip(space.allowed, losses, strict=True)
@@ -125,12 +121,12 @@ def threshold_widths(
     low, high = 0, len(thresholds) - 1
     while low < high:
         middle = (low + high) // 2
-        if space.within(widths(thresholds[middle]), budget):
+        if space.within(setting(thresholds[middle]), budget):
             high = middle
         else:
             low = middle + 1
 
-    def loss_at(group: int, width: int) -> float:
-        return float(losses[group][space.allowed[group].index(width)])
+    def loss_at(place: int, value: int) -> float:
+        return float(losses[place][space.allowed[place].index(value)])
 
-    return grown(space, budget, widths(thresholds[low]), loss_at)
+    return grown(space, budget, setting(thresholds[low]), loss_at)

@@ -9,15 +9,17 @@ import numpy as np
 from scipy.stats import norm
 
 from automl_agents.allocation.knapsack import Allocator
-from automl_agents.allocation.profile import ProfilePlan, SensitivityProfile, plan_profile
+from automl_agents.allocation.profile import SensitivityProfile
+from automl_agents.allocation.profile_plan import ProfilePlan, plan_profile
 from automl_agents.auto.config import AutoConfig
-from automl_agents.auto.exchange import exchanges, filled
+from automl_agents.auto.exchange import Exchanges, Setting
 from automl_agents.auto.surrogate import Surrogate
+from automl_agents.decisions import open_decisions
 from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
 from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
 
-LEVELS = 3  # sparsities of each group that the profile measures
+LEVELS = 3  # values of each decision that the profile measures
 BASES = 6  # policies that moves start from
 MOVES = 25  # tried from each of them
 CLIMBS = 2  # rounds of moves from the best moves
@@ -26,14 +28,12 @@ FEWEST_MEASUREMENTS = 6  # before the surrogate is asked
 SMALLEST_SAVING = 0.6  # a screening that costs more of an evaluation than this is left out
 SMALLEST_KL = 1e-6  # nats; the logarithm of an untouched network's is minus infinity
 
-Widths = tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What is to be asked next: a policy, on how many images, and why."""
 
-    widths: Widths
+    setting: Setting
     images: int | None
     note: str
 
@@ -41,10 +41,10 @@ class _Plan:
 class AutoSearcher:
     """Spends an effort the way that won our own comparison.
 
-    1. A profile: a few sparsities of each group alone, on a subset of the images.
+    1. A profile: a few values of each decision alone, on a subset of the images.
     2. Its losses go through an exact knapsack; the solutions, and the uniform policy, are
        scored on all images.
-    3. From then on in rounds: a Gaussian process over log keep ratios learns from everything
+    3. From then on in rounds: a Gaussian process over the decisions learns from everything
        measured; exchange moves from the best policies, and a few random ones, are drawn; those
        that a sample of the process thinks best are screened on a subset, and the one of the
        highest mean is scored on all images. What has hardly a chance against the best is
@@ -68,16 +68,16 @@ class AutoSearcher:
         space.check_reachable(problem.budget)
         self._problem, self.config = problem, config
         self._ledger = TrialLedger()
-        self._full = np.asarray(space.graph.full_widths, dtype=np.float64)
-        self._free = [g for g, allowed in enumerate(space.allowed) if len(allowed) > 1]
+        self._open = open_decisions(space, problem.budget.metric)
+        self._exchanges = Exchanges(space, problem.budget)
         self._profile = SensitivityProfile(space, self._profile_plan())
         self._surrogate = Surrogate()
         self._queue: list[_Plan] = []
         self._has_allocated = False
-        self._asked: dict[int, Widths] = {}  # candidates in flight
-        self._whole: dict[Widths, float] = {}  # policy -> what the surrogate learns, all images
-        self._part: dict[Widths, float] = {}  # the same on a subset
-        self._refused: set[Widths] = set()  # failed
+        self._asked: dict[int, Setting] = {}  # candidates in flight
+        self._whole: dict[Setting, float] = {}  # policy -> what the surrogate learns, all images
+        self._part: dict[Setting, float] = {}  # the same on a subset
+        self._refused: set[Setting] = set()  # failed
         self._rounds = 0
         self._spent = 0.0
 
@@ -87,7 +87,7 @@ class AutoSearcher:
         plan = plan_profile(self._problem, effort, LEVELS, images)
         cost = len(plan.probes) * self._problem.evaluations(plan.images)
         # A plan that is still too dear, or has nothing to compare, is not begun.
-        return plan if len(self._free) > 1 and cost <= 2 * effort else ProfilePlan((), plan.images)
+        return plan if len(self._open) > 1 and cost <= 2 * effort else ProfilePlan((), plan.images)
 
     def ask(self) -> Suggestion:
         """Propose what to measure next."""
@@ -101,9 +101,9 @@ class AutoSearcher:
         return self._suggest(self._queue.pop(0))
 
     def _suggest(self, plan: _Plan) -> Suggestion:
-        policy = self._problem.space.policy(plan.widths)
+        policy = self._problem.space.policy(plan.setting)
         suggestion = self._ledger.suggest(policy, plan.note, images=plan.images)
-        self._asked[suggestion.number] = plan.widths
+        self._asked[suggestion.number] = plan.setting
         return suggestion
 
     def tell(self, trial: Trial) -> None:
@@ -112,14 +112,14 @@ class AutoSearcher:
         self._spent += 1.0 if trial.measurement is None else trial.measurement.evaluations
         if self._profile.tell(trial):
             return
-        widths = self._asked.pop(trial.number)
+        setting = self._asked.pop(trial.number)
         if trial.measurement is None:
-            self._refused.add(widths)
+            self._refused.add(setting)
             return
         learnt = self._learnt(trial.measurement)
         known = self._part if trial.measurement.fidelity == "subset" else self._whole
         if math.isfinite(learnt):
-            known[widths] = learnt
+            known[setting] = learnt
 
     def _learnt(self, measurement: Measurement) -> float:
         """Return what the surrogate learns of a measurement; higher is better."""
@@ -127,7 +127,7 @@ class AutoSearcher:
         if signal == "accuracy" and measurement.kl is None:
             return measurement.score
         loss = measurement.kl if signal == "accuracy" else -measurement.score
-        # Losses differ by factors; their logarithm is nearly linear in that of keep ratios.
+        # Losses differ by factors.
         return -math.log(max(loss or 0.0, SMALLEST_KL))
 
     def _next_plans(self) -> Iterator[_Plan]:
@@ -146,21 +146,21 @@ class AutoSearcher:
         if not self._profile.plan.probes:
             return
         allocator = Allocator(self._problem.space, self._problem.budget)
-        found: set[Widths] = set()
+        found: set[Setting] = set()
         for measure in ("kl", "cross_entropy", "accuracy"):
-            widths = allocator.solve(self._profile.curves(measure))
-            if widths not in found:
-                found.add(widths)
-                yield _Plan(widths, None, f"knapsack over the profile's {measure} curves")
+            setting = allocator.solve(self._profile.curves(measure))
+            if setting not in found:
+                found.add(setting)
+                yield _Plan(setting, None, f"knapsack over the profile's {measure} curves")
 
     def _first_draws(self, rng: np.random.Generator) -> Iterator[_Plan]:
         """Propose policies around the best so far while there is little to learn from."""
         space, budget = self._problem.space, self._problem.budget
         bases = self._bases(1) or [space.uniform(budget)]
-        drawn = [*exchanges(space, budget, bases[0], rng, 8), space.sample(rng, budget)]
+        drawn = [*self._exchanges.near(bases[0], rng, 8), space.sample(rng, budget)]
         new = [each for each in dict.fromkeys(drawn) if self._is_new(each)] or drawn
-        for widths in new[:FEWEST_MEASUREMENTS]:
-            yield _Plan(widths, self._screening_images(), "first draws for the surrogate")
+        for setting in new[:FEWEST_MEASUREMENTS]:
+            yield _Plan(setting, self._screening_images(), "first draws for the surrogate")
 
     def _screening_images(self) -> int | None:
         """Return on how many images a policy is screened; None where that saves too little."""
@@ -177,8 +177,8 @@ class AutoSearcher:
             return
         screened = self.config.screened if images is not None else 1
         for place in self._chosen(proposals, rng, screened):
-            widths = filled(self._problem.space, self._problem.budget, proposals[place], rng)
-            yield _Plan(widths, images, self._why(images))
+            setting = self._exchanges.filled(proposals[place], rng)
+            yield _Plan(setting, images, self._why(images))
         if images is not None:
             yield from self._promotion()
 
@@ -189,51 +189,52 @@ class AutoSearcher:
 
     def _fit(self) -> None:
         # A full score replaces what a subset said of the same policy.
-        part = [(widths, True, y) for widths, y in self._part.items() if widths not in self._whole]
-        whole = [(widths, False, y) for widths, y in self._whole.items()]
+        part = [(each, True, y) for each, y in self._part.items() if each not in self._whole]
+        whole = [(each, False, y) for each, y in self._whole.items()]
         rows = part + whole
         self._surrogate.fit(
-            self._inputs([widths for widths, _, _ in rows]),
+            self._inputs([setting for setting, _, _ in rows]),
             np.array([is_part for _, is_part, _ in rows]),
             np.array([y for _, _, y in rows]),
         )
 
-    def _inputs(self, policies: Sequence[Widths]) -> np.ndarray:
-        widths = np.asarray(policies, dtype=np.float64)
-        return np.log(widths[:, self._free] / self._full[self._free])
+    def _inputs(self, policies: Sequence[Setting]) -> np.ndarray:
+        # Shares of bits, too: their number and powers of 1/2 predicted worse.
+        shares = np.array([self._problem.space.shares(each) for each in policies])
+        return np.log(shares[:, self._open])
 
-    def _bases(self, count: int) -> list[Widths]:
+    def _bases(self, count: int) -> list[Setting]:
         """Return the best policies: measured on all images first, then on a subset."""
         known = {**self._part, **self._whole}
         if len(known) >= FEWEST_MEASUREMENTS:
             policies = list(known)
             means, _ = self._surrogate.predict(self._inputs(policies))
             return [policies[place] for place in np.argsort(-means, kind="stable")[:count]]
-        return sorted(known, key=lambda widths: -known[widths])[:count]
+        return sorted(known, key=lambda each: -known[each])[:count]
 
-    def _proposals(self, rng: np.random.Generator) -> list[Widths]:
+    def _proposals(self, rng: np.random.Generator) -> list[Setting]:
         space, budget = self._problem.space, self._problem.budget
-        drawn: dict[Widths, None] = {}
+        drawn: dict[Setting, None] = {}
         for base in self._bases(BASES):
-            drawn |= dict.fromkeys(exchanges(space, budget, base, rng, MOVES))
+            drawn |= dict.fromkeys(self._exchanges.near(base, rng, MOVES))
         drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
         for _ in range(CLIMBS):  # on from the most promising of what was drawn
             new = [each for each in drawn if self._is_new(each)]
             means = self._surrogate.predict(self._inputs(new))[0] if new else np.zeros(0)
             for place in np.argsort(-means, kind="stable")[: BASES // 2]:
-                drawn |= dict.fromkeys(exchanges(space, budget, new[place], rng, MOVES))
+                drawn |= dict.fromkeys(self._exchanges.near(new[place], rng, MOVES))
         return [each for each in drawn if self._is_new(each)]
 
-    def _is_new(self, widths: Widths) -> bool:
+    def _is_new(self, setting: Setting) -> bool:
         return (
-            widths not in self._whole
-            and widths not in self._part
-            and widths not in self._refused
-            and widths not in self._asked.values()
+            setting not in self._whole
+            and setting not in self._part
+            and setting not in self._refused
+            and setting not in self._asked.values()
         )
 
     def _chosen(
-        self, proposals: Sequence[Widths], rng: np.random.Generator, count: int
+        self, proposals: Sequence[Setting], rng: np.random.Generator, count: int
     ) -> list[int]:
         """Pick the best proposal in each of `count` samples of the surrogate, all different.
 
@@ -272,12 +273,12 @@ class AutoSearcher:
         values: dict[str, Any] = {
             "ledger": self._ledger.to_json(),
             "profile": self._profile.to_json(),
-            "queue": [[list(each.widths), each.images, each.note] for each in self._queue],
+            "queue": [[list(each.setting), each.images, each.note] for each in self._queue],
             "has_allocated": self._has_allocated,
-            "asked": [[number, list(widths)] for number, widths in self._asked.items()],
-            "whole": [[list(widths), y] for widths, y in self._whole.items()],
-            "part": [[list(widths), y] for widths, y in self._part.items()],
-            "refused": sorted(list(widths) for widths in self._refused),
+            "asked": [[number, list(setting)] for number, setting in self._asked.items()],
+            "whole": [[list(setting), y] for setting, y in self._whole.items()],
+            "part": [[list(setting), y] for setting, y in self._part.items()],
+            "refused": sorted(list(setting) for setting in self._refused),
             "rounds": self._rounds,
             "spent": self._spent,
             "surrogate": self._surrogate.to_json(),
@@ -289,11 +290,11 @@ class AutoSearcher:
         values = snapshot.values
         self._ledger.restore(values["ledger"])
         self._profile.restore(values["profile"])
-        self._queue = [_Plan(tuple(w), images, note) for w, images, note in values["queue"]]
+        self._queue = [_Plan(tuple(each), images, note) for each, images, note in values["queue"]]
         self._has_allocated = bool(values["has_allocated"])
-        self._asked = {int(number): tuple(widths) for number, widths in values["asked"]}
-        self._whole = {tuple(widths): float(y) for widths, y in values["whole"]}
-        self._part = {tuple(widths): float(y) for widths, y in values["part"]}
-        self._refused = {tuple(widths) for widths in values["refused"]}
+        self._asked = {int(number): tuple(setting) for number, setting in values["asked"]}
+        self._whole = {tuple(setting): float(y) for setting, y in values["whole"]}
+        self._part = {tuple(setting): float(y) for setting, y in values["part"]}
+        self._refused = {tuple(setting) for setting in values["refused"]}
         self._rounds, self._spent = int(values["rounds"]), float(values["spent"])
         self._surrogate.restore(values["surrogate"])

@@ -1,10 +1,9 @@
 """A Gaussian process that predicts what a policy scores from what others scored.
 
-Inputs are logarithms of keep ratios; a last one says whether a subset of the images gave the
-value, so that cheap measurements teach without being mistaken for full ones. The kernel is a
-linear part (what each group costs, and how far subsets are off) plus a smooth one (what groups
-do together), with one length for all groups: with tens of measurements, a length for each
-group predicted worse.
+Inputs are logarithms of shares; a last one says whether a subset of the images gave the value, so
+that cheap measurements teach without being mistaken for full ones. The kernel is a linear part
+(what each decision costs, and how far subsets are off) plus a smooth one (what decisions do
+together), with one length for all: with tens of measurements, a length for each predicted worse.
 
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), algorithm 2.1.
 """
@@ -47,7 +46,7 @@ class Surrogate:
         """Learn from measurements.
 
         Args:
-            inputs: (N, G), logarithms of keep ratios.
+            inputs: (N, D), logarithms of shares of D decisions.
             subset: (N,), whether a subset of the images gave the value.
             values: (N,), higher is better.
         """
@@ -68,7 +67,7 @@ class Surrogate:
         return self._regressor
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return means and standard deviations (N,) of full scores at (N, G).
+        """Return means and standard deviations (N,) of full scores at (N, D).
 
         Raises:
             WrongState: nothing was fitted yet.
@@ -77,7 +76,7 @@ class Surrogate:
         return found[0], found[1]
 
     def sample(self, inputs: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw (count, N) joint samples of the full scores at (N, G)."""
+        """Draw (count, N) joint samples of the full scores at (N, D)."""
         found: Any = self._fit_regressor.predict(self._whole(inputs), return_cov=True)
         mean, covariance = found
         values, vectors = np.linalg.eigh(covariance)

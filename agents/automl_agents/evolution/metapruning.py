@@ -1,4 +1,4 @@
-"""MetaPruning's evolutionary search: one gene for each group, crossed and mutated."""
+"""MetaPruning's evolutionary search: one gene for each decision, crossed and mutated."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,20 +14,20 @@ from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.errors import WrongState
 from automl_compress.core.pruning_net import CHANNEL_SCALES
 
-SNAPSHOT_LAYOUT = 1
+SNAPSHOT_LAYOUT = 2
 TRIES = 10  # to find each new candidate of a kind, as in the public code
 MISSES = 50  # in a row, after which nothing new is looked for: the space is small, or used up
 DRAWS = 100  # at random, until one is within the budget; then it is repaired
 SCALES = np.array(CHANNEL_SCALES)
-SMALLEST_CHANGE = 1e-6  # of a keep ratio
+SMALLEST_CHANGE = 1e-6  # of a share
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A structure: its genes (groups,), keep ratios in (0, 1]; the widths that they give."""
+    """A structure: its genes (decisions,), shares in (0, 1]; the setting that they give."""
 
     genes: np.ndarray
-    widths: tuple[int, ...]
+    setting: tuple[int, ...]
     note: str
 
 
@@ -79,7 +79,7 @@ class MetaPruningSearcher:
             self._breed()
         chosen = self._queue.pop(0)
         self._waiting[self._ledger.asked] = chosen.genes
-        return self._ledger.suggest(self._problem.space.policy(chosen.widths), chosen.note)
+        return self._ledger.suggest(self._problem.space.policy(chosen.setting), chosen.note)
 
     def tell(self, trial: Trial) -> None:
         """Let the trial compete for a place among the parents; a failed one has none.
@@ -120,26 +120,24 @@ class MetaPruningSearcher:
     def _add(self, genes: np.ndarray, note: str) -> bool:
         """Queue a candidate unless it was asked for before or may not be."""
         candidate = self._admitted(genes, note)
-        if candidate is None or candidate.widths in self._seen:
+        if candidate is None or candidate.setting in self._seen:
             return False
-        self._seen.add(candidate.widths)
+        self._seen.add(candidate.setting)
         self._queue.append(candidate)
         return True
 
     def _admitted(self, genes: np.ndarray, note: str) -> Candidate | None:
         if not self._is_faithful:
             return self._repaired(genes, note)
-        widths = self._problem.space.clip(genes.tolist())
-        is_within = self._problem.space.within(widths, self._problem.budget)
-        return Candidate(genes, widths, self._noted(note)) if is_within else None
+        setting = self._problem.space.clip(genes.tolist())
+        is_within = self._problem.space.within(setting, self._problem.budget)
+        return Candidate(genes, setting, self._noted(note)) if is_within else None
 
     def _repaired(self, genes: np.ndarray, note: str) -> Candidate:
         """Scale genes to the budget; what is bred on is what was measured."""
         space = self._problem.space
-        widths = space.project(genes.tolist(), self._problem.budget)
-        return Candidate(
-            np.asarray(widths) / np.asarray(space.graph.full_widths), widths, self._noted(note)
-        )
+        setting = space.project(genes.tolist(), self._problem.budget)
+        return Candidate(space.shares(setting), setting, self._noted(note))
 
     def _noted(self, note: str) -> str:
         return f"generation {self._generation}: {note}"
@@ -173,7 +171,7 @@ class MetaPruningSearcher:
         return genes, f"crossover of trials {first.number} and {second.number}"
 
     def snapshot(self) -> Snapshot:
-        """Return parents, candidates that wait, all widths so far, and counts."""
+        """Return parents, candidates that wait, all settings so far, and counts."""
         values = {
             "layout": SNAPSHOT_LAYOUT,
             "mode": self.config.mode,
@@ -183,11 +181,11 @@ class MetaPruningSearcher:
             "parents": [{"score": each.score, "number": each.number} for each in self._parents],
             "waiting": list(self._waiting),
         }
-        stacked = partial(_stacked, groups=len(self._problem.space.allowed))
+        stacked = partial(_stacked, decisions=len(self._problem.space.allowed))
         arrays = {
             "queue.genes": stacked([each.genes for each in self._queue]),
-            "queue.widths": stacked([each.widths for each in self._queue]).astype(np.int64),
-            "seen.widths": stacked(sorted(self._seen)).astype(np.int64),
+            "queue.settings": stacked([each.setting for each in self._queue]).astype(np.int64),
+            "seen.settings": stacked(sorted(self._seen)).astype(np.int64),
             "parents.genes": stacked([each.genes for each in self._parents]),
             "waiting.genes": stacked(list(self._waiting.values())),
         }
@@ -208,9 +206,9 @@ class MetaPruningSearcher:
             )
         self._ledger.restore(values["ledger"])
         self._generation = int(values["generation"])
-        self._seen = {_widths(row) for row in arrays["seen.widths"]}
-        queued = zip(arrays["queue.genes"], arrays["queue.widths"], values["notes"], strict=True)
-        self._queue = [Candidate(genes, _widths(row), note) for genes, row, note in queued]
+        self._seen = {_setting(row) for row in arrays["seen.settings"]}
+        queued = zip(arrays["queue.genes"], arrays["queue.settings"], values["notes"], strict=True)
+        self._queue = [Candidate(genes, _setting(row), note) for genes, row, note in queued]
         parents = zip(values["parents"], arrays["parents.genes"], strict=True)
         self._parents = [
             Parent(float(told["score"]), int(told["number"]), genes) for told, genes in parents
@@ -219,10 +217,10 @@ class MetaPruningSearcher:
         self._waiting = {int(number): genes for number, genes in waiting}
 
 
-def _stacked(rows: Sequence[Sequence[float] | np.ndarray], groups: int) -> np.ndarray:
-    """Return the rows as one array (rows, groups), also where there is none."""
-    return np.array(rows, dtype=np.float64).reshape(len(rows), groups)
+def _stacked(rows: Sequence[Sequence[float] | np.ndarray], decisions: int) -> np.ndarray:
+    """Return the rows as one array (rows, decisions), also where there is none."""
+    return np.array(rows, dtype=np.float64).reshape(len(rows), decisions)
 
 
-def _widths(row: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(width) for width in row)
+def _setting(row: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(value) for value in row)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from automl_agents.decisions import refusal_of_layers
 from automl_compress.core import Effort, SearchProblem
 from automl_compress.core.errors import InvalidInput
 
@@ -53,6 +54,9 @@ class TecConfig:
     def refuses(self, problem: SearchProblem) -> str | None:
         """Say why a mask search cannot serve this; None where it can."""
         space, evaluations = problem.space, problem.effort.evaluations
+        refused = refusal_of_layers(space)
+        if refused is not None:
+            return refused
         filters = sum(
             group.channels
             for group, allowed in zip(space.graph.groups, space.allowed, strict=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from cmaes import CMA
-from optuna.distributions import BaseDistribution, FloatDistribution
+from cmaes import CMAwM
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -22,13 +22,14 @@ class CmaSampler(BaseSampler):
     each generation; the optimiser is rebuilt from them for every ask, a fraction of a
     millisecond for each generation, so that a restored study draws what it would have drawn.
 
-    Source: Hansen, The CMA Evolution Strategy: A Tutorial (arXiv 1604.00772), by the package
-    `cmaes`.
+    Source: Hansen, The CMA Evolution Strategy: A Tutorial (arXiv 1604.00772), and for integers
+    Hamano et al., CMA-ES with Margin (GECCO 2022), which keeps them from settling on a value
+    too early; by the package `cmaes`.
     """
 
     def __init__(
         self,
-        distributions: Mapping[str, FloatDistribution],
+        distributions: Mapping[str, FloatDistribution | IntDistribution],
         mean: Mapping[str, float],
         sigma: float,
         population: int | None,
@@ -46,6 +47,8 @@ class CmaSampler(BaseSampler):
         self._distributions = dict(distributions)
         self._low = np.array([each.low for each in distributions.values()])
         self._range = np.array([each.high for each in distributions.values()]) - self._low
+        # In units of the range; 0 for what is continuous.
+        self._steps = np.array([_step(each) for each in distributions.values()])
         self._mean, self._sigma, self._population = self._unit(mean), sigma, population
         self._seed = seed
 
@@ -75,8 +78,12 @@ class CmaSampler(BaseSampler):
             storage.set_trial_system_attr(place, PARENTS, [each.number for each in members])
         storage.set_trial_system_attr(place, GENERATION, optimizer.generation)
         optimizer.reseed_rng(self._seed)
-        drawn = self._low + optimizer.ask() * self._range
-        return dict(zip(self._distributions, drawn.tolist(), strict=True))
+        drawn = self._low + optimizer.ask()[0] * self._range
+        found = zip(self._distributions.items(), drawn.tolist(), strict=True)
+        return {
+            name: round(value) if isinstance(limits, IntDistribution) else value
+            for (name, limits), value in found
+        }
 
     def sample_independent(
         self,
@@ -88,10 +95,15 @@ class CmaSampler(BaseSampler):
         """Refuse a parameter that was not announced."""
         raise KeyError(param_name)
 
-    def _rebuilt(self, trials: Sequence[FrozenTrial]) -> CMA:
+    def _rebuilt(self, trials: Sequence[FrozenTrial]) -> CMAwM:
         bounds = np.tile([0.0, 1.0], (len(self._mean), 1))
-        optimizer = CMA(
-            self._mean.copy(), self._sigma, bounds, seed=0, population_size=self._population
+        optimizer = CMAwM(
+            self._mean.copy(),
+            self._sigma,
+            bounds,
+            self._steps,
+            seed=0,
+            population_size=self._population,
         )
         for trial in trials:
             parents = trial.system_attrs.get(PARENTS)
@@ -99,7 +111,7 @@ class CmaSampler(BaseSampler):
                 self._learn(optimizer, [trials[number] for number in parents])
         return optimizer
 
-    def _learn(self, optimizer: CMA, members: Sequence[FrozenTrial]) -> None:
+    def _learn(self, optimizer: CMAwM, members: Sequence[FrozenTrial]) -> None:
         solutions: list[tuple[np.ndarray, float]] = []
         for member in members:
             assert member.value is not None
@@ -109,3 +121,9 @@ class CmaSampler(BaseSampler):
     def _unit(self, parameters: Mapping[str, float]) -> np.ndarray:
         values = np.array([parameters[name] for name in self._distributions])
         return (values - self._low) / self._range
+
+
+def _step(distribution: FloatDistribution | IntDistribution) -> float:
+    if isinstance(distribution, FloatDistribution):
+        return 0.0
+    return 1.0 / (distribution.high - distribution.low)

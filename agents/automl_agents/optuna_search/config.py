@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from automl_agents.decisions import open_decisions
 from automl_compress.core import Effort, SearchProblem
 from automl_compress.core.errors import InvalidInput
 
@@ -43,7 +44,7 @@ class Nsga2Config:
     """Genetic algorithm of one objective: elitist, binary tournaments, uniform crossover.
 
     population: policies in a generation; None for a twentieth of the effort, 4 at least.
-    mutation_rate: share of the keep ratios of a child that are drawn anew; None for one of them
+    mutation_rate: share of the decisions of a child that are drawn anew; None for one of them
         on average.
     crossover_rate: share of the children that have two parents.
     budget_handling: see `TpeConfig`; with constraints, policies over the budget fill places of
@@ -73,8 +74,8 @@ class Nsga2Config:
 class CmaesConfig:
     """Covariance matrix adaptation, from the knapsack's first solution outwards.
 
-    population: policies in a generation; None for 4 + 3 ln(groups).
-    sigma: first standard deviation, as a share of each keep ratio's range.
+    population: policies in a generation; None for 4 + 3 ln(decisions).
+    sigma: first standard deviation, as a share of each decision's range.
     profile_share: see `TpeConfig`; without a profile the search begins at the uniform policy.
     """
 
@@ -95,28 +96,28 @@ class GpConfig:
     """Gaussian process with expected improvement.
 
     startup_evaluations: see `TpeConfig`.
-    max_groups, max_evaluations: larger searches are refused. The process is fitted anew for
+    max_decisions, max_evaluations: larger searches are refused. The process is fitted anew for
         every ask, in time that grows with the cube of the evaluations.
     profile_share: see `TpeConfig`.
     """
 
     startup_evaluations: int = 10
-    max_groups: int = 64
+    max_decisions: int = 64
     max_evaluations: int = 400
     profile_share: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
-        _check_counts(self, startup_evaluations=1, max_groups=1, max_evaluations=1)
+        _check_counts(self, startup_evaluations=1, max_decisions=1, max_evaluations=1)
         _check_shares(self, "profile_share")
 
     def refuses(self, problem: SearchProblem) -> str | None:
         """Say why a search is too large; None where it is not."""
-        groups = sum(len(allowed) > 1 for allowed in problem.space.allowed)
-        if groups > self.max_groups:
+        decisions = len(open_decisions(problem.space, problem.budget.metric))
+        if decisions > self.max_decisions:
             return (
-                f"{groups} groups are free and its option max_groups is {self.max_groups}; "
-                "skip or fix groups"
+                f"{decisions} decisions are open and its option max_decisions is "
+                f"{self.max_decisions}; skip or fix groups and layers"
             )
         if problem.effort.evaluations > self.max_evaluations:
             return (

@@ -6,7 +6,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from automl_agents.optuna_search.cma_sampler import CmaSampler
 from automl_agents.optuna_search.config import CmaesConfig, GpConfig, Nsga2Config, TpeConfig
-from automl_agents.optuna_search.keep_ratios import KeepRatios
+from automl_agents.optuna_search.parameters import Parameters
 from automl_agents.optuna_search.searcher import OptunaSearcher
 from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem
@@ -17,8 +17,8 @@ Seeds = Sequence[tuple[int, ...]]
 def create_tpe(problem: SearchProblem, config: TpeConfig) -> Searcher:
     """Search by a tree-structured Parzen estimator.
 
-    Multivariate: good allocations are ratios that go together, which one density for each
-    group cannot say.
+    Multivariate: good allocations are values that go together, which one density for each
+    decision cannot say.
 
     Source: Bergstra et al. (NIPS 2011); Falkner et al., BOHB (ICML 2018), for several variables.
     """
@@ -62,14 +62,14 @@ def create_nsga2(problem: SearchProblem, config: Nsga2Config) -> Searcher:
 
 def create_cmaes(problem: SearchProblem, config: CmaesConfig) -> Searcher:
     """Search by CMA-ES that begins at the knapsack's solution, or else at the uniform policy."""
-    ratios = KeepRatios(problem.space)
+    parameters = Parameters(problem.space, problem.budget.metric)
     uniform = problem.space.uniform(problem.budget)
 
     def search(seeds: Seeds) -> Searcher:
-        mean = ratios.of_widths(seeds[0] if seeds else uniform)
+        mean = parameters.of_setting(seeds[0] if seeds else uniform)
 
         def create(seed: int) -> BaseSampler:
-            return CmaSampler(ratios.distributions, mean, config.sigma, config.population, seed)
+            return CmaSampler(parameters.distributions, mean, config.sigma, config.population, seed)
 
         return OptunaSearcher(problem, create, seeds=seeds)
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_agents.ledger import TrialLedger
 from automl_agents.optuna_search.config import BudgetHandling
-from automl_agents.optuna_search.keep_ratios import KeepRatios
+from automl_agents.optuna_search.parameters import Parameters
 from automl_agents.optuna_search.quiet import quiet
 from automl_agents.random_stream import random_stream
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
@@ -21,7 +21,7 @@ CreateSampler = Callable[[int], BaseSampler]
 
 DRAWING, VARYING = 0, 1  # what a random stream is for
 VARIATIONS = 20  # tried before a policy is asked a second time
-VARIATION = 0.01  # of a keep ratio, more with each try
+VARIATION = 0.01  # of a share, more with each try
 OVER_BUDGET_SCORE = 0.0  # told with a violated constraint; samplers rank those by the violation
 # What samplers note for other processes while a trial runs; its parameters say the same.
 SHARED_WITH_OTHERS = ("tpe:", "gp:")
@@ -30,7 +30,7 @@ SHARED_WITH_OTHERS = ("tpe:", "gp:")
 class OptunaSearcher:
     """Proposes what an Optuna sampler draws, kept to the budget.
 
-    - Parameters are the keep ratios of the groups that have a choice.
+    - Parameters are the decisions that have a choice which the budget counts.
     - A proposal is scaled to the budget, in both directions: the best policy under a budget is
       at it. Optuna learns of the policy that was measured, not of the one that it drew.
     - A policy that was asked before is varied until it is new: a repetition costs an
@@ -57,10 +57,10 @@ class OptunaSearcher:
                 takes from the study.
             budget_handling: see `TpeConfig`.
             draws: see `TpeConfig`.
-            keeps_scale: whether Optuna is told the measured ratios at the scale of the drawn
-                ones. A model of all ratios needs that: told of policies at the budget alone, it
+            keeps_scale: whether Optuna is told the measured shares at the scale of the drawn
+                ones. A model of all shares needs that: told of policies at the budget alone, it
                 expects most from where none was measured, and is scaled back every time.
-            seeds: widths within the budget to ask first, after the uniform policy.
+            seeds: settings within the budget to ask first, after the uniform policy.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
@@ -69,29 +69,29 @@ class OptunaSearcher:
         self._handling: BudgetHandling = budget_handling
         self._draws = draws if budget_handling == "constraint" else 1
         self._keeps_scale = keeps_scale
-        self._ratios = KeepRatios(problem.space)
+        self._parameters = Parameters(problem.space, problem.budget.metric)
         self._ledger = TrialLedger()
-        self._asked: dict[tuple[int, ...], None] = {}  # widths, in the order of the asks
+        self._asked: dict[tuple[int, ...], None] = {}  # settings, in the order of the asks
         self._waiting: dict[int, int] = {}  # number of a suggestion to that of its Optuna trial
         self._open_study()
         uniform = problem.space.uniform(problem.budget)
-        first = dict.fromkeys((uniform, *(tuple(widths) for widths in seeds)))
+        first = dict.fromkeys((uniform, *(tuple(setting) for setting in seeds)))
         self._seeds = len(first)
-        for widths in first:
-            self._study.enqueue_trial(self._ratios.of_widths(widths))
+        for setting in first:
+            self._study.enqueue_trial(self._parameters.of_setting(setting))
 
     def ask(self) -> Suggestion:
         """Propose the next policy."""
         number = self._ledger.asked
         with quiet():
-            trial, widths, note = self._draw(number)
-        widths = self._unlike_before(number, widths)
+            trial, setting, note = self._draw(number)
+        setting = self._unlike_before(number, setting)
         if self._handling == "constraint":
-            trial.set_constraint("budget", self._excess(widths))
-        self._replace_parameters(trial, widths)
-        self._asked[widths] = None
+            trial.set_constraint("budget", self._excess(setting))
+        self._replace_parameters(trial, setting)
+        self._asked[setting] = None
         self._waiting[number] = trial.number
-        return self._ledger.suggest(self._problem.space.policy(widths), note)
+        return self._ledger.suggest(self._problem.space.policy(setting), note)
 
     def tell(self, trial: Trial) -> None:
         """Tell Optuna the score; a failed trial teaches nothing.
@@ -111,34 +111,32 @@ class OptunaSearcher:
         space, over = self._problem.space, 0
         while True:
             trial = self._ask_optuna(number, over)
-            keep = self._ratios.of_all_groups(trial.params)
+            shares = self._parameters.shares(trial.params)
             if trial.number < self._seeds:
-                return trial, space.clip(keep), "uniform policy" if not number else "given seed"
-            widths = space.clip(keep)
-            if self._handling == "constraint" and self._excess(widths) <= 0.0:
-                return trial, widths, f"within the budget after {over} that were not"
+                return trial, space.clip(shares), "uniform policy" if not number else "given seed"
+            setting = space.clip(shares)
+            if self._handling == "constraint" and self._excess(setting) <= 0.0:
+                return trial, setting, f"within the budget after {over} that were not"
             if over + 1 >= self._draws:
-                return trial, space.project(keep, self._problem.budget), "scaled to the budget"
-            trial.set_constraint("budget", self._excess(widths))
+                return trial, space.project(shares, self._problem.budget), "scaled to the budget"
+            trial.set_constraint("budget", self._excess(setting))
             self._study.tell(trial, OVER_BUDGET_SCORE)
             over += 1
 
-    def _replace_parameters(self, trial: optuna.Trial, widths: tuple[int, ...]) -> None:
-        """Give the trial the ratios that are measured; other asks see it running with them."""
+    def _replace_parameters(self, trial: optuna.Trial, setting: tuple[int, ...]) -> None:
+        """Give the trial the values that are measured; other asks see it running with them."""
         place = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-        measured, drawn = self._ratios.of_widths(widths), trial.params
-        scale = 1.0
-        if self._keeps_scale and drawn:
-            scale = math.hypot(*drawn.values()) / math.hypot(*measured.values())
-        for name, ratio in measured.items():
-            limits = self._ratios.distributions[name]
-            value = min(max(scale * ratio, limits.low), limits.high)
-            self._storage.set_trial_param(place, name, value, limits)
+        measured = self._parameters.of_setting(setting)
+        if self._keeps_scale:
+            measured = self._parameters.rescaled(measured, trial.params)
+        for name, value in measured.items():
+            limits = self._parameters.distributions[name]
+            self._storage.set_trial_param(place, name, limits.to_internal_repr(value), limits)
 
-    def _excess(self, widths: Sequence[int]) -> float:
-        """Return by which share of the budget these widths are over it; not above 0 within."""
+    def _excess(self, setting: Sequence[int]) -> float:
+        """Return by which share of the budget a setting is over it; not above 0 within."""
         space, budget = self._problem.space, self._problem.budget
-        return space.costs.cost(widths).of(budget.metric) / budget.limit(space.full) - 1.0
+        return space.costs.cost(setting).of(budget.metric) / budget.limit(space.full) - 1.0
 
     def _ask_optuna(self, number: int, draw: int) -> optuna.Trial:
         rng = random_stream(self._problem.seed, DRAWING, number, draw)
@@ -146,25 +144,24 @@ class OptunaSearcher:
         trial = self._study.ask()
         # Drawn also where a seed fixes the values: samplers put the trial into its generation.
         _ = trial.relative_params
-        for name, distribution in self._ratios.distributions.items():
-            trial.suggest_float(name, distribution.low, distribution.high)
+        self._parameters.suggest(trial)
         return trial
 
-    def _unlike_before(self, number: int, widths: tuple[int, ...]) -> tuple[int, ...]:
-        """Return these widths, or others near them where they were asked already."""
+    def _unlike_before(self, number: int, setting: tuple[int, ...]) -> tuple[int, ...]:
+        """Return this setting, or another one near it where it was asked already."""
         space, rng = self._problem.space, random_stream(self._problem.seed, VARYING, number)
         for attempt in range(VARIATIONS):
-            if widths not in self._asked:
+            if setting not in self._asked:
                 break
-            keep = np.asarray(widths) / space.graph.full_widths
-            keep = keep + rng.normal(0.0, VARIATION * (attempt + 1), len(keep))
-            widths = space.project(keep.tolist(), self._problem.budget)
-        return widths
+            shares = space.shares(setting)
+            shares = shares + rng.normal(0.0, VARIATION * (attempt + 1), len(shares))
+            setting = space.project(shares.tolist(), self._problem.budget)
+        return setting
 
     def snapshot(self) -> Snapshot:
         """Return the study's trials and the counts."""
         trials = self._study.get_trials(deepcopy=False)
-        names = list(self._ratios.distributions)
+        names = list(self._parameters.distributions)
         missing = float("nan")
         values = {
             "ledger": self._ledger.to_json(),
@@ -173,9 +170,9 @@ class OptunaSearcher:
             "states": [trial.state.name for trial in trials],
             "attributes": [_attributes(trial) for trial in trials],
         }
-        ratios = [[trial.params.get(name, missing) for name in names] for trial in trials]
+        numbers = [[trial.params.get(name, missing) for name in names] for trial in trials]
         arrays = {
-            "ratios": np.array(ratios, dtype=np.float64).reshape(len(trials), len(names)),
+            "parameters": np.array(numbers, dtype=np.float64).reshape(len(trials), len(names)),
             "scores": np.array(
                 [missing if trial.value is None else trial.value for trial in trials],
                 dtype=np.float64,
@@ -191,28 +188,28 @@ class OptunaSearcher:
         values, arrays = snapshot.values, snapshot.arrays
         self._ledger.restore(values["ledger"])
         self._waiting = {int(number): int(place) for number, place in values["waiting"]}
-        self._asked = {tuple(widths): None for widths in arrays["asked"].tolist()}
+        self._asked = {tuple(setting): None for setting in arrays["asked"].tolist()}
         self._open_study()
         for key, value in values["study"].items():
             self._storage.set_study_system_attr(self._study_id, key, value)
-        for state, attributes, ratios, score in zip(
+        for state, attributes, numbers, score in zip(
             values["states"],
             values["attributes"],
-            arrays["ratios"].tolist(),
+            arrays["parameters"].tolist(),
             arrays["scores"].tolist(),
             strict=True,
         ):
-            self._study.add_trial(self._restored_trial(state, attributes, ratios, score))
+            self._study.add_trial(self._restored_trial(state, attributes, numbers, score))
 
     def _restored_trial(
-        self, state: str, attributes: Mapping[str, Any], ratios: Sequence[float], score: float
+        self, state: str, attributes: Mapping[str, Any], numbers: Sequence[float], score: float
     ) -> FrozenTrial:
         is_waiting = state == TrialState.WAITING.name
-        distributions = {} if is_waiting else self._ratios.distributions
+        distributions = {} if is_waiting else self._parameters.distributions
         return create_trial(
             state=TrialState[state],
             value=None if math.isnan(score) else score,
-            params={} if is_waiting else dict(zip(distributions, ratios, strict=True)),
+            params={} if is_waiting else self._parameters.of_numbers(numbers),
             distributions=distributions,  # type: ignore[arg-type]
             system_attrs=dict(attributes),
         )

@@ -12,9 +12,9 @@ from automl_agents.reinforcement.episode_searcher import EpisodeSearcher, Parts,
 from automl_agents.reinforcement.noise import truncated_normal
 from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem, Trial
-from automl_envs.episode import Choose, Episode
+from automl_envs.episode import Choose, Episode, towards
 from automl_envs.network_graph import network_graph
-from automl_envs.observations import create_observation
+from automl_envs.observation_catalogue import create_observation
 from automl_envs.rewards import Reward, score_under_budget
 from automl_envs.walk import LayerWalk, WalkRules
 
@@ -22,12 +22,13 @@ MOST_CUT_IN_WARMUP = 0.3  # of AGMC's code of 2021: U(0, 0.3), as fractions remo
 
 
 class AgmcSearcher(EpisodeSearcher):
-    """Walks from group to group as AMC does, and sees the graph as it is cut so far.
+    """Walks through the network as AMC does, and sees the graph as it is cut so far.
 
     Beside AMC's corrected observation stands an embedding of the whole network: layers and
     coupled groups as nodes, data flow and membership as edges, and on each node how far it is
-    cut, whether it is still to be decided, and whether it is decided now. The encoder is
-    trained end to end through both losses; all else is AMC's corrected mode.
+    cut, whether it is still to be decided, and whether it is decided now; the same of its
+    density and bits where they are open. The encoder is trained end to end through both
+    losses; all else is AMC's corrected mode.
 
     Departs from both public codes in what kept them from learning from the graph. The first
     (AGMC, 2020) stored embeddings as plain numbers, so that its encoder never had a gradient;
@@ -52,11 +53,12 @@ class AgmcSearcher(EpisodeSearcher):
             problem: where to search.
             config: how.
             reward: of an episode.
-            seeds: widths within the budget, walked through in the warm-up.
+            seeds: settings within the budget, walked through in the warm-up.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
-            InvalidInput: the encoder to transfer cannot be read, or has other sizes.
+            InvalidInput: the encoder to transfer cannot be read, or has other sizes; or the
+                published limit, where more than widths is open.
         """
         walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
         observation = create_observation("corrected" if config.encoder == "none" else "graph", walk)
@@ -65,17 +67,18 @@ class AgmcSearcher(EpisodeSearcher):
             config,
             config.episodes_kept(problem.effort) * len(walk.order),
             problem.seed,
+            actions=len(walk.kinds),
             encoding=_encoding(problem, config),
         )
         super().__init__(problem, config, reward, Parts(walk, observation, agent), seeds)
 
 
 class OneShotAgmcSearcher(EpisodeSearcher):
-    """Decides all groups in one action, from the graph alone: AGMC as its ICCV paper has it.
+    """Decides all in one action, from the graph alone: AGMC as its ICCV paper has it.
 
-    An episode is one step, so that the critic learns the reward of a vector of keep ratios
-    (a contextual bandit whose context is the uncut network). Its constants are those of the
-    public codes of 2020 and 2021; their bugs it does not have:
+    An episode is one step, so that the critic learns the reward of a vector of keep ratios, or
+    of all shares that the space opens (a contextual bandit whose context is the uncut network).
+    Its constants are those of the public codes of 2020 and 2021; their bugs it does not have:
 
     - 2021: all groups were drawn around one number, the mean of the actor's outputs. Here each
       is drawn around its own.
@@ -101,32 +104,36 @@ class OneShotAgmcSearcher(EpisodeSearcher):
             InvalidInput: the encoder to transfer cannot be read, or has other sizes.
         """
         walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
-        observation = create_observation("groups", walk)
+        observation = create_observation("decisions", walk)
         agent = EpisodeDdpg(
             observation_box(observation),
             config,
             config.episodes_kept(problem.effort),
             problem.seed,
-            actions=len(walk.order),
+            actions=len(walk.undecided),
             encoding=_encoding(problem, config),
         )
-        self._uncut = observation.observe(walk)
+        self._uncut, self._decided = observation.observe(walk), list(walk.undecided)
         super().__init__(problem, config, reward, Parts(walk, observation, agent))
 
     def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
         if number < self._warmup:
-            removed = rng.uniform(0.0, MOST_CUT_IN_WARMUP, len(self._walk.order))
-            return _one_each(1.0 - removed), "warm-up, all groups at once"
+            removed = rng.uniform(0.0, MOST_CUT_IN_WARMUP, len(self._decided))
+            return self._at_once(1.0 - removed), "warm-up, all at once"
         sigma = self.config.sigma(number, self._problem.effort)
-        means = self._agent.keep_ratios(self._uncut)
+        means = self._agent.shares(self._uncut)
         drawn = [truncated_normal(rng, float(mean), sigma, 0.0, 1.0) for mean in means]
-        return _one_each(drawn), f"actor, all groups at once, noise {sigma:.3f}"
+        return self._at_once(drawn), f"actor, all at once, noise {sigma:.3f}"
+
+    def _at_once(self, drawn: Sequence[float] | np.ndarray) -> Choose:
+        shares = np.ones(len(self._problem.space.decisions))
+        shares[self._decided] = drawn
+        return towards(shares)
 
     def _lesson(self, trial: Trial, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
-        graph = self._problem.space.graph
-        kept = np.array(trial.policy.widths(graph)) / graph.full_widths
-        keep_ratios = kept[list(self._walk.order)].astype(np.float32)
-        return episode.observations[[0, -1]], keep_ratios[None]
+        space = self._problem.space
+        shares = space.shares(space.setting(trial.policy))[self._decided]
+        return episode.observations[[0, -1]], shares.astype(np.float32)[None]
 
     def _is_learning(self) -> bool:
         # Batches repeat transitions where there are fewer: a batch's worth is 64 episodes here.
@@ -140,19 +147,12 @@ def _encoding(problem: SearchProblem, config: AgmcConfig) -> Encoding | None:
     return Encoding(
         GraphFeatures,
         {
-            "network": network_graph(problem.space.graph),
+            "network": network_graph(problem.space),
             "sizes": (config.encoder_width, config.encoder_rounds, config.embedding),
             "weights": weights,
         },
         config.encoder_learning_rate if config.trains_encoder else None,
     )
-
-
-def _one_each(keep_ratios: Sequence[float] | np.ndarray) -> Choose:
-    def choose(observation: np.ndarray, walk: LayerWalk) -> float:
-        return float(keep_ratios[walk.steps])
-
-    return choose
 
 
 def create_agmc(problem: SearchProblem, config: AgmcConfig) -> Searcher:

@@ -1,9 +1,10 @@
 """The knobs of AGMC: those of AMC, and those of its graph encoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from automl_agents.reinforcement.amc_config import AmcConfig, check_most, check_word
+from automl_compress.core import SearchProblem
 from automl_compress.core.errors import InvalidInput
 
 EncoderKind = Literal["trained", "frozen_random", "none"]
@@ -18,7 +19,7 @@ class AgmcConfig(AmcConfig):
 
     mode: `corrected` walks from group to group and sees AMC's corrected observation beside the
         embedding of the graph as it is cut so far; `faithful` is the one-shot form of the ICCV
-        paper: one action for all groups, from the graph alone (OneShotAgmcSearcher).
+        paper: one action for all decisions, from the graph alone (OneShotAgmcSearcher).
     encoder: `trained` end to end by the losses of actor and critic; `frozen_random` stays as
         it was initialised, so that only its topology informs; `none` leaves the graph out.
     transfer_from: path of a safetensors file that `save_encoder` wrote, after a search on
@@ -61,6 +62,10 @@ class AgmcConfig(AmcConfig):
                 "the faithful mode sees nothing but the graph, and encoder is 'none'; choose "
                 "'trained' or 'frozen_random', or the corrected mode"
             )
+
+    def refuses(self, problem: SearchProblem) -> str | None:
+        """Say why these options cannot serve a problem; the one-shot form decides anything."""
+        return AmcConfig.refuses(replace(self, mode="corrected"), problem)
 
     @property
     def trains_encoder(self) -> bool:

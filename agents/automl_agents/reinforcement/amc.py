@@ -10,7 +10,8 @@ from automl_agents.reinforcement.episode_searcher import EpisodeSearcher, Parts,
 from automl_agents.warm_start import warm_started
 from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode
-from automl_envs.observations import create_observation
+from automl_envs.observation_catalogue import create_observation
+from automl_envs.observations import Observation
 from automl_envs.rewards import Reward, score_under_budget
 from automl_envs.walk import LayerWalk, WalkRules
 
@@ -22,7 +23,8 @@ class AmcSearcher(EpisodeSearcher):
     and an honest account of the budget; warm-up policies are at the budget, the first ones
     uniform and a knapsack's solutions; noise is cut off at the bounds of the walk; an episode
     is scaled to the budget; what is stored is the walk through the policy that was measured;
-    every transition is sampled; learning begins with the first batch.
+    every transition is sampled; learning begins with the first batch. Where the space opens
+    more than widths, an action decides all that is open of a layer.
 
     Source: He et al., AMC (ECCV 2018), and the constants of mit-han-lab/amc.
     """
@@ -40,29 +42,42 @@ class AmcSearcher(EpisodeSearcher):
             problem: where to search.
             config: how.
             reward: of an episode.
-            seeds: widths within the budget, walked through in the warm-up of corrected mode.
+            seeds: settings within the budget, walked through in the warm-up of corrected mode.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
+            InvalidInput: published forms, where more than widths is open.
         """
         self._is_faithful = config.mode == "faithful"
-        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
-        observation = create_observation("published" if self._is_faithful else "corrected", walk)
+        walk, observation = self._process(problem, config)
         agent = EpisodeDdpg(
             observation_box(observation),
             config,
-            config.episodes_kept(problem.effort) * len(walk.order),
+            config.episodes_kept(problem.effort) * self._transitions_kept(walk),
             problem.seed,
+            actions=len(walk.kinds),
         )
         super().__init__(problem, config, reward, Parts(walk, observation, agent), seeds)
 
+    def _process(self, problem: SearchProblem, config: AmcConfig) -> tuple[LayerWalk, Observation]:
+        """Return what the actor walks through, and how it sees it."""
+        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
+        name = "published" if self._is_faithful else "corrected"
+        return walk, create_observation(name, walk)
+
+    def _transitions_kept(self, walk: LayerWalk) -> int:
+        """Return the transitions in the replay for each of its episodes."""
+        return len(walk.order)
+
     def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
         if self._is_faithful and number < self._warmup:
-            return _uniform_actions(rng), "warm-up"
+            return _uniform_actions(rng, len(self._walk.kinds)), "warm-up"
         return super()._plan(number, rng)
 
-    def _noise_bounds(self) -> tuple[float, float]:
-        return (0.0, 1.0) if self._is_faithful else super()._noise_bounds()
+    def _noise_bounds(self) -> np.ndarray:
+        if self._is_faithful:
+            return np.tile([0.0, 1.0], (len(self._walk.kinds), 1))
+        return super()._noise_bounds()
 
     def _lesson(self, trial: Trial, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
         if self._is_faithful:
@@ -81,8 +96,8 @@ def create_amc(problem: SearchProblem, config: AmcConfig) -> Searcher:
     )
 
 
-def _uniform_actions(rng: np.random.Generator) -> Choose:
-    def choose(observation: np.ndarray, walk: LayerWalk) -> float:
-        return rng.uniform()
+def _uniform_actions(rng: np.random.Generator, size: int) -> Choose:
+    def choose(observation: np.ndarray, walk: LayerWalk) -> np.ndarray:
+        return rng.uniform(size=size)
 
     return choose

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from automl_compress.core import Effort
+from automl_compress.core import Effort, SearchProblem
 from automl_compress.core.errors import InvalidInput
+from automl_envs.sites import decides_widths_alone
 from automl_envs.walk import Limit
 
 Mode = Literal["corrected", "faithful"]
@@ -26,13 +27,15 @@ class AmcConfig:
     """Everything that AMC does not learn. The defaults are the corrected mode.
 
     mode: `corrected`, or `faithful` to AMC's public code: its ten features, raw actions stored,
-        the first transition of an episode never sampled, no learning before the warm-up ends.
+        the first transition of an episode never sampled, no learning before the warm-up ends;
+        for widths alone.
     warmup_evaluations: how many policies are drawn at random first; None for a quarter of the
         effort.
-    noise_sigma: of the truncated normal around the actor after the warm-up, in keep ratio.
+    noise_sigma: of the truncated normal around the actor after the warm-up, in shares.
     noise_decay: factor on sigma with each later ask; None to end at `final_sigma`.
     final_sigma: sigma at the last evaluation, where noise_decay is None.
-    limit: how the walk keeps to the budget: `scale`, `bound` or `published` (WalkRules).
+    limit: how the walk keeps to the budget: `scale`, `bound` or, for widths alone, `published`
+        (WalkRules).
     discount: of a step. The episode's reward is paid on every transition, so that with 0 a
         value is the mean reward of the episodes that went through there; 1, as published,
         adds the later values to it, and their errors.
@@ -108,6 +111,23 @@ class AmcConfig:
             hidden=(300, 300),
             profile_share=0.0,
         )
+
+    @property
+    def skips_first(self) -> bool:
+        """Whether the first transition of an episode is never sampled."""
+        return self.mode == "faithful"
+
+    def refuses(self, problem: SearchProblem) -> str | None:
+        """Say why these options cannot serve a problem; None where they can."""
+        if decides_widths_alone(problem.space):
+            return None
+        for name, published in (("mode", "faithful"), ("limit", "published")):
+            if getattr(self, name) == published:
+                return (
+                    f"{name} {published!r} is AMC's code, which decides widths alone, and the "
+                    f"space opens more; leave out {name}, or open widths alone"
+                )
+        return None
 
     def episodes_kept(self, effort: Effort) -> int:
         """Return how many episodes the replay holds."""

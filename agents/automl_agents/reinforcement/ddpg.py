@@ -21,7 +21,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
 
 
 def action_space(actions: int) -> spaces.Box:
-    """Return the space of so many keep ratios at once, scaled from [0, 1] to [-1, 1]."""
+    """Return the space of so many shares at once, scaled from [0, 1] to [-1, 1]."""
     return spaces.Box(-1.0, 1.0, (actions,), dtype=np.float32)
 
 
@@ -74,7 +74,7 @@ class EpisodeDdpg(DDPG):
             config: rates and sizes.
             capacity: transitions in the replay.
             seed: of the initial weights; torch's own generator is left as it was.
-            actions: how many keep ratios the actor proposes at once.
+            actions: how many shares the actor proposes at once.
             encoding: how observations are encoded; None shows them as they are.
         """
         super().__init__(
@@ -85,7 +85,7 @@ class EpisodeDdpg(DDPG):
             tau=config.tau,
             gamma=config.discount,
             replay_buffer_class=EpisodeReplay,
-            replay_buffer_kwargs={"skips_first": config.mode == "faithful"},
+            replay_buffer_kwargs={"skips_first": config.skips_first},
             policy_kwargs=_policy_arguments(config, encoding),
             device="cpu",
             _init_setup_model=False,
@@ -121,7 +121,7 @@ class EpisodeDdpg(DDPG):
         ]
         self._average = get_ema_multi_avg_fn(1.0 - config.tau)
 
-    def keep_ratios(self, observation: np.ndarray) -> np.ndarray:
+    def shares(self, observation: np.ndarray) -> np.ndarray:
         """Return the actor's proposals for one observation, (F,), in [0, 1]; without noise.
 
         float64, (A,).
@@ -129,10 +129,6 @@ class EpisodeDdpg(DDPG):
         with torch.inference_mode():
             proposed = self.actor.mu(self._encoder(torch.from_numpy(observation)[None]))
         return (proposed[0].numpy().astype(np.float64) + 1.0) / 2.0
-
-    def keep_ratio(self, observation: np.ndarray) -> float:
-        """Return the first of `keep_ratios`."""
-        return float(self.keep_ratios(observation)[0])
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update actor and critic on so many batches of the replay."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import SimpleConv
 
 from automl_compress.core.errors import InvalidInput
+from automl_envs.decision_state import DECISION_STATE
 from automl_envs.network_graph import NODE_FEATURES, RELATIONS, NetworkGraph
-from automl_envs.observations import GROUP_STATE
 
 
 class MessageRound(nn.Module):
@@ -49,9 +49,9 @@ class GraphEncoder(nn.Module):
 
     All examples of a batch are states of one network: topology and attributes are kept once,
     and nodes stand on the first axis, so that one pass serves the batch. The embedding is the
-    mean over all nodes beside the mean over the current groups' nodes, mapped and bounded by
+    mean over all nodes beside the mean over the current decisions' nodes, mapped and bounded by
     tanh (as in AGMC's code of 2021); it does not depend on the order of nodes. Weights
-    fit any network.
+    fit any network whose layers have decisions of the same kinds.
     """
 
     def __init__(self, network: NetworkGraph, width: int, rounds: int, embedding: int) -> None:
@@ -70,10 +70,12 @@ class GraphEncoder(nn.Module):
         self._places: Tensor
         self._keep("_nodes", network.nodes)
         self._keep("_edges", _stacked_edges(network))
-        self._keep("_memberships", np.concatenate([network.inputs, network.outputs]))
+        memberships = [network.inputs, network.outputs, *network.layers]
+        self._slots = len(memberships)
+        self._keep("_memberships", np.concatenate(memberships))
         self._keep("_places", network.places)
         self.attributes = nn.Linear(len(NODE_FEATURES), width)
-        self.states = nn.Linear(2 * len(GROUP_STATE), width, bias=False)
+        self.states = nn.Linear(self._slots * len(DECISION_STATE), width, bias=False)
         self.rounds = nn.ModuleList(MessageRound(width) for _ in range(rounds))
         self.pooled = nn.Linear(2 * width, embedding)
 
@@ -81,30 +83,30 @@ class GraphEncoder(nn.Module):
         # Facts of one network; not a weight, and so not in the state dict.
         self.register_buffer(name, torch.from_numpy(array), persistent=False)
 
-    def forward(self, groups: Tensor) -> Tensor:
+    def forward(self, decisions: Tensor) -> Tensor:
         """Encode states.
 
         Args:
-            groups: what GroupsObservation tells of every group. (B, 3, G).
+            decisions: what DecisionsObservation tells of every decision. (B, 3, D).
 
         Returns:
             (B, Z), each in (-1, 1).
         """
-        batch, kinds, count = groups.shape
-        of_nodes = self._memberships @ groups.permute(2, 0, 1).reshape(count, batch * kinds)
-        states = of_nodes.view(2, -1, batch, kinds).permute(1, 2, 0, 3)  # (N, B, 2, 3)
+        batch, rows, count = decisions.shape
+        of_nodes = self._memberships @ decisions.permute(2, 0, 1).reshape(count, batch * rows)
+        states = of_nodes.view(self._slots, -1, batch, rows).permute(1, 2, 0, 3)  # (N, B, S, 3)
         nodes = self.attributes(self._nodes)[:, None] + self.states(states.flatten(2))
         nodes = nodes.relu()  # (N, B, W)
         for each in self.rounds:
             nodes = each(nodes, self._edges)
-        current = groups[:, GROUP_STATE.index("current")]  # (B, G)
+        current = decisions[:, DECISION_STATE.index("current")]  # (B, D)
         weights = current / current.sum(dim=1, keepdim=True).clamp(min=1.0)
-        focus = torch.einsum("bg,gbw->bw", weights, nodes[self._places])
+        focus = torch.einsum("bd,dbw->bw", weights, nodes[self._places])
         return torch.tanh(self.pooled(torch.cat([nodes.mean(dim=0), focus], dim=1)))
 
 
 class GraphFeatures(BaseFeaturesExtractor):
-    """What actor and critic see: an observation with its groups' part replaced by the embedding."""
+    """What actor and critic see: an observation whose decisions' part is now the embedding."""
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class GraphFeatures(BaseFeaturesExtractor):
         """Initialise the encoder.
 
         Args:
-            observation_space: of F features, the last 3 * G of them the groups' state.
+            observation_space: of F features, the last 3 * D of them the decisions' state.
             network: whose states are observed.
             sizes: width, rounds and embedding of the encoder.
             weights: of an encoder for another network, to begin with.
@@ -124,8 +126,8 @@ class GraphFeatures(BaseFeaturesExtractor):
         Raises:
             InvalidInput: the weights are of other sizes.
         """
-        self._groups = network.places.shape[0]
-        self._own = observation_space.shape[0] - len(GROUP_STATE) * self._groups
+        self._decisions = network.places.shape[0]
+        self._own = observation_space.shape[0] - len(DECISION_STATE) * self._decisions
         super().__init__(observation_space, self._own + sizes[2])
         self.encoder = GraphEncoder(network, *sizes)
         if weights is not None:
@@ -133,9 +135,9 @@ class GraphFeatures(BaseFeaturesExtractor):
             self.encoder.load_state_dict(dict(weights))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return (B, F - 3 * G + Z) for (B, F)."""
-        own, groups = observations.split([self._own, observations.shape[1] - self._own], dim=1)
-        encoded = self.encoder(groups.view(-1, len(GROUP_STATE), self._groups))
+        """Return (B, F - 3 * D + Z) for (B, F)."""
+        own, states = observations.split([self._own, observations.shape[1] - self._own], dim=1)
+        encoded = self.encoder(states.view(-1, len(DECISION_STATE), self._decisions))
         return torch.cat([own, encoded], dim=1)
 
 
@@ -160,5 +162,5 @@ def _check_weights(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) 
     raise InvalidInput(
         f"the encoder to transfer has {name} of shape {sizes[1].get(name)}, this one has "
         f"{sizes[0].get(name)}; set encoder_width, encoder_rounds and embedding as they were "
-        "when it was trained"
+        "when it was trained, and open densities and bits as then"
     )

@@ -10,15 +10,15 @@ from torch import Tensor
 from automl_compress.core import Snapshot
 from automl_compress.core.errors import InvalidInput
 from automl_compress.train.checkpoint import read_checkpoint, write_checkpoint
+from automl_envs.decision_state import DECISION_STATE
 from automl_envs.network_graph import NODE_FEATURES, RELATIONS
-from automl_envs.observations import GROUP_STATE
 
 IN_SNAPSHOT = "policy.actor.features_extractor.encoder."
 LAYOUT = {
     "kind": "graph-encoder",
     "node_features": list(NODE_FEATURES),
     "relations": list(RELATIONS),
-    "group_state": list(GROUP_STATE),
+    "group_state": list(DECISION_STATE),
 }
 
 

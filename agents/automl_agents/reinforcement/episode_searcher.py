@@ -14,15 +14,15 @@ from automl_agents.reinforcement.ddpg import EpisodeDdpg
 from automl_agents.reinforcement.noise import truncated_normal
 from automl_compress.core import Policy, SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.errors import WrongState
-from automl_envs.episode import Choose, Episode, roll_out
+from automl_envs.episode import Choose, Episode, roll_out, towards
 from automl_envs.observations import Observation
 from automl_envs.rewards import Reward
 from automl_envs.walk import LayerWalk
 
-SNAPSHOT_LAYOUT = 1
+SNAPSHOT_LAYOUT = 2
 PARTS = tuple(each.name for each in fields(Episode))
 ASKING, LEARNING = 0, 1  # what a random stream is for
-SEED_SPREAD = 0.2  # of the logarithm of a keep ratio, in draws around a seed
+SEED_SPREAD = 0.2  # of the logarithm of a share, in draws around a seed
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EpisodeSearcher:
         parts: Parts,
         seeds: Sequence[Sequence[int]] = (),
     ) -> None:
-        """Begin at the first ask; seeds are widths within the budget."""
+        """Begin at the first ask; seeds are settings within the budget."""
         self.config, self._seeds = config, tuple(seeds)
         self._problem, self._reward = problem, reward
         self._walk, self._observation, self._agent = parts.walk, parts.observation, parts.agent
@@ -74,19 +74,23 @@ class EpisodeSearcher:
     def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
         """Return how the next walk's actions are chosen, and the note that says so."""
         if number < self._warmup:
-            widths, note = self._at_budget(number, rng)
-            return _towards(widths), note
+            setting, note = self._at_budget(number, rng)
+            return towards(self._problem.space.shares(setting)), note
         sigma = self.config.sigma(number, self._problem.effort)
         return self._around_actor(rng, sigma), f"actor, noise {sigma:.3f}"
 
     def _around_actor(self, rng: np.random.Generator, sigma: float) -> Choose:
-        def choose(observation: np.ndarray, walk: LayerWalk) -> float:
-            mean = self._agent.keep_ratio(observation)
-            return truncated_normal(rng, mean, sigma, *self._noise_bounds())
+        def choose(observation: np.ndarray, walk: LayerWalk) -> list[float]:
+            means, bounds = self._agent.shares(observation).tolist(), self._noise_bounds().tolist()
+            return [
+                truncated_normal(rng, mean, sigma, lowest, highest)
+                for mean, (lowest, highest) in zip(means, bounds, strict=True)
+            ]
 
         return choose
 
-    def _noise_bounds(self) -> tuple[float, float]:
+    def _noise_bounds(self) -> np.ndarray:
+        """Return between what each component is drawn now; (K, 2)."""
         return self._walk.bounds()
 
     def _at_budget(self, number: int, rng: np.random.Generator) -> tuple[Sequence[int], str]:
@@ -96,9 +100,8 @@ class EpisodeSearcher:
         if number <= len(self._seeds):
             return self._seeds[number - 1], "warm-up: a knapsack's solution"
         if number % 2 and self._seeds:
-            seed = np.asarray(self._seeds[rng.integers(len(self._seeds))], dtype=np.float64)
-            keep = seed / space.graph.full_widths
-            drawn = np.minimum(keep * np.exp(rng.normal(0.0, SEED_SPREAD, len(keep))), 1.0)
+            seed = space.shares(self._seeds[rng.integers(len(self._seeds))])
+            drawn = np.minimum(seed * np.exp(rng.normal(0.0, SEED_SPREAD, len(seed))), 1.0)
             return space.project(drawn.tolist(), budget), "warm-up around a knapsack's solution"
         return space.sample(rng, budget), "warm-up at the budget"
 
@@ -115,19 +118,19 @@ class EpisodeSearcher:
         reward = self._reward(trial.measurement, self._problem.space.full)
         if not math.isfinite(reward):
             return
-        observations, keep_ratios = self._lesson(trial, episode)
+        observations, shares = self._lesson(trial, episode)
         replay = self._agent.replay
-        replay.add_episode(observations, 2.0 * keep_ratios - 1.0, reward)
+        replay.add_episode(observations, 2.0 * shares - 1.0, reward)
         if self._is_learning():
             replay.rng = random_stream(self._problem.seed, LEARNING, self._ledger.told)
-            self._agent.train(len(keep_ratios), self.config.batch_size)
+            self._agent.train(len(shares), self.config.batch_size)
 
     def _lesson(self, trial: Trial, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
         """Return what is stored of a trial.
 
         Returns:
-            observations, (T + 1, F), and keep ratios, (T,) or (T, A), both float32. There is
-            one update for each of the T transitions.
+            observations, (T + 1, F), and shares, (T, A), both float32. There is one update
+            for each of the T transitions.
         """
         lived = self._lived_through(trial.policy)
         return lived.observations, lived.realised
@@ -137,9 +140,10 @@ class EpisodeSearcher:
         return self._agent.replay.size() >= self.config.batch_size
 
     def _lived_through(self, policy: Policy) -> Episode:
-        """Return the episode whose actions were the policy's keep ratios, repairs included."""
-        widths = policy.widths(self._problem.space.graph)
-        return roll_out(self._walk, self._observation, _towards(widths))[1]
+        """Return the episode whose actions were the policy's shares, repairs included."""
+        space = self._problem.space
+        chosen = towards(space.shares(space.setting(policy)))
+        return roll_out(self._walk, self._observation, chosen)[1]
 
     def snapshot(self) -> Snapshot:
         """Return networks, optimisers, replay, waiting episodes and counts."""
@@ -181,10 +185,3 @@ def observation_box(observation: Observation) -> spaces.Box:
     """Return the space in which an observation lies."""
     highest = observation.highest
     return spaces.Box(np.zeros_like(highest), highest, dtype=np.float32)
-
-
-def _towards(widths: Sequence[int]) -> Choose:
-    def choose(observation: np.ndarray, walk: LayerWalk) -> float:
-        return widths[walk.group] / walk.space.graph.groups[walk.group].channels
-
-    return choose

@@ -11,7 +11,11 @@ from automl_api.commands import options
 def apply(
     policy: Annotated[Path, typer.Argument(metavar="POLICY", help="A policy.json.")],
     weights: Annotated[
-        Path, typer.Option("--weights", help="The uncut network's weights, a safetensors file.")
+        Path,
+        typer.Option(
+            "--weights",
+            help="The uncut network's weights, a safetensors file, or the network, a .pt2 file.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the smaller network's weights go.")

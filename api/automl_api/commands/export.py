@@ -36,7 +36,11 @@ class NetworkFileOptions:
     ] = None
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", help="The uncut weights, of a policy that was not repaired."),
+        typer.Option(
+            "--weights",
+            help="The uncut weights, of a policy that was not repaired; or the network, a .pt2 "
+            "file, where it is no registered architecture.",
+        ),
     ] = None
 
 
@@ -87,11 +91,13 @@ def _from_service(
 
     from automl_api.client import Client
     from automl_api.local_export import Weights, export_files
+    from automl_api.sources import PROGRAM_SUFFIX
     from automl_compress.core.errors import InvalidInput
     from automl_compress.export.formats import format_of
 
     format_of(output, file.wanted)  # before anything is fetched
-    if file.network is not None or file.weights is not None:
+    is_program = file.weights is not None and file.weights.suffix == PROGRAM_SUFFIX
+    if file.network is not None or (file.weights is not None and not is_program):
         raise InvalidInput(
             f"{job} is no file, so it names a job, whose weights the service has; leave out "
             "--network and --weights, or give the path of a policy.json"
@@ -102,7 +108,8 @@ def _from_service(
             found = client.job(job)
             document = found.best()
             found.download_network(document, network)
-        return export_files(document, Weights(network), output, file.wanted, replaces=force)
+        weights = Weights(network, file.weights)
+        return export_files(document, weights, output, file.wanted, replaces=force)
 
 
 def _show(written: "Exported", is_json: bool) -> None:
@@ -117,7 +124,7 @@ def _show(written: "Exported", is_json: bool) -> None:
         typer.echo(
             f"run by {agreement.engine} {agreement.version} at batches "
             f"{', '.join(map(str, agreement.batches))} it differs from torch by "
-            f"{agreement.difference:.1e} of the largest output"
+            f"{agreement.difference:.1e} of the outputs"
         )
 
 

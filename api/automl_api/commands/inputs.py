@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_api.client import Client
-from automl_api.sources import DataSource, ModelSource
+from automl_api.sources import PROGRAM_SUFFIX, DataSource, ModelSource
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 
 _MODEL_ID, _DATA_ID = re.compile(r"mdl_[0-9a-z]{20}"), re.compile(r"dat_[0-9a-z]{20}")
@@ -26,6 +26,7 @@ class ModelInput:
     name: str
     normalisation: Mapping[str, Any] | None = None
     weights: Path | None = None
+    program: Path | None = None
 
 
 def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> ModelInput:
@@ -33,7 +34,10 @@ def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> M
 
     Raises:
         ModelInvalid: a weights file that is none, or does not name its architecture.
+        InvalidInput: a config for a program, which has none.
     """
+    if model.endswith(PROGRAM_SUFFIX):
+        return _read_program(Path(model), weights, config)
     if model.endswith(".safetensors"):
         weights, model = Path(model), ""
     told = {} if weights is None else weights_metadata(weights)
@@ -52,6 +56,20 @@ def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> M
         told.get("normalisation"),
         weights,
     )
+
+
+def _read_program(program: Path, weights: Path | None, config: Mapping[str, Any]) -> ModelInput:
+    if config:
+        raise InvalidInput(
+            f"{program} is a program, which has no config ({', '.join(config)}); leave --config out"
+        )
+    told = {} if weights is None else weights_metadata(weights)
+    source = ModelSource(
+        None,
+        weights=None if weights is None else str(weights.absolute()),
+        program=str(program.absolute()),
+    )
+    return ModelInput(source, program.stem, told.get("normalisation"), weights, program)
 
 
 def read_data(data: str, normalisation: Mapping[str, Any] | None) -> DataSource:
@@ -92,6 +110,7 @@ def register_model(client: Client, model: str, weights: Path | None, config: Any
     told = read_model(model, weights, config)
     created = client.create_model(
         told.source.architecture,
+        program=told.program,
         name=told.name,
         config=told.source.config,
         weights=told.weights,

@@ -19,7 +19,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model id, an architecture's name, or a safetensors file that names its own.",
+        help="A model id, an architecture's name, a safetensors file that names its own, or a "
+        ".pt2 file of torch.export.",
     ),
 ]
 DataArgument = Annotated[
@@ -94,6 +95,9 @@ class StudyOptions:
         None
     )
     max_bytes: Annotated[str | None, typer.Option(help="The stored bytes to keep, instead.")] = None
+    max_bit_operations: Annotated[
+        str | None, typer.Option(help="The bit operations to keep, instead.")
+    ] = None
     searcher: Annotated[str, typer.Option(help=f"One of: {', '.join(SEARCHER_NAMES)}.")] = "auto"
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the searcher.")
@@ -120,7 +124,9 @@ class StudyOptions:
         recipe = {"repair": self.repair, "signal": self.signal}
         return {
             "searcher": self.searcher,
-            "budget": texts.budget(self.max_macs, self.max_parameters, self.max_bytes),
+            "budget": texts.budget(
+                self.max_macs, self.max_parameters, self.max_bytes, self.max_bit_operations
+            ),
             "effort": {name: value for name, value in effort.items() if value is not None},
             "recipe": {name: value for name, value in recipe.items() if value is not None},
             "confirmation": {"top_k": self.top_k, "finetune_epochs": self.finetune_epochs},
@@ -128,6 +134,51 @@ class StudyOptions:
             "parallelism": self.parallelism,
             "searcher_options": texts.assignments(self.option, "--option"),
         }
+
+
+@dataclass(frozen=True)
+class SpaceChoices:
+    """What a policy may decide."""
+
+    scheme: Annotated[
+        str,
+        typer.Option(
+            help="channel removes channels, element single weights; both: channel,element; none "
+            "leaves bits alone."
+        ),
+    ] = "channel"
+    weight_bits: Annotated[
+        str | None, typer.Option(help="What weights may get, as 2,3,4,8; float unless set.")
+    ] = None
+    activation_bits: Annotated[
+        str | None, typer.Option(help="What layer inputs may get; float unless set.")
+    ] = None
+    edge_bits: Annotated[
+        int, typer.Option(help="Of the first and the last layer, where bits are searched; 0: any.")
+    ] = 8
+    round_to: Annotated[
+        int, typer.Option(help="Kept channels are multiples of 1, 2, 4, 8 or 16.")
+    ] = 1
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A group or layer left as it is.")
+    ] = None
+
+    def body(self) -> dict[str, Any]:
+        """Write the space as `POST /v1/jobs` takes it; defaults are left out."""
+        given = {
+            "weight_bits": texts.whole_numbers(self.weight_bits, "--weight-bits"),
+            "activation_bits": texts.whole_numbers(self.activation_bits, "--activation-bits"),
+            "round_to": self.round_to,
+            "skip": list(self.skip or ()),
+        }
+        body: dict[str, Any] = {
+            name: value for name, value in given.items() if value not in ([], 1)
+        }
+        if self.scheme != "channel":
+            body["schemes"] = [] if self.scheme == "none" else self.scheme.split(",")
+        if self.edge_bits != 8:
+            body["edge_bits"] = self.edge_bits or None
+        return body
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`automl-compress run`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ def run(
     model: options.ModelArgument,
     data: options.DataArgument,
     study: options.StudyOptions,
+    space: options.SpaceChoices,
     network: options.NetworkOptions,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder that gets policy and network.")
@@ -21,7 +22,8 @@ def run(
     is_json: options.Json = False,
 ) -> None:
     """Do the same search as `search` on this machine, without a service."""
-    wanted, fields, normalisation = study.body(), network.fields(), network.normalisation()
+    wanted: dict[str, Any] = {**study.body(), "space": space.body()}
+    fields, normalisation = network.fields(), network.normalisation()
 
     from automl_api.threads import prefer_one_thread
 

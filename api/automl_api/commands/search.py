@@ -1,6 +1,6 @@
 """`automl-compress search`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ def search(
     model: options.ModelArgument,
     data: options.DataArgument,
     study: options.StudyOptions,
+    space: options.SpaceChoices,
     network: options.NetworkOptions,
     service: options.ServiceOptions,
     name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
@@ -22,7 +23,8 @@ def search(
     is_json: options.Json = False,
 ) -> None:
     """Submit a search to the service: MODEL is compressed for DATA within the budget."""
-    wanted, fields, told = study.body(), network.fields(), network.normalisation()
+    wanted: dict[str, Any] = {**study.body(), "space": space.body()}
+    fields, told = network.fields(), network.normalisation()
 
     from automl_api.client import Client
     from automl_api.commands.inputs import known_normalisation, register_data, register_model

@@ -20,18 +20,23 @@ def ratio(text: str, option: str) -> float:
 
 
 def budget(
-    max_macs: str | None, max_parameters: str | None, max_bytes: str | None
+    max_macs: str | None,
+    max_parameters: str | None,
+    max_bytes: str | None,
+    max_bit_operations: str | None,
 ) -> dict[str, Any]:
     """Read the one budget that was given."""
     told = {
         "macs": (max_macs, "--max-macs"),
         "parameters": (max_parameters, "--max-parameters"),
         "size_bytes": (max_bytes, "--max-bytes"),
+        "bit_operations": (max_bit_operations, "--max-bit-operations"),
     }
     given = {metric: pair for metric, pair in told.items() if pair[0] is not None}
     if len(given) != 1:
         raise typer.BadParameter(
-            f"{len(given)} budgets came; give one of --max-macs, --max-parameters, --max-bytes"
+            f"{len(given)} budgets came; give one of --max-macs, --max-parameters, --max-bytes, "
+            "--max-bit-operations"
         )
     ((metric, (text, option)),) = given.items()
     return {"metric": metric, "ratio": ratio(str(text), option)}
@@ -58,6 +63,18 @@ def numbers(text: str, option: str) -> list[float]:
     except ValueError:
         raise typer.BadParameter(
             f"{option} is {text!r}; give numbers with commas between: 0.49,0.48,0.45"
+        ) from None
+
+
+def whole_numbers(text: str | None, option: str) -> list[int]:
+    """Read `2,4,8`; nothing is no number."""
+    if text is None:
+        return []
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} is {text!r}; give whole numbers with commas between: 2,4,8"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The pages: jobs, one job, a new search, one policy."""
+"""The pages: jobs, one job, a new search, one policy; those of other modules hang below."""
 
 import json
 from importlib.resources import files
@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from automl_api.dashboard import comparing_pages, registered_pages, system_pages
+from automl_api.dashboard.experience import experience
 from automl_api.dashboard.job_view import Table, job_view, sensitivity_of
 from automl_api.dashboard.policy_view import policy_view
 from automl_api.dashboard.rendering import PageRoute, render_page
@@ -20,15 +22,10 @@ from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store.paging import LARGEST_PAGE
 
-TRIAL_COLUMNS = (
-    ("number", "Trial"),
-    ("score", "Score"),
-    ("accuracy", "Accuracy"),
-    ("macs", "MACs"),
-    ("parameters", "Parameters"),
-    ("size_bytes", "Bytes"),
-    ("state", "State"),
-    ("role", "Role"),
+_LABELS = {"number": "Trial", "macs": "MACs", "size_bytes": "Bytes"}
+TRIAL_COLUMNS = tuple(
+    (name, _LABELS.get(name, name.replace("_", " ").capitalize()))
+    for name in browsing.TRIAL_COLUMNS
 )
 
 EXAMPLE = {
@@ -40,6 +37,8 @@ EXAMPLE = {
 PageNumber = Annotated[int, Query(ge=1, le=10**6)]
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+for pages in (registered_pages, comparing_pages, system_pages):
+    router.include_router(pages.router)
 
 
 @router.get("/")
@@ -107,6 +106,7 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
     with service.database.reading() as session:
         models = model_rows.page(session, limit=LARGEST_PAGE).rows
         datasets = dataset_rows.page(session, limit=LARGEST_PAGE).rows
+        told = experience(browsing.jobs(session, limit=LARGEST_PAGE).rows)
     return render_page(
         request,
         "new.html",
@@ -114,6 +114,7 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
         datasets=[dataset_body(row) for row in datasets],
         offered=offered,
         example=EXAMPLE,
+        experience=told,
     )
 
 

@@ -1,26 +1,26 @@
 """Everything that the page of a job shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
+from automl_api.dashboard.policy_view import bits_text
+from automl_api.dashboard.sensitivity_view import SensitivityView, sensitivity_view
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
 from automl_api.models.schemas import ModelBody, model_body
-from automl_api.models.sensitivity import SensitivityBody, sensitivity_body
-from automl_compress.core import kept_channels
+from automl_compress.core import TrialState, kept_channels
 from automl_compress.core.errors import NotFound
 from automl_compress.store import artifacts as artifact_rows
 from automl_compress.store import browsing
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
-from automl_compress.store import probes as probe_rows
 from automl_compress.store import trials as trial_rows
 from automl_compress.store.browsing import NumberedPage
-from automl_compress.store.tables import JobRow, ModelRow, TrialRow
+from automl_compress.store.tables import JobRow, TrialRow
 
 HEAT_MAP_ROWS = 12
 TRIALS_ON_A_PAGE = 25
@@ -52,19 +52,32 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """What a policy makes of one layer's weights and inputs, besides its channels."""
+
+    layer: str
+    sparsity: float
+    bits: str
+
+
+@dataclass(frozen=True)
 class Layered:
     """A trial whose policy is shown group by group."""
 
     trial: TrialBody
     bars: Sequence[Bar]
+    changed: Sequence[Changed]
+    is_on_front: bool = False
 
 
 @dataclass(frozen=True)
 class JobView:
     """A job with what its page needs.
 
+    shown: the front, which are the trials that no other one beats in both the budget's cost and
+        score, filled up with the best of the others; the best score first.
     confirmed: the entries of the job's result, the best first.
-    doing: the latest trial's note, in the searcher's own words.
+    doing: what happens to the latest trial, and why the searcher asked for it.
     """
 
     job: JobBody
@@ -72,7 +85,7 @@ class JobView:
     dataset_name: str
     page: NumberedPage[TrialRow]
     trials: Sequence[TrialBody]
-    best: Sequence[Layered]
+    shown: Sequence[Layered]
     chosen: Layered | None
     confirmed: Sequence[Mapping[str, Any]]
     doing: str
@@ -98,7 +111,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         number=table.number,
         limit=TRIALS_ON_A_PAGE,
     )
-    best = [_layered(each, channels) for each in trial_rows.best(session, job_id, HEAT_MAP_ROWS)]
+    shown = _shown(session, row, channels)
     latest = browsing.latest_trial(session, job_id)
     events = browsing.latest_events(session, job_id, EVENTS_SHOWN)
     return JobView(
@@ -107,38 +120,53 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         dataset_name=dataset_rows.get(session, row.dataset_id).name,
         page=page,
         trials=[trial_body(each) for each in page.rows],
-        best=best,
-        chosen=_chosen(session, row, table.chosen, best, channels),
+        shown=shown,
+        chosen=_chosen(session, row, table.chosen, shown, channels),
         confirmed=(row.result or {}).get("policies", []),
-        doing="" if latest is None else latest.note,
+        doing=_doing(latest),
         events=[event_body(each) for each in events],
         artifacts=[artifact_body(each) for each in artifact_rows.of_job(session, job_id)],
     )
 
 
-def sensitivity_of(session: Session, job_id: str) -> SensitivityBody | None:
+def _doing(latest: TrialRow | None) -> str:
+    if latest is None:
+        return "the searcher chooses the first policy"
+    kind = "a probe, which finds out and cannot win" if latest.role == "probe" else "a candidate"
+    why = f": {latest.note}" if latest.note else ""
+    if latest.state is TrialState.RUNNING:
+        return f"trial {latest.number}, {kind}, is measured{why}"
+    return f"the searcher chooses what comes after trial {latest.number}, {kind}{why}"
+
+
+def sensitivity_of(session: Session, job_id: str) -> SensitivityView | None:
     """Return the profile of a job's network on its data, where there is one with curves."""
     row = job_rows.get(session, job_id)
-    model: ModelRow = model_rows.get(session, row.model_id)
-    try:
-        found = sensitivity_body(model, probe_rows.of_model(session, model.id, row.dataset_id))
-    except NotFound:
-        return None
-    return found if any(curve.points for curve in found.groups) else None
+    return sensitivity_view(session, model_rows.get(session, row.model_id), row.dataset_id)
+
+
+def _shown(session: Session, job: JobRow, channels: Mapping[str, int]) -> list[Layered]:
+    metric = job.spec["study"]["budget"]["metric"]
+    front = browsing.front(session, job.id, metric, HEAT_MAP_ROWS)
+    numbers = {row.number for row in front}
+    best = trial_rows.best(session, job.id, HEAT_MAP_ROWS)
+    rows = [*front, *(row for row in best if row.number not in numbers)][:HEAT_MAP_ROWS]
+    rows.sort(key=lambda row: -(row.score or 0.0))
+    return [replace(_layered(row, channels), is_on_front=row.number in numbers) for row in rows]
 
 
 def _chosen(
     session: Session,
     job: JobRow,
     number: int | None,
-    best: Sequence[Layered],
+    shown: Sequence[Layered],
     channels: Mapping[str, int],
 ) -> Layered | None:
     """Return the trial of this number, or without one the best: a confirmed one comes first."""
     if number is None and job.result is not None:
         number = job.result["policies"][0]["trial_number"]
     if number is None:
-        return best[0] if best else None
+        return shown[0] if shown else None
     row = browsing.trial(session, job.id, number)
     if row is None:
         raise NotFound(f"job {job.id} has no trial {number}; its page lists them")
@@ -146,8 +174,12 @@ def _chosen(
 
 
 def _layered(row: TrialRow, channels: Mapping[str, int]) -> Layered:
-    bars = [_bar(choice, channels[choice["group"]]) for choice in row.policy]
-    return Layered(trial_body(row), bars)
+    policy: Any = row.policy
+    bars = [_bar(choice, channels[choice["group"]]) for choice in policy["groups"]]
+    changed = [
+        Changed(each["layer"], each["sparsity"], bits_text(each)) for each in policy["layers"]
+    ]
+    return Layered(trial_body(row), bars, changed)
 
 
 def _bar(choice: Mapping[str, Any], channels: int) -> Bar:

@@ -8,19 +8,30 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
-from automl_compress.core import METRICS
 from automl_compress.store import artifacts as artifact_rows
+from automl_compress.store import browsing
+from automl_compress.store import jobs as job_rows
 from automl_compress.store import policies as policy_rows
+from automl_compress.store.browsing import PolicyOfJob
 from automl_compress.store.tables import PolicyRow
+
+FLOAT = 32  # bits of what stays as it is
 
 
 @dataclass(frozen=True)
 class LayerView:
-    """A layer before and after; the channels are those of its group, where it has one."""
+    """A layer before and after.
+
+    channels: of its group, where it has one.
+    bits: of weights and inputs; empty where both stay float.
+    sparsity: fraction of the remaining weights that is zero.
+    """
 
     name: str
     operator: str
     channels: tuple[int, int] | None
+    bits: str
+    sparsity: float
     before: Mapping[str, int]
     after: Mapping[str, int]
 
@@ -30,6 +41,7 @@ class PolicyView:
     """A policy document with what its page needs.
 
     network: the file that holds the compressed network's weights; None where none is stored.
+    others: further policies for the same network.
     """
 
     id: str
@@ -39,6 +51,18 @@ class PolicyView:
     network: ArtifactBody | None
     policy: ArtifactBody | None
     snippet: str
+    others: Sequence[PolicyOfJob]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The costs that the document tells."""
+        return list(self.document["totals"])
+
+    @property
+    def accuracy(self) -> Mapping[str, Any] | None:
+        """The figure on images that chose nothing, where the document has one."""
+        named = (each for each in self.document["metrics"] if each["name"] == "accuracy")
+        return next((each for each in named if each["split"].startswith("test")), None)
 
 
 def policy_view(session: Session, policy_id: str) -> PolicyView:
@@ -54,7 +78,22 @@ def policy_view(session: Session, policy_id: str) -> PolicyView:
         network=network,
         policy=policy,
         snippet=_snippet(row.document, policy, network),
+        others=_others(session, row),
     )
+
+
+def bits_text(choice: Mapping[str, Any]) -> str:
+    """Say the bits of a layer's choice in a policy or a document; empty for float, or for none."""
+    weights, inputs = (choice.get(name, FLOAT) for name in ("weight_bits", "activation_bits"))
+    told = [("weights", weights), ("inputs", inputs)]
+    return ", ".join(f"{name} {bits}" for name, bits in told if bits != FLOAT)
+
+
+def _others(session: Session, row: PolicyRow) -> list[PolicyOfJob]:
+    if row.job_id is None:
+        return []
+    model_id = job_rows.get(session, row.job_id).model_id
+    return [each for each in browsing.policies_for(session, model_id) if each.id != row.id]
 
 
 def _files(session: Session, row: PolicyRow) -> dict[str, ArtifactBody]:
@@ -78,14 +117,16 @@ def _layers(document: Mapping[str, Any]) -> list[LayerView]:
     layers: list[LayerView] = []
     for each in document["layers"]:
         channels = groups.get(each["group"])
-        cost = each["cost"]
+        cost, changed = each["cost"], each.get("quantisation") or {}
         layers.append(
             LayerView(
                 name=each["name"],
                 operator=each["operator"],
                 channels=None if channels is None else (channels["before"], channels["after"]),
-                before={metric: cost["before"][metric] for metric in METRICS},
-                after={metric: cost["after"][metric] for metric in METRICS},
+                bits=bits_text(changed),
+                sparsity=changed.get("sparsity", 0.0),
+                before=cost["before"],
+                after=cost["after"],
             )
         )
     return layers

@@ -1,6 +1,6 @@
 """From a template to an answer that a browser may show: nothing inline, nothing from elsewhere."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -21,7 +21,12 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-METRIC_NAMES = {"macs": "MACs", "parameters": "parameters", "size_bytes": "bytes"}
+METRIC_NAMES = {
+    "macs": "MACs",
+    "parameters": "parameters",
+    "size_bytes": "bytes",
+    "bit_operations": "bit operations",
+}
 
 _KIB = 1024
 
@@ -100,20 +105,44 @@ def _environment() -> Environment:
     environment.filters.update(  # pyright: ignore[reportUnknownMemberType]
         percent=_percent,
         count=_count,
+        signed=_signed,
+        points=_points,
         duration=_duration,
         size=_size,
         moment=_moment,
         metric=METRIC_NAMES.__getitem__,
+        heading=_heading,
+        metrics=metrics_of,
     )
     return environment
+
+
+def metrics_of(costs: object) -> list[str]:
+    """Name the metrics that costs tell, which are a mapping or a body; in our order."""
+    if isinstance(costs, Mapping):
+        return [name for name in METRIC_NAMES if name in costs]
+    return [name for name in METRIC_NAMES if hasattr(costs, name)]
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{100 * value:.{digits}f} %"
 
 
+def _heading(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+,.0f}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def _points(share: float) -> str:
+    """Say a difference of two shares in percentage points."""
+    return f"{100 * share:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _duration(seconds: float | None) -> str:
@@ -132,7 +161,9 @@ def _size(size_bytes: int) -> str:
         return f"{size_bytes} bytes"
     if size_bytes < _KIB**2:
         return f"{size_bytes / _KIB:.1f} KiB"
-    return f"{size_bytes / _KIB**2:.1f} MiB"
+    if size_bytes < _KIB**3:
+        return f"{size_bytes / _KIB**2:.1f} MiB"
+    return f"{size_bytes / _KIB**3:.1f} GiB"
 
 
 def _moment(moment: datetime | None) -> str:

@@ -53,7 +53,7 @@ def write_exports(
     if not is_installed(*ONNX_PACKAGES):
         missing = "not installed on the worker: automl-compress[engines]"
         return Exports(artifacts, {"onnx": {"failure": missing}})
-    weights = Weights(job.files.path_of(network.path))
+    weights = Weights(job.files.path_of(network.path), _program(job, document))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         try:
@@ -64,6 +64,14 @@ def write_exports(
         content = path.read_bytes()
     onnx = _write(job, f"network{suffix}.onnx", "onnx", "application/octet-stream", content)
     return Exports((*artifacts, onnx), {"onnx": agreement})
+
+
+def _program(job: OwnedJob, document: PolicyDocument) -> Path | None:
+    """Return the program that the job compresses; None where the document names all there is."""
+    if document.model.architecture is not None:
+        return None
+    program: str | None = job.row().spec["model"].get("program")
+    return None if program is None else job.files.directory / program
 
 
 def _export_onnx(document: PolicyDocument, weights: Weights, path: Path) -> dict[str, Any]:

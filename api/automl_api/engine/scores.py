@@ -10,8 +10,8 @@ from typing import Any
 
 from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import Measurement, Policy, Trial
-from automl_compress.core.document_rows import LayerQuantisation
 from automl_compress.core.json_field import JsonField
+from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.evaluate.confirm import Confirmer, TunedNetwork
 from automl_compress.export.documents import network_bytes
 from automl_compress.store import WrittenFile, events

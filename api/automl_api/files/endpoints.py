@@ -21,7 +21,7 @@ async def upload_file(
     name: Annotated[str, Query(max_length=255, description="For people; any.")] = "upload",
     content_length: Annotated[int | None, Header(ge=0)] = None,
 ) -> FileBody:
-    """Upload a safetensors, npz or parquet file as the raw body of the request.
+    """Upload a safetensors, pt2, npz or parquet file as the raw body of the request.
 
     The format is told by the content. The same bytes give the same file, with status 200.
     """

@@ -4,13 +4,19 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-FileFormat = Literal["safetensors", "npz", "parquet"]
+FileFormat = Literal["safetensors", "pt2", "npz", "parquet"]
 
-ALLOWED = "a safetensors file (network weights), an npz archive or a parquet file (images)"
+ALLOWED = (
+    "a safetensors file (network weights), a .pt2 program (a network, by torch.export.save), an "
+    "npz archive or a parquet file (images)"
+)
 HEAD_BYTES = 512
 LARGEST_HEADER_BYTES = 100_000_000  # what safetensors itself allows
 
 _TAIL_BYTES = 4
+# What torch.export.save writes first, below a root folder of any name; torch.save, which pickles,
+# begins with data.pkl.
+_PROGRAM_MEMBERS = (b"data/weights/", b"data/constants/", b"models/", b"archive_format")
 _ZIP_NAME_LENGTH_AT, _ZIP_NAME_AT = 26, 30  # in a zip member's local header
 
 
@@ -35,7 +41,10 @@ def recognise(ends: Ends) -> FileFormat | None:
     if ends.head[:4] == b"PAR1" and ends.tail == b"PAR1" and ends.size_bytes >= 12:
         return "parquet"
     if ends.head[:4] == b"PK\x03\x04":
-        return "npz" if _first_member(ends.head).endswith(b".npy") else None
+        first = _first_member(ends.head)
+        if first.partition(b"/")[2].startswith(_PROGRAM_MEMBERS):
+            return "pt2"
+        return "npz" if first.endswith(b".npy") else None
     if len(ends.head) > 8 and ends.head[8:9] == b"{":
         (header_bytes,) = struct.unpack("<Q", ends.head[:8])
         if header_bytes <= min(LARGEST_HEADER_BYTES, ends.size_bytes - 8):

@@ -50,7 +50,7 @@ def _keep(service: Service, partial: PartialFile, ends: Ends, name: str) -> tupl
             f"the file {name!r} is {what}; give {ALLOWED}. Pickled files are never read: save "
             "the state dict with safetensors.torch.save_file",
         )
-    purpose = "model" if found == "safetensors" else "dataset"
+    purpose = "model" if found in ("safetensors", "pt2") else "dataset"
     with service.database.reading() as session:
         existing = file_rows.with_digest(session, purpose, partial.sha256)
     if existing is not None and service.files.path_of(existing.path).is_file():

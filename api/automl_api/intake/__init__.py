@@ -1,5 +1,10 @@
 """Checking what users register, in a child process that may use only so much."""
 
-from automl_api.intake.inspection import inspect_dataset, inspect_installation, inspect_model
+from automl_api.intake.inspection import (
+    inspect_dataset,
+    inspect_installation,
+    inspect_model,
+    sample_images,
+)
 
-__all__ = ["inspect_dataset", "inspect_installation", "inspect_model"]
+__all__ = ["inspect_dataset", "inspect_installation", "inspect_model", "sample_images"]

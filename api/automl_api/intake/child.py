@@ -1,8 +1,10 @@
 """The intake's child process: one JSON question on standard input, one answer on output."""
 
+import hashlib
 import json
 import resource
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -30,21 +32,25 @@ def main() -> None:
     inspect = {
         "model": _inspect_model,
         "dataset": _inspect_dataset,
+        "samples": _samples,
         "installation": _inspect_installation,
     }[question["kind"]]
     try:
         answer = inspect(question["source"], Path(question["data_dir"]))
     except AutomlCompressError as error:
         known = from_known(error)
-        answer = _problem(known.status, known.code, known.detail)
+        answer = _problem(known.status, known.code, known.detail, known.errors)
     except MemoryError:
         limit = _LIMITS[resource.RLIMIT_AS] // _GIGABYTE
         answer = _problem(422, "unsafe-file", f"reading it needs more than {limit} GB of memory")
     json.dump(answer, output)
 
 
-def _problem(status: int, code: str, detail: str) -> dict[str, Any]:
-    return {"problem": {"status": status, "code": code, "detail": detail}}
+def _problem(
+    status: int, code: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    told = {"status": status, "code": code, "detail": detail, "errors": list(errors)}
+    return {"problem": told}
 
 
 def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
@@ -52,20 +58,22 @@ def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
 
     from automl_api.graph_json import graph_to_json
     from automl_compress.costs import AnalyticCosts
-    from automl_compress.networks.architectures import architecture
     from automl_compress.networks.fingerprint import weights_fingerprint
     from automl_compress.networks.trace import trace
 
     torch.set_num_threads(1)
     told = ModelSource.from_json(source)
-    chosen = architecture(told.architecture)
-    input_shape = chosen.input_shape(chosen.configure(told.config))
-    module = told.load(data_dir)
+    module, input_shape = told.load_for_images(data_dir)
     with torch.inference_mode():
         logits = module(torch.zeros(1, *input_shape))
     graph = trace(module, input_shape).graph
+    fingerprint = {"graph": graph.fingerprint, "weights": weights_fingerprint(module)}
+    if told.program is not None:
+        # Two programs may differ only by operators that no module's call shows.
+        with (data_dir / told.program).open("rb") as file:
+            fingerprint["program"] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     return {
-        "fingerprint": {"graph": graph.fingerprint, "weights": weights_fingerprint(module)},
+        "fingerprint": fingerprint,
         "input_shape": list(input_shape),
         "num_classes": logits.shape[-1],
         "totals": AnalyticCosts(graph).cost(graph.full_widths).to_json(),
@@ -89,8 +97,16 @@ def _inspect_dataset(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     }
 
 
+def _samples(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
+    from automl_api.intake.samples import samples_of
+
+    data = DataSource.from_json(source).load(data_dir)
+    return {"images": samples_of(data.splits["train"], data.num_classes)}
+
+
 def _inspect_installation(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     from automl_compress.compress.criteria import criterion_names
+    from automl_compress.compress.quantisers import quantiser_names
     from automl_compress.data.loading import data_names
     from automl_compress.networks.architectures import architecture_names
 
@@ -98,6 +114,7 @@ def _inspect_installation(source: dict[str, Any], data_dir: Path) -> dict[str, A
         "architectures": [_architecture(name) for name in architecture_names()],
         "datasets": list(data_names()),
         "criteria": list(criterion_names()),
+        "quantisers": list(quantiser_names()),
     }
 
 

@@ -18,8 +18,8 @@ def inspect_model(source: ModelSource, data_dir: Path) -> dict[str, Any]:
     """Build, fill and trace a network in a child process.
 
     Returns:
-        `fingerprint` of graph and weights, `input_shape`, `num_classes`, `totals`, and the
-        whole `graph` as `graph_to_json` writes it.
+        `fingerprint` of graph, weights and a program's file, `input_shape`, `num_classes`,
+        `totals`, and the whole `graph` as `graph_to_json` writes it.
 
     Raises:
         Problem: the network cannot be used; status and code say why.
@@ -40,11 +40,24 @@ def inspect_dataset(source: DataSource, data_dir: Path) -> dict[str, Any]:
     return _ask({"kind": "dataset", "source": source.to_json(), "data_dir": str(data_dir)})
 
 
+def sample_images(source: DataSource, data_dir: Path) -> list[dict[str, Any]]:
+    """Take some training images of a registered data set in a child process.
+
+    Returns:
+        `label`, `place` in the train split, and `png` in base64, of each.
+
+    Raises:
+        Problem: the data cannot be read any more; status and code say why.
+    """
+    told = {"kind": "samples", "source": source.to_json(), "data_dir": str(data_dir)}
+    return _ask(told)["images"]
+
+
 def inspect_installation() -> dict[str, Any]:
     """Ask a child process what is installed.
 
     Returns:
-        `architectures` with the fields of their configs, `datasets` and `criteria`.
+        `architectures` with the fields of their configs, `datasets`, `criteria` and `quantisers`.
     """
     return _ask({"kind": "installation", "source": {}, "data_dir": ""})
 

@@ -12,6 +12,7 @@ from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Metric, StudySpec
 from automl_compress.core.recipe import Repair, Signal, Weights
+from automl_compress.core.space_options import SparsityScheme
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -31,13 +32,22 @@ class EffortBody(RequestBody):
 
 
 class SpaceBody(RequestBody):
-    """What a policy may decide; groups by the names of the model."""
+    """What a policy may decide; groups and layers by the names of the model."""
 
     max_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.9
     round_to: Literal[1, 2, 4, 8, 16] = 1
     skip: Annotated[list[str], Field(max_length=10_000)] = Field(default_factory=list[str])
     fix: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict[str, float])
     criterion: SHORT_TEXT = "l1"
+    schemes: Annotated[list[SparsityScheme], Field(max_length=2)] = Field(
+        default_factory=lambda: ["channel"]
+    )
+    weight_bits: Annotated[list[int], Field(max_length=10)] = Field(default_factory=list[int])
+    activation_bits: Annotated[list[int], Field(max_length=10)] = Field(default_factory=list[int])
+    edge_bits: int | None = 8
+    quantiser: SHORT_TEXT = "scan"
+    max_element_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    density_step: Annotated[int, Field(ge=1, le=50)] = 5
 
 
 class RecipeBody(RequestBody):
@@ -76,6 +86,8 @@ class StudyBody(RequestBody):
     def specification(self) -> StudySpec:
         """Return the study as the library's noun; raises InvalidInput."""
         content = self.model_dump(exclude_none=True)
+        if self.space is not None:
+            content["space"] = self.space.model_dump(exclude_unset=True)
         given = {} if self.recipe is None else self.recipe.model_dump(exclude_unset=True)
         content["recipe"] = complete_recipe(self.searcher, given)
         return StudySpec.from_json(content)

@@ -1,6 +1,6 @@
 """Bodies of `/v1/jobs` and of what lies below it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from automl_api.bodies import Moment, ResponseBody
@@ -72,7 +72,7 @@ class TrialBody(ResponseBody):
     job_id: str
     number: int
     state: str
-    policy: Sequence[Mapping[str, Any]]
+    policy: Mapping[str, Any]
     measurement: Mapping[str, Any] | None
     score: float | None
     failure: str | None

@@ -92,11 +92,12 @@ def check_space(model: ModelRow, study: StudySpec) -> None:
     That is a space that it does not have, a budget that the space cannot reach, and a searcher
     that cannot serve the two.
     """
-    criterion = study.space.criterion
-    # The default exists; to know the others, torch is asked.
-    if criterion != SpaceOptions().criterion and criterion not in installation()["criteria"]:
-        error = UnknownName("criterion", criterion, installation()["criteria"])
-        _refuse("/study/space/criterion", "unknown-name", str(error))
+    for kind, names in (("criterion", "criteria"), ("quantiser", "quantisers")):
+        told = getattr(study.space, kind)
+        # The default exists; to know the others, torch is asked.
+        if told != getattr(SpaceOptions(), kind) and told not in installation()[names]:
+            error = UnknownName(kind, told, installation()[names])
+            _refuse(f"/study/space/{kind}", "unknown-name", str(error))
     graph = graph_from_json(model.details["graph"])
     try:
         space = compression_space(graph, study.space)

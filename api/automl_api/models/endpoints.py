@@ -13,7 +13,8 @@ from automl_api.models.schemas import (
 )
 from automl_api.models.sensitivity import SensitivityBody, sensitivity_body
 from automl_api.pages import After, Limit, Listing, listing
-from automl_api.service import ServiceDependency
+from automl_api.problem import Problem
+from automl_api.service import Service, ServiceDependency
 from automl_api.sources import ModelSource
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import models as model_rows
@@ -25,23 +26,37 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.post("", status_code=201)
 def create_model(new: NewModel, response: Response, service: ServiceDependency) -> ModelDetailsBody:
     """Register a network: it is built, filled with its weights and traced before it is stored."""
-    weights_path = None
-    if new.weights_file_id is not None:
-        weights_path = uploaded_path(
-            service, new.weights_file_id, "safetensors", "/weights_file_id", "invalid-model"
-        )
-    source = ModelSource(new.architecture.name, new.architecture.config, weights_path)
+    source = _source(new, service)
     details = inspect_model(source, service.files.directory)
     with service.database.session() as session:
         row = model_rows.add(
             session,
             name=new.name,
-            source=source.to_json(),
+            source={**source.to_json(), "program_file_id": new.program_file_id},
             weights_file_id=new.weights_file_id,
             details=details,
         )
     response.headers["Location"] = f"/v1/models/{row.id}"
     return model_details_body(row)
+
+
+def _source(new: NewModel, service: Service) -> ModelSource:
+    if (new.architecture is None) == (new.program_file_id is None):
+        detail = "a network is one of the two: give either an architecture or a program_file_id"
+        errors = [{"pointer": "/architecture", "detail": detail}]
+        raise Problem(422, "invalid", detail, errors=errors)
+    weights = program = None
+    if new.weights_file_id is not None:
+        weights = uploaded_path(
+            service, new.weights_file_id, "safetensors", "/weights_file_id", "invalid-model"
+        )
+    if new.program_file_id is not None:
+        program = uploaded_path(
+            service, new.program_file_id, "pt2", "/program_file_id", "invalid-model"
+        )
+    if new.architecture is None:
+        return ModelSource(None, weights=weights, program=program)
+    return ModelSource(new.architecture.name, new.architecture.config, weights)
 
 
 @router.get("")

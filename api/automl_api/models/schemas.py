@@ -17,18 +17,23 @@ class ArchitectureBody(RequestBody):
 
 
 class NewModel(RequestBody):
-    """A network to register; without a file it keeps its initial weights."""
+    """A network to register: an architecture, or an uploaded program (a `.pt2` file).
+
+    Without a weights file it keeps its initial weights, or those of the program.
+    """
 
     name: Name
-    architecture: ArchitectureBody
+    architecture: ArchitectureBody | None = None
+    program_file_id: Identity | None = None
     weights_file_id: Identity | None = None
 
 
 class Fingerprint(ResponseBody):
-    """What a policy document must match."""
+    """What a policy document must match; `program` is of an uploaded program's file."""
 
     graph: str
     weights: str
+    program: str | None = None
 
 
 class Totals(ResponseBody):
@@ -73,7 +78,8 @@ class ModelBody(ResponseBody):
     id: str
     name: str
     status: str = "ready"
-    architecture: ArchitectureBody
+    architecture: ArchitectureBody | None
+    program_file_id: str | None
     weights_file_id: str | None
     fingerprint: Fingerprint
     input_shape: Sequence[int]
@@ -102,14 +108,12 @@ def model_details_body(row: ModelRow) -> ModelDetailsBody:
 
 
 def _content(row: ModelRow) -> dict[str, Any]:
-    details = row.details
+    details, name = row.details, row.source["architecture"]
     return {
         "id": row.id,
         "name": row.name,
-        "architecture": {
-            "name": row.source["architecture"],
-            "config": row.source.get("config") or {},
-        },
+        "architecture": name and {"name": name, "config": row.source.get("config") or {}},
+        "program_file_id": row.source.get("program_file_id"),
         "weights_file_id": row.weights_file_id,
         "fingerprint": details["fingerprint"],
         "input_shape": details["input_shape"],

@@ -7,8 +7,9 @@ from typing import Any, get_args
 from automl_agents import catalogue
 from automl_api.intake import inspect_installation
 from automl_compress import __version__
-from automl_compress.core import METRICS
+from automl_compress.core import BIT_WIDTHS, METRICS
 from automl_compress.core.recipe import Repair, Signal, Weights
+from automl_compress.core.space_options import SparsityScheme
 from automl_compress.store.paging import LARGEST_PAGE
 
 _SHOWN_PACKAGES = (
@@ -27,7 +28,8 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
     """Collect it; what needs torch is asked of a child process, once."""
     return {
         "searchers": catalogue.describe(),
-        "schemes": ["channel"],
+        "schemes": list(get_args(SparsityScheme)),
+        "bit_widths": list(BIT_WIDTHS),
         "repairs": list(get_args(Repair)),
         "signals": list(get_args(Signal)),
         "weights": list(get_args(Weights)),
@@ -41,7 +43,7 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
 
 @cache
 def installation() -> dict[str, Any]:
-    """Return names of architectures, data sets and criteria; the first call takes seconds."""
+    """Return the names of what is installed; the first call takes seconds."""
     return inspect_installation()
 
 

@@ -33,7 +33,9 @@ class CapabilitiesBody(ResponseBody):
 
     searchers: Sequence[Mapping[str, Any]]
     criteria: Sequence[str]
+    quantisers: Sequence[str]
     schemes: Sequence[str]
+    bit_widths: Sequence[int]
     repairs: Sequence[str]
     signals: Sequence[str]
     budget_metrics: Sequence[str]

@@ -13,7 +13,7 @@ from tests.api.conftest import DIGITS_WEIGHTS
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
 
 EVALUATIONS = 12
-PATIENCE_MS = 40_000
+PATIENCE_MS = 120_000  # machines are shared: a job of seconds may take a minute
 
 
 def sign_in(page: Page) -> None:
@@ -100,7 +100,7 @@ def check_the_twins(page: Page) -> None:
         best["score"]
     )
     groups = page.locator("#bars-table tbody tr").count()
-    assert groups == len(best["policy"])
+    assert groups == len(best["policy"]["groups"])
 
 
 def test_a_job_is_cancelled_from_the_list_which_stays_alive(opened: Opened) -> None:
@@ -110,7 +110,7 @@ def test_a_job_is_cancelled_from_the_list_which_stays_alive(opened: Opened) -> N
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("h1")).to_have_text("endless", timeout=PATIENCE_MS)
     expect(page.locator("#front svg")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.locator("p.doing")).to_contain_text("Now:")
+    expect(page.locator("p.doing")).to_contain_text(re.compile(r"Now: .*trial \d+, a candidate"))
 
     page.get_by_role("link", name="Jobs", exact=True).click()
     row = page.locator("tr", has_text="endless")

@@ -1,10 +1,21 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from automl_compress.core import Cost
 from automl_compress.core.errors import InvalidInput
-from automl_compress.store import Database, JobRow, JobState, SqlTrialStore, browsing, jobs
+from automl_compress.search.pareto import non_dominated
+from automl_compress.store import (
+    Database,
+    JobRow,
+    JobState,
+    SqlTrialStore,
+    browsing,
+    jobs,
+    policies,
+)
 from tests.automl_compress.store.conftest import new_job
 from tests.automl_compress.store.measured import complete, failed, suggestion
 
@@ -93,3 +104,60 @@ def test_jobs_are_found_by_state_and_by_a_part_of_the_name(database: Database) -
     assert found(states=[JobState.CANCELLED]) == ["ResNet half"]
     assert found(text="resnet") == ["ResNet half"]
     assert found(text="0%_p") == ["100%_plain"], "what LIKE takes as a wildcard is a letter here"
+
+
+def test_jobs_are_found_by_their_network_and_their_data(database: Database) -> None:
+    new = [new_job(database) for _ in range(2)]
+    with database.session() as session:
+        first, second = (jobs.create(session, each) for each in new)
+        found = browsing.jobs(session, model_id=first.model_id).rows
+        assert [row.id for row in found] == [first.id]
+        found = browsing.jobs(session, dataset_id=second.dataset_id).rows
+        assert [row.id for row in found] == [second.id]
+
+
+def test_the_queue_is_told_in_its_order(database: Database) -> None:
+    new = [new_job(database) for _ in range(3)]
+    with database.session() as session:
+        first, second, third = (jobs.create(session, each) for each in new)
+        jobs.cancel(session, second.id)
+        assert [row.id for row in browsing.waiting_jobs(session)] == [first.id, third.id]
+        counts = browsing.jobs_in_states(session)
+    assert counts == {JobState.QUEUED: 2, JobState.CANCELLED: 1}
+
+
+def test_the_policies_of_a_network_come_from_all_of_its_jobs(database: Database) -> None:
+    new, elsewhere = new_job(database), new_job(database)
+    with database.session() as session:
+        first, second = jobs.create(session, new), jobs.create(session, new)
+        other = jobs.create(session, elsewhere)
+        for number, job in enumerate((first, second, other)):
+            policies.add(session, {"number": number}, job_id=job.id, trial_number=number)
+        found = browsing.policies_for(session, first.model_id)
+    assert [(each.trial_number, each.job_id) for each in found] == [(1, second.id), (0, first.id)]
+
+
+POINTS = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=12)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None
+)
+@given(points=POINTS)
+def test_the_front_is_what_nothing_beats(database: Database, points: list[tuple[int, int]]) -> None:
+    new = new_job(database)
+    with database.session() as session:
+        job = jobs.create(session, new)
+    store = SqlTrialStore(database, job.id)
+    for number, (macs, score) in enumerate(points):
+        told = complete(suggestion(number), score=score / 10)
+        assert told.measurement is not None
+        measured = replace(told.measurement, cost=Cost(macs, 1, 1, 1))
+        store.asked(suggestion(number))
+        store.told(replace(told, measurement=measured))
+
+    with database.reading() as session:
+        found = [row.number for row in browsing.front(session, job.id, "macs")]
+
+    expected = non_dominated(store.trials(), "macs")
+    assert found == [trial.number for trial in reversed(expected)]

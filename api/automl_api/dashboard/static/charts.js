@@ -4,7 +4,7 @@
 
 const FONT_PX = 12;
 
-function place(target, label, options) {
+export function place(target, label, options) {
   const width = Math.max(280, target.clientWidth);
   const drawn = Plot.plot({
     className: "chart",
@@ -21,8 +21,13 @@ function place(target, label, options) {
   return drawn;
 }
 
-function longest(names) {
+export function longest(names) {
   return Math.min(180, 14 + 6.6 * Math.max(0, ...names.map((name) => name.length)));
+}
+
+// As many ticks as do not cover each other: a label of percent is some 60 px wide.
+export function ticksIn(width) {
+  return Math.max(3, Math.min(8, Math.floor(width / 90)));
 }
 
 // points: {number, x, y, isConfirmed, text}; front: those that nothing beats, by rising x.
@@ -31,10 +36,10 @@ export function drawFront(target, { points, front, limit, uncut, xLabel, yLabel,
   const floor = floorOf(points, front);
   const searched = thinned(points.filter((point) => !point.isConfirmed && point.y >= floor));
   const confirmed = points.filter((point) => point.isConfirmed);
-  const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, () => ({
+  const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, (width) => ({
     height: 360,
     marginLeft: 56,
-    x: { label: `${xLabel} →`, labelOffset: 40, tickFormat: "%", ticks: 8, nice: true },
+    x: { label: `${xLabel} →`, labelOffset: 40, tickFormat: "%", ticks: ticksIn(width), nice: true },
     y: { label: `↑ ${yLabel}`, grid: true, nice: true },
     marks: [
       uncut === undefined ? null : Plot.ruleY([uncut], { stroke: "currentColor", strokeDasharray: "1 4" }),
@@ -96,23 +101,23 @@ export function drawBars(target, bars) {
   }));
 }
 
-// cells: {trial, group, kept}, where kept is the share that is left
+// cells: {trial, label, group, kept}, where kept is the share that is left
 export function drawHeat(target, cells, choose) {
-  const trials = [...new Set(cells.map((cell) => cell.trial))];
+  const trials = [...new Set(cells.map((cell) => cell.label))];
   const groups = [...new Set(cells.map((cell) => cell.group))];
   const drawn = place(target, "Share that is cut of each group in the best trials", () => ({
     height: 24 * trials.length + longest(groups) + 16,
     marginBottom: longest(groups),
-    marginLeft: 44,
+    marginLeft: 52,
     padding: 0.06,
     x: { label: null, domain: groups, tickRotate: -90, tickSize: 0 },
     y: { label: "trial", domain: trials, tickSize: 0 },
     opacity: { type: "linear", domain: [0, 1], range: [0.05, 1] },
     marks: [
-      Plot.cell(cells, { x: "group", y: "trial", fill: "var(--accent)", fillOpacity: (cell) => 1 - cell.kept }),
+      Plot.cell(cells, { x: "group", y: "label", fill: "var(--accent)", fillOpacity: (cell) => 1 - cell.kept }),
       Plot.tip(cells, Plot.pointer({
         x: "group",
-        y: "trial",
+        y: "label",
         title: (cell) => `trial ${cell.trial}\n${cell.group}: ${percent(cell.kept)} kept`,
       })),
     ],

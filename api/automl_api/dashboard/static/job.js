@@ -2,17 +2,16 @@
 
 /* global d3 */
 
-import { drawBars, drawFront, drawHeat, drawSensitivity, percent } from "./charts.js";
+import { drawBars, drawFront, drawHeat, percent } from "./charts.js";
 import { refresh, SILENT, steer, trouble } from "./live.js";
+import { drawFrom, drawSensitivityTable, forgetDrawn } from "./tables.js";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
 const REDRAW_MS = 250;
 const REFRESH_MS = 1500;
-const COST_NAMES = { macs: "MACs", parameters: "parameters", size_bytes: "bytes" };
 
 const trials = new Map(); // number -> what its event told
 const confirmed = new Map();
-const drawnOf = new Map(); // id of a chart -> text of the table that it was drawn from
 const axes = document.getElementById("axes");
 const limit = document.getElementById("limit");
 let stream;
@@ -26,7 +25,7 @@ const redrawSoon = later(REDRAW_MS, redrawFront);
 const refreshSoon = later(REFRESH_MS, () => update());
 
 async function update(isWhole = false) {
-  if (isWhole) drawnOf.clear();
+  if (isWhole) forgetDrawn();
   await refresh(isWhole);
   drawTables();
   redrawSoon();
@@ -41,7 +40,7 @@ function job() {
 function visiblePoints() {
   const told = job();
   const metric = axes.elements.metric.value;
-  const full = Number(told[metric === "size_bytes" ? "sizeBytes" : metric]);
+  const full = Number(told[metric.replace(/_(.)/g, (_, letter) => letter.toUpperCase())]);
   const isAccuracy = axes.elements.quality.value === "accuracy";
   const images = Number(told.images) || undefined;
   const point = (number, cost, y, isConfirmed) => ({
@@ -50,7 +49,7 @@ function visiblePoints() {
     x: cost[metric] / full,
     y,
     isConfirmed,
-    text: `trial ${number}${isConfirmed ? ", confirmed" : ""}\n${y.toFixed(4)}\n${percent(cost[metric] / full)} of ${COST_NAMES[metric]}`,
+    text: `trial ${number}${isConfirmed ? ", confirmed" : ""}\n${y.toFixed(4)}\n${percent(cost[metric] / full)} of ${costName()}`,
   });
   const points = [];
   for (const each of trials.values()) {
@@ -63,6 +62,10 @@ function visiblePoints() {
   return points;
 }
 
+function costName() {
+  return axes.querySelector("input[name=metric]:checked").parentElement.textContent.trim();
+}
+
 function frontOf(points) {
   const rising = points.filter((each) => !each.isConfirmed).sort((a, b) => a.x - b.x || b.y - a.y);
   const front = [];
@@ -73,7 +76,7 @@ function frontOf(points) {
 function redrawFront() {
   const points = visiblePoints();
   const metric = axes.elements.metric.value;
-  document.getElementById("limit-text").textContent = `${limit.value} % of ${COST_NAMES[metric]}?`;
+  document.getElementById("limit-text").textContent = `${limit.value} % of ${costName()}?`;
   const target = document.getElementById("front");
   if (!points.length) {
     target.textContent = "No candidate was measured yet.";
@@ -87,7 +90,7 @@ function redrawFront() {
     front,
     limit: limit.value / 100,
     uncut: hasUncut ? Number(job().uncut) : undefined,
-    xLabel: `${COST_NAMES[metric]} kept`,
+    xLabel: `${costName()} kept`,
     yLabel: isAccuracy ? "accuracy" : `score (${job().signal.replace("_", " ")})`,
     choose,
   });
@@ -145,28 +148,14 @@ function drawTables() {
     const cells = rows.flatMap((row) =>
       [...row.querySelectorAll("td[data-group]")].map(({ dataset }) => ({
         trial: row.dataset.trial,
+        label: `${"front" in row.dataset ? "◆ " : ""}${row.dataset.trial}`,
         group: dataset.group,
         kept: +dataset.kept,
       })),
     );
     return (target) => drawHeat(target, cells, choose);
   });
-  drawFrom("sensitivity", (rows) => {
-    const order = [...new Set(rows.map((row) => row.dataset.group))];
-    const uncut = rows[0].closest("table").dataset.uncut;
-    const point = (group, sparsity, accuracy) => ({ group, order: order.indexOf(group), sparsity, accuracy });
-    const starts = uncut ? order.map((group) => point(group, 0, +uncut)) : [];
-    const points = [...starts, ...rows.map(({ dataset }) => point(dataset.group, +dataset.sparsity, +dataset.accuracy))];
-    return (target) => drawSensitivity(target, points);
-  });
-}
-
-function drawFrom(id, read) {
-  const table = document.getElementById(`${id}-table`);
-  const rows = [...(table?.querySelectorAll("tbody tr") ?? [])];
-  if (!rows.length || drawnOf.get(id) === table.textContent) return;
-  drawnOf.set(id, table.textContent);
-  read(rows)(document.getElementById(id));
+  drawSensitivityTable();
 }
 
 // ------------------------------------------------------------------ the stream
@@ -228,7 +217,7 @@ document.addEventListener("click", (event) => {
   if (link.dataset.trial) document.getElementById("chosen").scrollIntoView({ block: "nearest" });
 });
 window.addEventListener("popstate", () => update());
-window.addEventListener("resize", later(REDRAW_MS, () => (drawnOf.clear(), drawTables(), redrawFront())));
+window.addEventListener("resize", later(REDRAW_MS, () => (forgetDrawn(), drawTables(), redrawFront())));
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) stream.close();
   else if (!ENDED.includes(job().status)) {

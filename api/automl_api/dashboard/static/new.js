@@ -3,7 +3,12 @@
 import { copyOnClick } from "./copying.js";
 import { addressOf, send } from "./live.js";
 
-const BUDGET_FLAGS = { macs: "--max-macs", parameters: "--max-parameters", size_bytes: "--max-bytes" };
+const BUDGET_FLAGS = {
+  macs: "--max-macs",
+  parameters: "--max-parameters",
+  size_bytes: "--max-bytes",
+  bit_operations: "--max-bit-operations",
+};
 
 const form = document.getElementById("search");
 const fields = form.elements;
@@ -58,9 +63,36 @@ function show() {
   document.getElementById("new-model").hidden = !isNew || example() !== undefined;
   document.getElementById("ratio-text").textContent = `${fields.ratio.value} %`;
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
+  document.getElementById("example-hint")?.toggleAttribute("hidden", example() === undefined);
+  sayEstimate();
   document.getElementById("as-shell").textContent = asShell(isNew);
   document.getElementById("as-python").textContent = asPython(isNew);
   document.getElementById("as-json").textContent = JSON.stringify(body(fields.model.value || "MODEL_ID", fields.dataset.value || "DATASET_ID"), null, 2);
+}
+
+// What earlier jobs on this network and these data took and reached; nothing is guessed. (The
+// form has a field called dataset, which hides its property of that name.)
+function sayEstimate() {
+  const told = JSON.parse(form.getAttribute("data-experience")).filter(
+    (each) => each.model === fields.model.value && each.dataset === fields.dataset.value,
+  );
+  const alike = told.filter((each) => each.searcher === fields.searcher.value);
+  const seconds = (alike.length ? alike : told).map((each) => each.seconds).sort((a, b) => a - b);
+  const ratio = Number(fields.ratio.value) / 100;
+  const reached = told
+    .filter((each) => each.metric === fields.metric.value && each.ratio <= ratio + 1e-9 && each.accuracy !== null)
+    .sort((a, b) => b.accuracy - a.accuracy)[0];
+  const parts = ["One evaluation scores one candidate on all search images."];
+  if (seconds.length) parts.push(`So many take about ${duration(seconds[seconds.length >> 1] * Number(fields.evaluations.value))}, as jobs before did.`);
+  if (reached) parts.push(`Within this budget they reached ${(100 * reached.accuracy).toFixed(1)} % on the test images.`);
+  const line = document.getElementById("estimate");
+  if (line.textContent !== parts.join(" ")) line.textContent = parts.join(" ");
+}
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
 }
 
 function quoted(text) {
@@ -201,6 +233,10 @@ form.addEventListener("input", (event) => {
   idempotencyKey = newKey();
   show();
 });
+for (const name of ["model", "dataset"]) {
+  const wanted = new URLSearchParams(location.search).get(name);
+  if ([...fields[name].options].some((option) => option.value === wanted)) fields[name].value = wanted;
+}
 copyOnClick();
 showConfig();
 show();

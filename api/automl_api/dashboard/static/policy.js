@@ -2,13 +2,14 @@
 
 import { drawWaterfall } from "./charts.js";
 import { copyOnClick } from "./copying.js";
+import { keepDrawn } from "./tables.js";
 
 const axes = document.getElementById("axes");
 const rows = [...document.querySelectorAll("#layers-table tbody tr")];
 
 function draw() {
   const chosen = axes.querySelector("input:checked");
-  const metric = chosen.value === "size_bytes" ? "sizeBytes" : chosen.value;
+  const metric = chosen.value.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
   const costs = rows.map(({ dataset }) => ({
     name: dataset.name,
     before: Number(dataset[`${metric}Before`]),
@@ -27,5 +28,4 @@ function draw() {
 
 copyOnClick();
 axes.addEventListener("input", draw);
-window.addEventListener("resize", draw);
-draw();
+keepDrawn(draw);

@@ -1,0 +1,170 @@
+"""Everything that the page shows on which jobs are compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from automl_api.dashboard.configuration import Difference, differences, flattened
+from automl_api.dashboard.spread import Series, by_seed
+from automl_api.jobs.schemas import JobBody, job_body
+from automl_compress.core import Metric
+from automl_compress.core.canonical import canonical_json
+from automl_compress.core.errors import InvalidInput
+from automl_compress.store import DatasetRow, ModelRow, browsing
+from automl_compress.store import datasets as dataset_rows
+from automl_compress.store import jobs as job_rows
+from automl_compress.store import models as model_rows
+
+MOST_JOBS = 8  # as many as there are colours and symbols that tell apart
+POINTS_OF_A_JOB = 50
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured policy of one job.
+
+    share: of the uncut network's cost that is kept, in the chosen metric.
+    accuracy: on the search images; on the test images where it is confirmed.
+    is_on_front: no searched policy of any of the jobs is both cheaper and better.
+    """
+
+    job: int
+    number: int
+    is_confirmed: bool
+    cost: Mapping[str, int]
+    share: float
+    accuracy: float
+    is_on_front: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A job, its network and its data."""
+
+    job: JobBody
+    model_name: str
+    dataset_name: str
+    confirmed: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class CompareView:
+    """Some jobs side by side.
+
+    metric: of the axis; metrics: those that it may be.
+    is_same_network, is_same_data: without either, accuracies and costs do not compare.
+    series: the jobs, those that differ by nothing but their seeds taken together.
+    differing, equal: what the jobs' configurations say, one value for each job.
+    """
+
+    jobs: Sequence[Compared]
+    metric: str
+    metrics: Sequence[str]
+    is_same_network: bool
+    is_same_data: bool
+    points: Sequence[Point]
+    series: Sequence[Series]
+    differing: Sequence[Difference]
+    equal: Sequence[Difference]
+
+
+def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None) -> CompareView:
+    """Read jobs and what they found.
+
+    Args:
+        session: the transaction.
+        job_ids: 1 to `MOST_JOBS`, repetitions are dropped.
+        metric: of the axis; None takes that of the first job's budget.
+
+    Raises:
+        NotFound: there is no such job.
+        InvalidInput: there are too many jobs, or none, or one's network does not tell the metric.
+    """
+    wanted = list(dict.fromkeys(job_ids))
+    if not 1 <= len(wanted) <= MOST_JOBS:
+        raise InvalidInput(
+            f"{len(wanted)} jobs are to be compared; choose 2 to {MOST_JOBS} in the list of jobs"
+        )
+    rows = [job_rows.get(session, each) for each in wanted]
+    models = [model_rows.get(session, row.model_id) for row in rows]
+    datasets = [dataset_rows.get(session, row.dataset_id) for row in rows]
+    bodies = [job_body(row) for row in rows]
+    totals = [model.details["totals"] for model in models]
+    metrics = [name for name in totals[0] if all(name in each for each in totals)]
+    chosen: Metric = metric or bodies[0].study["budget"]["metric"]
+    if chosen not in metrics:
+        raise InvalidInput(
+            f"{chosen!r} is not told of these networks; choose: {', '.join(metrics)}"
+        )
+    points = [
+        point
+        for index, body in enumerate(bodies)
+        for point in _points(session, index, body, totals[index], chosen)
+    ]
+    networks, data = [_network(each) for each in models], [_data(each) for each in datasets]
+    told = [
+        flattened({"network": model.name, "weights": network, "data": dataset.name, **body.study})
+        for model, network, dataset, body in zip(models, networks, datasets, bodies, strict=True)
+    ]
+    differing, equal = differences(told)
+    is_same_data = len(set(data)) == 1
+    return CompareView(
+        jobs=[
+            Compared(body, model.name, dataset.name, (body.result or {}).get("policies", []))
+            for body, model, dataset in zip(bodies, models, datasets, strict=True)
+        ],
+        metric=chosen,
+        metrics=metrics,
+        is_same_network=len(set(networks)) == 1,
+        is_same_data=is_same_data,
+        points=_with_front(points) if is_same_data else points,
+        series=by_seed(bodies, [f"{n} {d}" for n, d in zip(networks, data, strict=True)]),
+        differing=differing,
+        equal=equal,
+    )
+
+
+def _points(
+    session: Session, index: int, job: JobBody, full: Mapping[str, int], metric: Metric
+) -> list[Point]:
+    front = browsing.front(session, job.id, metric, POINTS_OF_A_JOB)
+    told = [(row.number, False, row.measurement or {}) for row in front]
+    confirmed = (job.result or {}).get("policies", [])
+    told += [(each["trial_number"], True, each["test"]) for each in confirmed]
+    return [
+        Point(
+            job=index,
+            number=number,
+            is_confirmed=is_confirmed,
+            cost=measured["cost"],
+            share=measured["cost"][metric] / full[metric],
+            accuracy=measured["accuracy"],
+        )
+        for number, is_confirmed, measured in told
+    ]
+
+
+def _with_front(points: Sequence[Point]) -> list[Point]:
+    """Mark the joint front; the order stays."""
+    best = -1.0
+    front: set[tuple[int, int]] = set()
+    searched = [point for point in points if not point.is_confirmed]
+    for point in sorted(searched, key=lambda each: (each.share, -each.accuracy)):
+        if point.accuracy > best:
+            best = point.accuracy
+            front.add((point.job, point.number))
+    return [
+        replace(each, is_on_front=not each.is_confirmed and (each.job, each.number) in front)
+        for each in points
+    ]
+
+
+def _network(row: ModelRow) -> str:
+    """Tell a network from others, also where it was registered twice."""
+    return canonical_json(row.details["fingerprint"])
+
+
+def _data(row: DatasetRow) -> str:
+    return canonical_json([row.details, row.source["kind"], row.source["location"]])

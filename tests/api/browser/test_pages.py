@@ -1,0 +1,228 @@
+"""Every page in a real browser: whom it keeps out, and what its charts and buttons do."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from automl_api.client import Client
+from tests.api.browser.conftest import KEY, Opened, serving
+from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS, job_body
+
+pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
+
+PATIENCE_MS = 120_000  # machines are shared: a job of seconds may take a minute
+HOSTILE = "<b>no</b> \u202etxt & 'so on'"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A service whose three jobs are done: two differ by their seed, the third cuts more."""
+
+    url: str
+    jobs: list[dict[str, Any]]
+
+    @property
+    def policies(self) -> list[str]:
+        return [job["result"]["policy_id"] for job in self.jobs]
+
+    @property
+    def paths(self) -> list[str]:
+        """Every page, where it is empty and where it is not."""
+        job, first, second = self.jobs[0], *self.policies[:2]
+        compared = "&".join(f"job={each['id']}" for each in self.jobs)
+        return [
+            "/",
+            "/?text=nothing+is+called+like+this",
+            "/new",
+            "/models",
+            f"/models/{job['model_id']}",
+            "/datasets",
+            f"/datasets/{job['dataset_id']}",
+            "/system",
+            "/compare",
+            f"/compare?{compared}",
+            f"/jobs/{job['id']}",
+            f"/policies/{first}",
+            f"/policies/{first}/diff?other={second}",
+            f"/v1/jobs/{job['id']}/report.html",
+        ]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
+    data_dir: Path = tmp_path_factory.mktemp("searched")
+    with serving(data_dir) as url, Client(url, KEY) as client:
+        model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
+        dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
+        quick = {"effort": {"evaluations": 8}, "confirmation": {"finetune_epochs": 0}}
+        jobs: list[dict[str, Any]] = []
+        for name, searcher, seed, ratio in (
+            (HOSTILE, "sensitivity", 0, 0.3),
+            ("random one", "random", 0, 0.5),
+            ("random two", "random", 1, 0.5),
+        ):
+            budget = {"metric": "macs", "ratio": ratio}
+            body = job_body(model, dataset, searcher=searcher, seed=seed, budget=budget, **quick)
+            jobs.append(client.submit(body | {"name": name}).content)
+        done = [client.job(each["id"]).wait().content for each in jobs]
+        assert [each["status"] for each in done] == ["succeeded"] * 3
+        yield Searched(url, done)
+
+
+@pytest.fixture
+def page(chromium: Browser, searched: Searched) -> Iterator[Page]:
+    """A page that is signed in, and that nothing may go wrong on."""
+    context = chromium.new_context(base_url=searched.url, reduced_motion="reduce")
+    opened = Opened(context.new_page(), searched.url)
+    sign_in(opened.page)
+    yield opened.page
+    opened.check()
+    context.close()
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("Key of this service").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+
+
+def settle(page: Page) -> None:
+    """Wait until the charts are drawn, and the images are there."""
+    for chart in page.locator(".plot").all():
+        expect(chart.locator("svg")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#reading")).to_have_count(0, timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_keeps_anyone_out(
+    chromium: Browser, searched: Searched, theme: Literal["light", "dark"]
+) -> None:
+    # axe is brought in as a text, which the pages' own content policy rightly refuses.
+    context = chromium.new_context(
+        base_url=searched.url, reduced_motion="reduce", color_scheme=theme, bypass_csp=True
+    )
+    page = context.new_page()
+    found: dict[str, list[str]] = {}
+    page.goto("/sign-in?next=/new")
+    found["/sign-in"] = violations(page)
+    sign_in(page)
+    for path in [*searched.paths, "/jobs/job_0"]:
+        page.goto(path)
+        if "job_0" not in path:
+            settle(page)
+        for folded in page.locator("details").all():
+            folded.evaluate("element => element.open = true")
+        found[path] = violations(page)
+    context.close()
+
+    assert {path: each for path, each in found.items() if each} == {}
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, as a line for each rule that is broken."""
+    broken = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {[node['html'] for node in each['nodes'][:3]]}" for each in broken]
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
+def test_every_page_draws_itself_without_a_complaint(
+    page: Page, searched: Searched, theme: Literal["light", "dark"], width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
+    page.emulate_media(color_scheme=theme)
+    for path in searched.paths:
+        page.goto(path)
+        settle(page)
+        for part in page.locator("body > *, main > *").all():
+            box = part.bounding_box()
+            assert box is None or box["x"] + box["width"] <= width or box["x"] < 0, path
+
+
+def test_jobs_are_chosen_in_the_list_and_compared(page: Page, searched: Searched) -> None:
+    compare = page.get_by_role("button", name="Compare")
+    expect(compare).to_be_disabled()
+    for name in ("random one", "random two"):
+        page.get_by_role("checkbox", name=f"Choose {name}").check()
+    expect(page.locator("#selected")).to_have_text("2 chosen")
+    compare.click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("2 jobs compared")
+    expect(page.locator("#seeds-table")).to_contain_text("0, 1")
+    expect(page.locator("#points svg[role=img]")).to_be_visible()
+    check_the_points(page, searched)
+    kept = page.locator("#points-table tbody tr").first.get_attribute("data-share")
+    page.get_by_label("parameters").check()
+    expect(page.locator("#points-table thead")).to_contain_text("Parameters")
+    expect(page.locator("#points-table tbody tr").first).not_to_have_attribute(
+        "data-share", kept or ""
+    )
+    expect(page.locator("#points svg")).to_contain_text("parameters kept")
+    assert "metric=parameters" in page.url
+
+    page.get_by_role("link", name=re.compile("^random two, trial")).click()
+    expect(page.locator("#diff svg[role=img]")).to_be_visible()
+    expect(page.locator("#diff-table tbody tr")).to_have_count(12)
+
+
+def check_the_points(page: Page, searched: Searched) -> None:
+    """What the table says of confirmed policies is what the jobs say."""
+    told = [
+        float(row.get_attribute("data-accuracy") or "")
+        for row in page.locator("#points-table tr[data-confirmed]").all()
+    ]
+    results = [job["result"]["policies"][0]["test"]["accuracy"] for job in searched.jobs[1:]]
+    assert sorted(told) == sorted(results)
+
+
+def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:
+    box = page.get_by_role("checkbox", name="Choose random one")
+    box.check()
+    for _ in range(2):
+        with page.expect_response(lambda told: told.request.headers.get("x-part") == "live"):
+            pass
+
+    expect(box).to_be_checked()
+
+
+def test_the_picture_of_a_network_is_its_table(page: Page, searched: Searched) -> None:
+    page.goto(f"/models/{searched.jobs[0]['model_id']}")
+    settle(page)
+    page.get_by_text("The groups as a table").click()
+
+    groups = page.locator("#groups-table tbody tr")
+    ties = page.locator("#groups-table li").count()
+    dots = page.locator("#groups svg circle").count()
+    assert dots == ties > groups.count() == 12
+    page.get_by_role("link", name="Compress it").click()
+    expect(page.locator("select[name=model]")).to_have_value(searched.jobs[0]["model_id"])
+
+
+def test_the_images_come_behind_the_page(page: Page, searched: Searched) -> None:
+    page.goto(f"/datasets/{searched.jobs[0]['dataset_id']}")
+
+    images = page.locator(".gallery img")
+    expect(images).to_have_count(40, timeout=PATIENCE_MS)
+    expect(images.first).to_have_js_property("naturalWidth", 8)
+    expect(images.first).to_have_attribute("alt", re.compile(r"^Training image \d+, class 0$"))
+
+
+def test_a_keyboard_is_enough(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    box = page.get_by_role("checkbox", name="Choose random one")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if box.evaluate("element => element === document.activeElement"):
+            break
+    expect(box).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator("#selected")).to_have_text("1 chosen")
