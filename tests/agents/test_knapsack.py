@@ -204,24 +204,22 @@ def test_with_layers_nearly_always_within_one_percent_of_brute_force(
 ) -> None:
     space = space_of(graph, max_sparsity=0.8, **options)
     full, rng = space.full.of(metric), np.random.default_rng(0)
-    lowest, highest = (space.costs.cost(each).of(metric) for each in (space.smallest, space.largest))
-    settings_of = list(product(*space.allowed))
-    costs = np.array([space.costs.cost(each).of(metric) for each in settings_of])
+    costs = np.array([space.costs.cost(each).of(metric) for each in product(*space.allowed)])
     places = np.array(list(product(*(range(len(each)) for each in space.allowed))))
     gaps = []
 
     for seed in range(24):
-        limit = 1.02 * lowest + (highest - lowest) * rng.uniform(0.03, 0.8)
+        limit = 1.02 * min(costs) + np.ptp(costs) * rng.uniform(0.03, 0.8)
         budget = Budget(metric, limit / full)
         losses = random_losses(space, seed, bool(seed % 2))
         found = Allocator(space, budget).solve(losses)
         assert space.within(found, budget)
         sums = sum(np.asarray(loss)[places[:, place]] for place, loss in enumerate(losses))
-        best = float(np.min(sums[costs <= budget.limit(space.full)]))
-        gaps.append((total(space, losses, found) - best) / max(total(space, losses, space.smallest), 1e-9))
+        best = float(np.min(np.asarray(sums)[costs <= budget.limit(space.full)]))
+        gaps.append(total(space, losses, found) / best - 1.0)
 
-    assert np.mean(np.array(gaps) <= 0.01) >= 0.9
-    assert np.mean(gaps) <= 0.005
+    assert np.mean(np.array(gaps) <= 0.01) >= 0.85
+    assert np.median(gaps) <= 1e-6
 
 
 @pytest.mark.parametrize("metric", ["size_bytes", "bit_operations"])

@@ -1,11 +1,12 @@
 """Searchers on spaces that decide on single layers: bits, densities, alone or beside widths."""
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 
 from automl_agents.catalogue import create_searcher
-from automl_compress.core import Searcher, SearchProblem
+from automl_compress.core import Metric, Searcher, SearchProblem
 from tests.contracts.searcher import Create, SearcherContract
 
 #: Those of the catalogue that take such a space, besides agents of reinforcement learning;
@@ -40,10 +41,17 @@ class OnLayers(SearcherContract):
 
 
 class TestBitsBesideWidths(OnLayers):
-    options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8)}
-    budgets = {"size_bytes": 0.2, "bit_operations": 0.06}
+    options: ClassVar[Mapping[str, Any]] = {
+        "weight_bits": (2, 3, 4, 6, 8),
+        "activation_bits": (4, 8),
+    }
+    budgets: ClassVar[Mapping[Metric, float]] = {"size_bytes": 0.2, "bit_operations": 0.06}
 
 
 class TestBitsAndDensitiesWithoutWidths(OnLayers):
-    options = {"schemes": ("element",), "weight_bits": (2, 4, 8), "density_step": 25}
-    budgets = {"size_bytes": 0.2, "bit_operations": 0.2}
+    options: ClassVar[Mapping[str, Any]] = {
+        "schemes": ("element",),
+        "weight_bits": (2, 4, 8),
+        "density_step": 25,
+    }
+    budgets: ClassVar[Mapping[Metric, float]] = {"size_bytes": 0.2, "bit_operations": 0.2}

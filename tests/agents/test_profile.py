@@ -215,9 +215,9 @@ def bits_curve(points: dict[int, float], bits: tuple[int, ...] = (2, 3, 4, 6, 8)
 
 
 def test_the_logarithm_of_a_loss_is_linear_in_bits() -> None:
-    curve = bits_curve({2: 0.4, 6: 0.4 / 3**4})
+    curve = bits_curve({2: 0.81, 6: 0.01})
 
-    assert curve[:4] == pytest.approx([0.4, 0.4 / 3, 0.4 / 9, 0.4 / 81])
+    assert curve[:4] == pytest.approx([0.81, 0.27, 0.09, 0.01])
     assert curve[4] == 0.0  # the largest choice
 
 

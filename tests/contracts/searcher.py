@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from automl_compress.core import (
     LayerGraph,
+    Metric,
     Searcher,
     SearchProblem,
     Snapshot,
@@ -47,22 +49,21 @@ class SearcherContract:
     """
 
     trials = 14
-    options: Mapping[str, object] = {}
-    budgets: Mapping[str, float] = {"macs": 1.0, "size_bytes": 1.0}
+    options: ClassVar[Mapping[str, Any]] = {}
+    budgets: ClassVar[Mapping[Metric, float]] = {"macs": 1.0, "size_bytes": 1.0}
 
     def problem_of(
         self,
         graph: LayerGraph | None = None,
         ratio: float = 0.5,
         place: int = 0,
-        **more: object,
+        **more: Any,
     ) -> SearchProblem:
         """Return a problem under the budget at a place of `budgets`."""
         metric, factor = list(self.budgets.items())[place]
-        options = {"metric": metric, **self.options, **more}
-        return problem_of(graph, ratio=factor * ratio, **options)  # type: ignore[arg-type]
+        return problem_of(graph, factor * ratio, metric=metric, **self.options, **more)
 
-    def closed_options(self) -> dict[str, object]:
+    def closed_options(self) -> dict[str, Any]:
         """The space's options with one value for each of the layers' decisions."""
         bits = {name: (8,) for name in ("weight_bits", "activation_bits") if name in self.options}
         return {**self.options, **bits, "max_element_sparsity": 0.0}

@@ -49,7 +49,9 @@ class LayerCosts:
     tables: tuple[LayerTable, ...]
 
     @classmethod
-    def of(cls, space: CompressionSpace, metric: Metric, open_places: Sequence[int]) -> "LayerCosts":
+    def of(
+        cls, space: CompressionSpace, metric: Metric, open_places: Sequence[int]
+    ) -> "LayerCosts":
         """Measure the tables: up to 3 * MOST_KNOTS ** k calls for a layer of k decisions.
 
         Args:
@@ -172,9 +174,7 @@ def _table(
         return np.array(found, dtype=np.float64)
 
     reference = costs({})
-    rows = [
-        costs(dict(zip(places, values, strict=True))) - reference for values in product(*knots)
-    ]
+    rows = [costs(dict(zip(places, values, strict=True))) - reference for values in product(*knots)]
     # Where measures hang together, least squares still gives the right sums.
     prices = np.linalg.lstsq(measures / scale, np.array(rows).T, rcond=None)[0].T / scale  # (K, 3)
     grid = prices.reshape(*(len(each) for each in knots), 3)

@@ -175,5 +175,3 @@ class SensitivityProfile:
 
 def _point(measurement: Measurement) -> _Point:
     return _Point(measurement.accuracy, measurement.cross_entropy, measurement.kl)
-
-

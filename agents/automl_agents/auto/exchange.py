@@ -26,7 +26,9 @@ class Exchanges:
         self._space, self._budget = space, budget
         self._open = open_decisions(space, budget.metric)
 
-    def near(self, setting: Sequence[int], rng: np.random.Generator, count: int) -> Iterator[Setting]:
+    def near(
+        self, setting: Sequence[int], rng: np.random.Generator, count: int
+    ) -> Iterator[Setting]:
         """Yield up to `count` settings near one, each at the budget.
 
         Args:

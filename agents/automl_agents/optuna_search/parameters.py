@@ -72,7 +72,9 @@ class Parameters:
 
     def rescaled(self, values: Values, like: Values) -> dict[str, float]:
         """Return the values with their shares at the scale of others, as far as ranges allow."""
-        floats = [n for n, each in self.distributions.items() if isinstance(each, FloatDistribution)]
+        floats = [
+            n for n, each in self.distributions.items() if isinstance(each, FloatDistribution)
+        ]
         found = dict(values)
         if floats and like:
             scale = np.hypot.reduce([like[n] for n in floats])

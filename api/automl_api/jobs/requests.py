@@ -6,7 +6,7 @@ Types are checked here, meaning where the nouns are made. A test holds the defau
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
@@ -15,6 +15,16 @@ from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100)]
+BitWidth = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16, 32]
+
+
+def _ascending(bits: list[BitWidth]) -> list[BitWidth]:
+    if sorted(set(bits)) != bits:
+        raise ValueError("give each bit-width once, ascending")
+    return bits
+
+
+BitWidths = Annotated[list[BitWidth], Field(max_length=10), AfterValidator(_ascending)]
 
 
 class BudgetBody(RequestBody):
@@ -42,9 +52,9 @@ class SpaceBody(RequestBody):
     schemes: Annotated[list[SparsityScheme], Field(max_length=2)] = Field(
         default_factory=lambda: ["channel"]
     )
-    weight_bits: Annotated[list[int], Field(max_length=10)] = Field(default_factory=list[int])
-    activation_bits: Annotated[list[int], Field(max_length=10)] = Field(default_factory=list[int])
-    edge_bits: int | None = 8
+    weight_bits: BitWidths = Field(default_factory=list[BitWidth])
+    activation_bits: BitWidths = Field(default_factory=list[BitWidth])
+    edge_bits: BitWidth | None = 8
     quantiser: SHORT_TEXT = "scan"
     max_element_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.95
     density_step: Annotated[int, Field(ge=1, le=50)] = 5

@@ -9,7 +9,14 @@ import pytest
 
 from automl_compress import networks
 from automl_compress.compress.apply import apply_policy
-from automl_compress.core import Budget, Confirmation, Effort, Recipe, StudySpec
+from automl_compress.core import (
+    Budget,
+    Confirmation,
+    Effort,
+    Recipe,
+    SpaceOptions,
+    StudySpec,
+)
 from automl_compress.core.document import PolicyDocument
 from automl_compress.data.loading import load_data
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
@@ -96,6 +103,39 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     assert correct / total == row.result["policies"][0]["test"]["accuracy"]
     assert row.baseline["accuracy"] > 0.9
     assert max(each["test"]["accuracy"] for each in row.result["policies"]) > 0.8
+
+
+@on_sqlite
+def test_a_job_over_bits_ends_with_a_packed_network(service: Service) -> None:
+    service.start_worker(WORKER)
+    space = SpaceOptions(weight_bits=(2, 3, 4, 8), activation_bits=(4, 8))
+    job_id = submit(
+        service,
+        budget=Budget("size_bytes", 0.1),
+        space=space,
+        confirmation=Confirmation(top_k=1, finetune_epochs=1),
+    )
+
+    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+
+    check_every_trial_is_stored_once(service, job_id, 6)
+    with service.database.reading() as session:
+        stored = {each.name: each for each in artifacts.of_job(session, job_id)}
+        document = PolicyDocument.from_json(policies.of_job(session, job_id)[0].document)
+    assert document.after.size_bytes == stored["network.amlc"].size_bytes
+    assert document.after.size_bytes <= 0.1 * document.before.size_bytes
+    assert {choice.weight_bits for choice in document.policy.layers} <= {2, 3, 4, 8}
+    assert {choice.activation_bits for choice in document.policy.layers} <= {4, 8}
+    uncut = build_network("resnet-20", CONFIG)
+    load_weights(uncut, WEIGHTS)
+    data = load_data("digits").split("test")
+    assert row.result is not None
+    for name in ("network.amlc", "network.safetensors"):
+        path = service.settings.data_dir / stored[name].path
+        correct, total = evaluate_accuracy(apply_policy(uncut, document, path), data)
+        assert correct / total == row.result["policies"][0]["test"]["accuracy"]
+    if is_installed(*ONNX_PACKAGES):
+        assert row.result["policies"][0]["exports"]["onnx"]["difference"] < 0.05
 
 
 @on_sqlite
