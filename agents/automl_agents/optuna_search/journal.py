@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_agents.optuna_search.quiet import quiet
-from automl_compress.core import Trial
+from automl_compress.core import Policy, Trial
 from automl_compress.core.errors import InvalidInput, StorageFailed
+from automl_compress.core.policy import FLOAT_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ def write_journal(
 ) -> int:
     """Write a study file, whole or not at all, and return how many trials it holds.
 
-    A parameter is the sparsity of a group, by the group's name; the value is the score. Trials
-    that cannot win, probes and those scored on fewer images, are `PRUNED`; those without a
+    A parameter is the sparsity of a group, by the group's name, or what becomes of a layer: its
+    sparsity, weight bits or activation bits, where they are changed. The value is the score.
+    Trials that cannot win, probes and those scored on fewer images, are `PRUNED`; those without a
     measurement have failed. User attributes hold the rest.
 
     Args:
@@ -87,7 +89,7 @@ def _frozen(entry: JournalTrial) -> FrozenTrial:
         state = TrialState.COMPLETE
     else:
         state = TrialState.FAIL if measured is None else TrialState.PRUNED
-    choices = trial.policy.choices
+    parameters = _parameters(trial.policy)
     return FrozenTrial(
         number=-1,  # the study gives the next one
         trial_id=-1,
@@ -96,12 +98,28 @@ def _frozen(entry: JournalTrial) -> FrozenTrial:
         values=None,
         datetime_start=entry.started,
         datetime_complete=entry.finished,
-        params={choice.group: choice.sparsity for choice in choices},
-        distributions={choice.group: FloatDistribution(0.0, 1.0) for choice in choices},
+        params=parameters,
+        distributions={name: _limits(value) for name, value in parameters.items()},
         user_attrs=_user_attributes(trial),
         system_attrs={},
         intermediate_values={},
     )
+
+
+def _parameters(policy: Policy) -> dict[str, float]:
+    found: dict[str, float] = {choice.group: choice.sparsity for choice in policy.choices}
+    for choice in policy.layers:
+        if choice.sparsity:
+            found[f"sparsity.{choice.layer}"] = choice.sparsity
+        for name in ("weight_bits", "activation_bits"):
+            bits = int(getattr(choice, name))
+            if bits != FLOAT_BITS:
+                found[f"{name}.{choice.layer}"] = bits
+    return found
+
+
+def _limits(value: float) -> BaseDistribution:
+    return IntDistribution(1, FLOAT_BITS) if type(value) is int else FloatDistribution(0.0, 1.0)
 
 
 def _user_attributes(trial: Trial) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class OptunaSearcher:
             measured = self._parameters.rescaled(measured, trial.params)
         for name, value in measured.items():
             limits = self._parameters.distributions[name]
-            self._storage.set_trial_param(place, name, limits.to_internal_repr(value), limits)
+            self._storage.set_trial_param(place, name, float(value), limits)
 
     def _excess(self, setting: Sequence[int]) -> float:
         """Return by which share of the budget a setting is over it; not above 0 within."""

@@ -117,7 +117,8 @@ def _layers(document: Mapping[str, Any]) -> list[LayerView]:
     layers: list[LayerView] = []
     for each in document["layers"]:
         channels = groups.get(each["group"])
-        cost, changed = each["cost"], each.get("quantisation") or {}
+        cost: Mapping[str, Any] = each["cost"]
+        changed: Mapping[str, Any] = each.get("quantisation") or {}
         layers.append(
             LayerView(
                 name=each["name"],
