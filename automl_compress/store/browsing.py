@@ -14,13 +14,15 @@ from automl_compress.store.tables import EventRow, JobRow, JobState, PolicyRow, 
 
 Row = TypeVar("Row", bound=Table)
 
+# Costs as floats: PostgreSQL's integers end at 2^31, and only their order matters here.
 _TRIAL_COLUMNS: Mapping[str, Any] = {
     "number": TrialRow.number,
     "score": TrialRow.score,
     "accuracy": TrialRow.measurement["accuracy"].as_float(),
-    "macs": TrialRow.measurement["cost", "macs"].as_integer(),
-    "parameters": TrialRow.measurement["cost", "parameters"].as_integer(),
-    "size_bytes": TrialRow.measurement["cost", "size_bytes"].as_integer(),
+    "macs": TrialRow.measurement["cost", "macs"].as_float(),
+    "parameters": TrialRow.measurement["cost", "parameters"].as_float(),
+    "size_bytes": TrialRow.measurement["cost", "size_bytes"].as_float(),
+    "bit_operations": TrialRow.measurement["cost", "bit_operations"].as_float(),
     "state": TrialRow.state,
     "role": TrialRow.role,
 }
@@ -166,7 +168,7 @@ def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Seq
     """
     check_limit(limit)
     order = (
-        TrialRow.measurement["cost", metric].as_integer(),
+        TrialRow.measurement["cost", metric].as_float(),
         TrialRow.score.desc(),
         TrialRow.number,
     )

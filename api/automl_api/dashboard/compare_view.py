@@ -82,22 +82,13 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
         NotFound: there is no such job.
         InvalidInput: there are too many jobs, or none, or one's network does not tell the metric.
     """
-    wanted = list(dict.fromkeys(job_ids))
-    if not 1 <= len(wanted) <= MOST_JOBS:
-        raise InvalidInput(
-            f"{len(wanted)} jobs are to be compared; choose 2 to {MOST_JOBS} in the list of jobs"
-        )
-    rows = [job_rows.get(session, each) for each in wanted]
+    rows = [job_rows.get(session, each) for each in _distinct(job_ids)]
     models = [model_rows.get(session, row.model_id) for row in rows]
     datasets = [dataset_rows.get(session, row.dataset_id) for row in rows]
     bodies = [job_body(row) for row in rows]
     totals = [model.details["totals"] for model in models]
     metrics = [name for name in totals[0] if all(name in each for each in totals)]
-    chosen: Metric = metric or bodies[0].study["budget"]["metric"]
-    if chosen not in metrics:
-        raise InvalidInput(
-            f"{chosen!r} is not told of these networks; choose: {', '.join(metrics)}"
-        )
+    chosen = _told_of_all(metric or bodies[0].study["budget"]["metric"], metrics)
     points = [
         point
         for index, body in enumerate(bodies)
@@ -124,6 +115,23 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
         differing=differing,
         equal=equal,
     )
+
+
+def _distinct(job_ids: Sequence[str]) -> list[str]:
+    wanted = list(dict.fromkeys(job_ids))
+    if not 1 <= len(wanted) <= MOST_JOBS:
+        raise InvalidInput(
+            f"{len(wanted)} jobs are to be compared; choose 2 to {MOST_JOBS} in the list of jobs"
+        )
+    return wanted
+
+
+def _told_of_all(metric: Metric, metrics: Sequence[str]) -> Metric:
+    if metric not in metrics:
+        raise InvalidInput(
+            f"{metric!r} is not told of these networks; choose: {', '.join(metrics)}"
+        )
+    return metric
 
 
 def _points(

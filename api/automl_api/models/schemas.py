@@ -42,6 +42,7 @@ class Totals(ResponseBody):
     macs: int
     parameters: int
     size_bytes: int
+    bit_operations: int
 
 
 class GroupBody(ResponseBody):

@@ -20,7 +20,7 @@ from tests.automl_compress.store.conftest import new_job
 from tests.automl_compress.store.measured import complete, failed, suggestion
 
 SCORES = {0: 0.3, 1: 0.9, 2: 0.5}
-MACS = {0: 900, 1: 70, 2: 1000}
+MACS = {0: 9_000_000_000, 1: 70, 2: 10_000_000_000}  # beyond 32 bits
 
 
 @pytest.fixture

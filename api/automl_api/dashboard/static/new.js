@@ -23,11 +23,22 @@ function chosenOption(name) {
   return fields[name].selectedOptions[0];
 }
 
+const BITS = { weight_bits: "--weight-bits", activation_bits: "--activation-bits" };
+
+function bits(name) {
+  return fields[name].value.split(",").map((each) => each.trim()).filter(Boolean).map(Number);
+}
+
+function space() {
+  return Object.fromEntries(Object.keys(BITS).map((name) => [name, bits(name)]).filter(([, told]) => told.length));
+}
+
 function study() {
   return {
     searcher: fields.searcher.value,
     budget: { metric: fields.metric.value, ratio: Number(fields.ratio.value) / 100 },
     effort: { evaluations: Number(fields.evaluations.value) },
+    ...(Object.keys(space()).length ? { space: space() } : {}),
     confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
   };
 }
@@ -112,6 +123,7 @@ function asShell(isNew) {
     for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
   parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${fields.ratio.value}%`);
+  for (const [name, told] of Object.entries(space())) parts.push(`${BITS[name]} ${told.join(",")}`);
   parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
   parts.push(`--finetune-epochs ${fields.epochs.value}`);
   if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
