@@ -8,6 +8,7 @@ import pytest
 from automl_agents.catalogue import create_searcher
 from automl_compress.core import Metric, Searcher, SearchProblem
 from tests.contracts.searcher import Create, SearcherContract
+from tests.fakes import plain_graph
 
 #: Those of the catalogue that take such a space, besides agents of reinforcement learning;
 #: `eagleeye` is `random` under another recipe.
@@ -38,6 +39,10 @@ class OnLayers(SearcherContract):
     @pytest.fixture(params=NAMES)
     def create(self, request: pytest.FixtureRequest) -> Create:
         return lambda problem: created(request.param, problem)
+
+    @pytest.fixture
+    def problem(self) -> SearchProblem:
+        return self.problem_of(plain_graph((16, 24, 24, 16)), evaluations=20, seed=3)
 
 
 class TestBitsBesideWidths(OnLayers):
