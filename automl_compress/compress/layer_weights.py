@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from automl_compress.compress.quantisers import Grid, QuantisedTensor, create_quantiser
-from automl_compress.compress.quantisers.grid import channel_rows
+from automl_compress.compress.quantisers import QuantisedTensor, create_quantiser
 from automl_compress.core import LayerChoice
 from automl_compress.core.errors import DataInvalid
 from automl_compress.core.policy import FLOAT_BITS
@@ -43,13 +42,10 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
     kept = sparsified(weight, choice.sparsity)
     if choice.weight_bits == FLOAT_BITS:
         return LayerWeights(kept)
-    if choice.weight_bits == 1:
-        quantised = _signs(kept)
-    else:
-        quantiser = create_quantiser(choice.quantiser)
-        if choice.weight_bits not in quantiser.bit_widths:
-            quantiser = create_quantiser(_FALLBACK)
-        quantised = quantiser.fit(kept, choice.weight_bits, axis=0)
+    quantiser = create_quantiser("binary" if choice.weight_bits == 1 else choice.quantiser)
+    if choice.weight_bits not in quantiser.bit_widths:
+        quantiser = create_quantiser(_FALLBACK)
+    quantised = quantiser.fit(kept, choice.weight_bits, axis=0)
     return LayerWeights(quantised.dequantise(), quantised)
 
 
@@ -77,13 +73,3 @@ def sparsified(weight: Tensor, sparsity: float) -> Tensor:
     magnitudes = weight.abs()
     threshold = magnitudes.reshape(-1).kthvalue(removed).values
     return torch.where(magnitudes > threshold, weight, torch.zeros_like(weight))
-
-
-def _signs(weight: Tensor) -> QuantisedTensor:
-    """Quantise to one bit; zeros of a sparse weight stay, so that its codes are -1, 0 and 1."""
-    if bool((weight != 0).all()):
-        return create_quantiser("binary").fit(weight, 1, axis=0)
-    rows = channel_rows(weight.double(), 0)
-    scales = rows.abs().sum(1) / (rows != 0).sum(1).clamp_min(1)
-    scales = torch.where(scales > 0, scales, 1.0).float()[:, None]
-    return QuantisedTensor(torch.sign(weight).to(torch.int32), Grid("linear", 2, scales, 0))

@@ -86,6 +86,11 @@ class LayerChoice:
                     f"layer {self.layer!r} has {name} {getattr(self, name)!r}; "
                     f"choose one of: {', '.join(map(str, BIT_WIDTHS))}"
                 )
+        if self.sparsity and self.weight_bits == 1:
+            raise PolicyInvalid(
+                f"layer {self.layer!r} has zero weights and one bit, which has no code for zero; "
+                "give 2 bits or more, or sparsity 0"
+            )
 
     @property
     def is_untouched(self) -> bool:

@@ -56,6 +56,11 @@ class SpaceOptions:
             _check_bits(name, getattr(self, name))
         if self.edge_bits is not None:
             _check_bits("edge_bits", (self.edge_bits,))
+        if "element" in self.schemes and 1 in (*self.weight_bits, self.edge_bits):
+            raise InvalidInput(
+                "weights may become zero (scheme 'element') and get one bit, which has no code for "
+                "zero; leave one of the two out"
+            )
 
     @property
     def has_layer_decisions(self) -> bool:

@@ -45,53 +45,61 @@ class LayeredCosts:
 
     def __init__(self, graph: LayerGraph) -> None:
         """Find each layer's tensors: T of them, L layers."""
-        self._float = AnalyticCosts(graph)
-        self.full = self._float.full
+        self.full = AnalyticCosts(graph).full
         self._sizes = TensorSizes(graph)
         self.layers = tuple(layer.name for layer in graph.layers if layer.kind != "other")
-        place = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
-        self._item_bits = np.array([8 * tensor.item_bytes for tensor in graph.tensors])
-        positions = np.array([tensor.positions for tensor in graph.tensors], dtype=np.int64)
-        weights = [graph.layer(name).weight for name in self.layers]
-        self._weight = np.array([place[name] for name in weights])  # (L,)
-        self._positions = positions[self._weight]
+        tensors = graph.tensors
+        place = {tensor.name: index for index, tensor in enumerate(tensors)}
+        self._item_bits = np.array([8 * tensor.item_bytes for tensor in tensors])
+        self._is_parameter = np.array([int(tensor.is_parameter) for tensor in tensors])
+        # Rows of these arrays are the layers: (L,), and (L, groups).
+        self._weight = np.array([place[graph.layer(name).weight] for name in self.layers])
+        self._positions = np.array([tensors[index].positions for index in self._weight])
+        axes = [tensors[index].axes[0] for index in self._weight]
+        self._fixed_outputs = np.array([axis.fixed for axis in axes])
+        self._outputs = np.zeros((len(axes), len(graph.groups)), dtype=np.int64)
+        for row, axis in enumerate(axes):
+            for group, each in axis.terms:
+                self._outputs[row, group] += each
         folded = folded_norms(graph)
-        # Tensors that disappear where the layer of this row is quantised.
-        self._dropped = np.zeros((len(self.layers), len(graph.tensors)), dtype=bool)
         self._has_norm = np.array([name in folded for name in self.layers])
-        self._output_axes = [graph.tensors[index].axes[0] for index in self._weight]
-        for row, name in enumerate(self.layers):
-            for part in ("running_mean", "running_var", "num_batches_tracked"):
-                index = place.get(f"{folded.get(name)}.{part}")
-                if index is not None:
-                    self._dropped[row, index] = True
-        self._overhead_bits = 8 * (FILE_BYTES + TENSOR_BYTES * len(graph.tensors))
+        # Tensors that disappear where the layer of the same place in `dropped_by` is quantised.
+        dropped = [
+            (place[name], row)
+            for row, layer in enumerate(self.layers)
+            for part in ("running_mean", "running_var", "num_batches_tracked")
+            if (name := f"{folded.get(layer)}.{part}") in place
+        ]
+        self._dropped = np.array([index for index, _ in dropped], dtype=np.int64)
+        self._dropped_by = np.array([row for _, row in dropped], dtype=np.int64)
+        self._overhead_bits = 8 * (FILE_BYTES + TENSOR_BYTES * len(tensors))
 
     def cost(self, widths: Sequence[int], layers: LayerSettings) -> Cost:
         """Return the cost when group g keeps `widths[g]` channels and the layers become these."""
-        plain = self._float.cost(widths)
         entries = self._sizes.of(widths)
         bits = entries * self._item_bits
         weights = entries[self._weight]
         densities = np.round(layers.densities, 9)  # 1 - 0.4 is 0.6
         is_quantised = layers.weight_bits < FLOAT_BITS
-        bits[self._dropped[is_quantised].any(axis=0)] = 0
-        codes = np.ceil(weights * _bits_per_weight(densities, layers.weight_bits))
-        floats = np.ceil(weights * _bits_per_weight(densities, np.full_like(codes, FLOAT_BITS)))
-        outputs = np.array([axis.size(widths) for axis in self._output_axes])
+        bits[self._dropped[is_quantised[self._dropped_by]]] = 0
+        outputs = self._fixed_outputs + self._outputs @ np.asarray(widths, dtype=np.int64)
         scales = FLOAT_BITS * outputs * (is_quantised & ~self._has_norm)
-        bits[self._weight] = np.minimum(codes + scales, floats)
+        codes = np.ceil(weights * _bits_per_weight(densities, layers.weight_bits)) + scales
+        floats = np.ceil(weights * _bits_per_weight(densities, np.full_like(codes, FLOAT_BITS)))
+        bits[self._weight] = np.minimum(codes, floats)
         macs = weights * self._positions
         operations = macs * densities * layers.weight_bits * layers.activation_bits
         return Cost(
-            plain.macs,
-            plain.parameters,
+            int(macs.sum()),
+            int(entries @ self._is_parameter),
             -(-(int(bits.sum()) + self._overhead_bits) // 8),
             int(np.ceil(operations).sum()),
         )
 
 
 def _bits_per_weight(densities: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    if bool((densities == 1.0).all()):
+        return bits
     zeros = np.clip(1.0 - densities, _LEAST_DENSITY, 1.0)
     mask = -densities * np.log2(densities) - zeros * np.log2(zeros)
     return np.minimum(mask + densities * bits, bits)

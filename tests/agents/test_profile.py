@@ -235,7 +235,7 @@ def test_losses_over_bits_are_pooled_and_never_lost() -> None:
 
 
 def test_kinds_without_a_measurement_are_assumed_at_the_scale_of_the_others() -> None:
-    options = {"schemes": ("channel", "element"), "weight_bits": (1, 2, 8), "edge_bits": None}
+    options = {"schemes": ("channel", "element"), "weight_bits": (2, 3, 8), "edge_bits": None}
     space = space_of(plain_graph((10, 10)), **options)
     probes = (Probe(None, 0), Probe(0, 1), Probe(1, 1))
     profile, ledger = SensitivityProfile(space, ProfilePlan(probes, 100)), TrialLedger()
@@ -251,7 +251,7 @@ def test_kinds_without_a_measurement_are_assumed_at_the_scale_of_the_others() ->
         if decision.kind == "density":
             assert curve == pytest.approx(0.3 * (1 - np.array(decision.allowed) / 100) ** 2)
         if decision.kind == "weight_bits":
-            assert curve[:2] == pytest.approx([0.3, 0.3 / 4], rel=1e-3)
+            assert curve[:2] == pytest.approx([0.3 / 4, 0.3 / 16], rel=1e-3)
 
 
 def test_plan_probes_each_decision_that_the_budget_counts() -> None:

@@ -17,7 +17,7 @@ PLAIN = plain_graph((8, 16))
 SPACES = [
     space_of(residual_graph(), **BITS),
     space_of(residual_graph(), schemes=("channel", "element"), **BITS, edge_bits=None),
-    space_of(residual_graph(), schemes=("element",), weight_bits=(1, 2, 4), skip=("stem",)),
+    space_of(residual_graph(), schemes=("element",), weight_bits=(2, 3, 4), skip=("stem",)),
     space_of(PLAIN, schemes=(), activation_bits=(2, 4, 8)),
     space_of(PLAIN, schemes=("channel", "element"), fix=(("convolution0", 0.5),)),
 ]

@@ -80,9 +80,14 @@ def _cut(probe: StoredProbe) -> list[Choice]:
 
 
 def _conditions(probe: StoredProbe) -> str:
-    measured = probe.measurement
-    criterion = probe.policy.choices[0].criterion
-    return canonical_json([probe.dataset_id, measured.recipe.to_json(), criterion, measured.total])
+    measured, layers = probe.measurement, probe.policy.to_json()["layers"]
+    alike = [measured.recipe.to_json(), _criterion(probe), layers, measured.total]
+    return canonical_json([probe.dataset_id, *alike])
+
+
+def _criterion(probe: StoredProbe) -> str:
+    """Return how channels were chosen; empty where the network has none to choose."""
+    return probe.policy.choices[0].criterion if probe.policy.choices else ""
 
 
 def _body(model: ModelRow, places: Mapping[tuple[str, float], StoredProbe]) -> SensitivityBody:
@@ -92,7 +97,7 @@ def _body(model: ModelRow, places: Mapping[tuple[str, float], StoredProbe]) -> S
         model_id=model.id,
         dataset_id=first.dataset_id,
         recipe=first.measurement.recipe.to_json(),
-        criterion=first.policy.choices[0].criterion,
+        criterion=_criterion(first),
         images=first.measurement.total,
         uncut=None if uncut is None else ScoresBody(**_scores(uncut)),
         groups=[_curve(group, places) for group in model.details["graph"]["groups"]],

@@ -78,6 +78,7 @@ def test_policy_is_an_object_of_two_lists(wrong: object) -> None:
         ({"weight_bits": 9}, "choose one of: 1, 2"),
         ({"activation_bits": 0}, "activation_bits 0"),
         ({"sparsity": 1.0}, "allowed is 0 to below 1"),
+        ({"sparsity": 0.5, "weight_bits": 1}, "no code for zero"),
         ({"layer": None, "sparsity": "half"}, "cannot be read"),
     ],
 )

@@ -16,7 +16,8 @@ SPACES = [
     space_of(plain_graph((5, 9, 17, 3))),
     space_of(plain_graph((8,))),
     space_of(residual_graph(), weight_bits=(2, 4, 8), activation_bits=(4, 8), edge_bits=None),
-    space_of(residual_graph(), schemes=("element",), weight_bits=(1, 2, 3, 4, 5, 6, 7, 8, 16, 32)),
+    space_of(residual_graph(), schemes=("element",), weight_bits=(2, 3, 4, 5, 6, 7, 8, 16, 32)),
+    space_of(residual_graph(), schemes=(), weight_bits=(1, 2, 4), edge_bits=None),
     space_of(plain_graph((5, 9)), schemes=("channel", "element"), density_step=10),
 ]
 spaces = st.sampled_from(SPACES)

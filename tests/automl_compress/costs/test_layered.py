@@ -13,7 +13,7 @@ from tests.automl_compress.networks import zoo
 from tests.contracts.cost_model import CostModelContract
 from tests.fakes import plain_graph, residual_graph, space_of
 
-BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
+BITS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 
 
 def opened(graph: LayerGraph) -> CompressionSpace:

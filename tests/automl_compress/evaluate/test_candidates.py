@@ -275,16 +275,14 @@ def random_layers(
     network: Network, rng: np.random.Generator, activation_bits: tuple[int, ...]
 ) -> dict[str, LayerChoice]:
     names = [layer.name for layer in network.graph.layers if layer.kind != "other"]
-    return {
-        name: LayerChoice(
-            name,
-            sparsity=float(rng.choice([0.0, 0.5])),
-            weight_bits=int(rng.choice([1, 2, 4, 8, 16, 32])),
-            activation_bits=int(rng.choice(activation_bits)),
-        )
-        for name in names
-        if rng.random() < 0.8
-    }
+    kinds = [(0.0, 1), *((sparsity, bits) for sparsity in (0.0, 0.5) for bits in (2, 4, 8, 16, 32))]
+    found: dict[str, LayerChoice] = {}
+    for name in names:
+        sparsity, bits = kinds[int(rng.integers(len(kinds)))]
+        if rng.random() < 0.8:
+            rounded = int(rng.choice(activation_bits))
+            found[name] = LayerChoice(name, sparsity, bits, rounded)
+    return found
 
 
 QUANTISED_NETWORKS = ["lenet-5", "resnet-20", "mobilenet-v2", "squeezenet"]

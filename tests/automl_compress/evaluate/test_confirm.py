@@ -117,7 +117,7 @@ QUANTISED = replace(
     STUDY,
     budget=Budget("size_bytes", 0.08),
     space=SpaceOptions(
-        schemes=("channel", "element"), weight_bits=(1, 2, 3, 4, 8), activation_bits=(3, 4, 8)
+        schemes=("channel", "element"), weight_bits=(2, 3, 4, 8), activation_bits=(3, 4, 8)
     ),
     confirmation=Confirmation(finetune_epochs=2),
 )
@@ -164,7 +164,7 @@ def test_document_and_weights_give_the_quantised_network_bit_for_bit(
         assert torch.equal(again(images), quantised.network(images))
     assert PolicyDocument.load(tmp_path / "policy.json").policy == quantised.policy.policy
     bits = {choice.weight_bits for choice in quantised.policy.policy.layers}
-    assert bits <= {1, 2, 3, 4, 8}
+    assert bits <= {2, 3, 4, 8}
 
 
 def test_document_and_packed_file_give_the_quantised_network_bit_for_bit(
