@@ -114,18 +114,21 @@ class Bench:
         run = self._learn if name == "sb3-ddpg" else self._study
         trials, searcher_cpu = run(name, ratio, seed)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        best = max(trials, key=lambda trial: trial["score"])
+        # Probes of a profile, which may be over the budget, have no score and cannot win.
+        scored = [trial for trial in trials if trial["score"] is not None]
+        best = max(scored, key=lambda trial: trial["score"])
+        evaluations = sum(trial["evaluations"] for trial in trials)
         found = self.fresh.evaluate(self.space.policy(best["widths"]))
         return {
             "searcher": name,
             "ratio": ratio,
             "seed": seed,
-            "evaluations": len(trials),
+            "evaluations": evaluations,
             "best": best,
             "fresh_accuracy": found.accuracy,
             "cost": found.cost.to_json(),
-            "wall_seconds_per_episode": wall / len(trials),
-            "cpu_seconds_per_episode": cpu / len(trials),
+            "wall_seconds_per_episode": wall / evaluations,
+            "cpu_seconds_per_episode": cpu / evaluations,
             "forward_cpu_share": sum(trial["forward_cpu"] for trial in trials) / cpu,
             "searcher_cpu_seconds": searcher_cpu,
             "trials": trials,
@@ -140,7 +143,9 @@ class Bench:
         executor = InProcessExecutor(self.evaluator)
         Study(searcher, executor, store, self.space, budget, effort).run()
         assert all(trial.state is TrialState.COMPLETE for trial in store.trials())
-        trials = [self._row(trial.policy, trial.measurement) for trial in store.trials()]
+        trials = [
+            self._row(trial.policy, trial.measurement, trial.score) for trial in store.trials()
+        ]
         return trials, searcher.cpu_seconds
 
     def _learn(self, name: str, ratio: float, seed: int) -> tuple[list[dict[str, Any]], float]:
@@ -156,7 +161,7 @@ class Bench:
         class Recording:
             def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
                 measurement = bench.evaluator.evaluate(policy, images)
-                rows.append(bench._row(policy, measurement))
+                rows.append(bench._row(policy, measurement, measurement.score))
                 return measurement
 
         environment = CompressionEnv(self.space, Budget("macs", ratio), Recording())
@@ -167,11 +172,14 @@ class Bench:
         evaluating = sum(row["cpu"] for row in rows)
         return rows[:EVALUATIONS], time.process_time() - began - evaluating
 
-    def _row(self, policy: Policy, measurement: Measurement | None) -> dict[str, Any]:
+    def _row(
+        self, policy: Policy, measurement: Measurement | None, score: float | None
+    ) -> dict[str, Any]:
         assert measurement is not None
         return {
             "widths": list(policy.widths(self.network.graph)),
-            "score": measurement.score,
+            "score": score,
+            "evaluations": measurement.evaluations,
             "cpu": measurement.cpu_seconds,
             "forward_cpu": measurement.forward_cpu_seconds,
         }

@@ -78,7 +78,7 @@ def _correlations(cells: Cells) -> dict[str, Any]:
     if len(found) < 5:
         return {"spearman.policies": len(found)}
     tuned = [cell["tuned"]["fresh_accuracy"] for cell in found]
-    names = [key for key in found[0] if key not in ("widths", "tuned")]
+    names = [key for key in found[0] if key not in ("widths", "tuned", "commit")]
     rows = {f"spearman.{name}": _spearman([cell[name] for cell in found], tuned) for name in names}
     return {"spearman.policies": len(found), **rows}
 

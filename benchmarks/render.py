@@ -6,10 +6,19 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks import agmc_ablation, latency, main_report, pictures, records, search_page
+from benchmarks import (
+    agmc_ablation,
+    bits_report,
+    latency,
+    main_report,
+    pictures,
+    records,
+    search_page,
+)
 from benchmarks.cells import Cells
 
 DOCS = Path(__file__).parents[1] / "docs"
+EVALUATIONS = 300  # of bench-main
 STYLES = {"random": ("tab:gray", "--"), "amc": ("tab:blue", "-"), "sb3-ddpg": ("tab:orange", ":")}
 
 
@@ -25,6 +34,9 @@ def main() -> None:
     comparison = records.load("main")
     if comparison["summary"]:
         parts.append(_comparison(comparison))
+    rounding = records.load("rounding")
+    if rounding["summary"]:
+        parts.append(_rounding(rounding))
     parts += _sections_of_cells()
     faults = records.load("faults")
     if faults["summary"]:
@@ -38,6 +50,7 @@ def _sections_of_cells() -> list[str]:
     sections = {
         "search": search_page.searchers(Cells("search")),
         agmc_ablation.NAME: search_page.ablation(Cells(agmc_ablation.NAME)),
+        "bits": bits_report.section(Cells("bits")),
         latency.NAME: latency.section(Cells(latency.NAME)),
     }
     parts: list[str] = []
@@ -72,6 +85,15 @@ def _evaluation(content: dict[str, Any]) -> str:
     )
 
 
+def _rounding(content: dict[str, Any]) -> str:
+    return (
+        "## Quantised candidates\n\nThe uncut network with weights and layer inputs at random bits "
+        "against itself as float, in turns, one thread, process CPU time; the larger of the ratios "
+        "of medians and of minima. `switch_ms` is a switch of all layers to other bits, their "
+        f"weights being tabulated.\n\n{_plain_table(content['summary'])}\n{_origin(content)}\n"
+    )
+
+
 def _comparison(content: dict[str, Any]) -> str:
     plots = [_curves(percent) for percent in (50, 30)]
     pictures = "\n".join(
@@ -85,6 +107,15 @@ def _comparison(content: dict[str, Any]) -> str:
     )
 
 
+def _best_so_far(trials: list[dict[str, Any]]) -> np.ndarray:
+    """Return the best score in percent after each whole evaluation; NaN before the first score."""
+    spent = np.cumsum([trial.get("evaluations", 1.0) for trial in trials])
+    scores = [np.nan if trial["score"] is None else 100 * trial["score"] for trial in trials]
+    best = np.fmax.accumulate(scores)
+    places = np.searchsorted(spent, np.arange(1, EVALUATIONS + 1) - 1e-6)
+    return best[np.minimum(places, len(best) - 1)]
+
+
 def _curves(percent: int) -> str | None:
     """Plot the best score so far, mean and range over seeds."""
     cells = Cells("main")
@@ -93,7 +124,7 @@ def _curves(percent: int) -> str | None:
     is_empty = True
     for name, (colour, line) in STYLES.items():
         curves = [
-            np.maximum.accumulate([100 * trial["score"] for trial in cell["trials"]])
+            _best_so_far(cell["trials"])
             for path in sorted(cells.folder.glob(f"search-{name}-{percent}-*.json"))
             if (cell := cells.read(path.stem)) is not None
         ]
