@@ -77,7 +77,7 @@ def test_a_jobs_probes_are_the_networks_profile(
     one = next(
         each
         for each in probes[1:]
-        if next(c["sparsity"] for c in each["policy"] if c["group"] == "conv1") > 0
+        if next(c["sparsity"] for c in each["policy"]["groups"] if c["group"] == "conv1") > 0
     )
     measured = {key: one["measurement"][key] for key in ("accuracy", "cross_entropy", "kl")}
     assert any(measured.items() <= point.items() for point in curves["conv1"])

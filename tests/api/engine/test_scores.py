@@ -68,7 +68,7 @@ def contest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Contest
 def trial(space: CompressionSpace, number: int, keep: float) -> Trial:
     policy = space.policy(space.repair([keep] * len(space.graph.groups), STUDY.budget))
     measurement = Measurement(
-        cost=Cost(1, 1, 1),
+        cost=Cost(1, 1, 1, 1),
         score=0.9,
         correct=9,
         total=10,
