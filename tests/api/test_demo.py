@@ -124,7 +124,7 @@ def test_the_demo_leaves_nothing_running_when_it_is_interrupted(tmp_path: Path) 
 
     demo.send_signal(signal.SIGINT)
 
-    assert demo.wait(60) == 130
+    assert demo.wait(180) == 130
     demo.stdout.close()
     assert service
     assert workers
@@ -143,7 +143,7 @@ def test_a_kept_demo_leaves_its_service_up(tmp_path: Path) -> None:
         assert "succeeded" in run("jobs", "ls", url=url).stdout
     finally:
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(60) == 0
+        assert demo.wait(180) == 0
         demo.stdout.close()
 
 
