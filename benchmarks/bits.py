@@ -31,7 +31,7 @@ from automl_compress.core import (
     StudySpec,
 )
 from automl_compress.core.errors import BudgetUnreachable
-from automl_compress.costs import compression_space
+from automl_compress.costs import AnalyticCosts, compression_space
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer
@@ -72,6 +72,7 @@ class Bench:
     def __init__(self) -> None:
         self.data: ImageData = replace(cifar.cifar(), augmentation=Augmentation(True, 4))
         self.network: Network = trace(cifar.resnet(20), self.data.input_shape)
+        self.uncut_bytes = AnalyticCosts(self.network.graph).full.size_bytes
         train = self.data.split("train")
         fresh = self.data.split("search").subset(SEARCH_IMAGES, 5000)
         self.evaluator = PolicyEvaluator(self.network, self.data.split("search"), train, RECIPE)
@@ -133,7 +134,7 @@ class Bench:
             "seed": cell["seed"],
             "test_accuracy": correct / total,
             "packed_bytes": len(network.packed),
-            "smaller": self.uncut_bytes() / len(network.packed),
+            "smaller": self.uncut_bytes / len(network.packed),
         }
 
     def baseline(self) -> dict[str, Any]:
@@ -141,12 +142,6 @@ class Bench:
         study = self.study("joint", RATIOS["10x"], 0)
         found = Confirmer(self.network, self.data, study).baseline()
         return {"method": "uncut", "test_accuracy": found.accuracy}
-
-    def uncut_bytes(self) -> int:
-        """Bytes of the float network's state dict."""
-        return sum(
-            each.numel() * each.element_size() for each in self.network.module.state_dict().values()
-        )
 
 
 class Plan:

@@ -67,14 +67,14 @@ def apply_policy(
         )
     elif document.model.weights_fingerprint != weights_fingerprint(module):
         logger.warning("the network's weights are not those that the policy was found for")
-    return _quantised(with_tensors(module, tensors).eval(), document, weights is None)
+    return _quantised(with_tensors(module, tensors).eval(), document, is_uncut=weights is None)
 
 
-def _quantised(module: nn.Module, document: PolicyDocument, has_own_weights: bool) -> nn.Module:
+def _quantised(module: nn.Module, document: PolicyDocument, *, is_uncut: bool) -> nn.Module:
     """Let layers compute as the document says; weights from a file are on their grids already."""
     rows = {row.name: row.quantisation for row in document.layers if row.quantisation is not None}
     grids = {name: grid for name, row in rows.items() if (grid := input_grid(row)) is not None}
-    if not has_own_weights:
+    if not is_uncut:
         round_inputs(module, grids)
         return module
     choices = {name: row.choice for name, row in rows.items()}

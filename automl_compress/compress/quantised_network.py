@@ -23,11 +23,13 @@ class QuantisedNetwork:
     module: in evaluation mode; float32 weights on their grids, inputs rounded by pre-hooks.
     codes: of the quantised weights, by state-dict name.
     neutral: tensors of folded norms that need not be stored, by state-dict name.
+    folded: the norm that went into a layer, by layer.
     """
 
     module: nn.Module
     codes: Mapping[str, QuantisedTensor]
     neutral: frozenset[str]
+    folded: Mapping[str, str]
 
 
 def quantise_network(
@@ -55,32 +57,34 @@ def quantise_network(
     twin = copy.deepcopy(module).eval()
     codes: dict[str, QuantisedTensor] = {}
     neutral: set[str] = set()
+    folded: dict[str, str] = {}
     for name, choice in choices.items():
-        if not has_new_weights(choice):
+        if not choice.changes_weights:
             continue
         layer: Any = twin.get_submodule(name)
         norm_name = norm_after.get(name)
-        if norm_name is not None:
-            neutral |= _fold(layer, twin.get_submodule(norm_name), norm_name)
+        if norm_name is not None and _can_fold(norm := twin.get_submodule(norm_name)):
+            neutral |= _fold(layer, norm, norm_name)
+            folded[name] = norm_name
         weights = compressed_weights(layer.weight.detach(), choice)
         with torch.no_grad():
             layer.weight.copy_(weights.values)
         if weights.quantised is not None:
             codes[f"{name}.weight"] = weights.quantised
     round_inputs(twin, grids)
-    return QuantisedNetwork(twin, codes, frozenset(neutral))
+    return QuantisedNetwork(twin, codes, frozenset(neutral), folded)
 
 
 def quantisation_rows(
-    choices: Mapping[str, LayerChoice], norm_after: Mapping[str, str], grids: Mapping[str, Grid]
+    choices: Mapping[str, LayerChoice], folded: Mapping[str, str], grids: Mapping[str, Grid]
 ) -> dict[str, LayerQuantisation]:
-    """Write down, by layer, what `quantise_network` is called with."""
+    """Write down, by layer, what `quantise_network` did: its choices, folded norms and grids."""
     rows: dict[str, LayerQuantisation] = {}
     for name, choice in choices.items():
         grid = grids.get(name)
         rows[name] = LayerQuantisation(
             choice,
-            norm_after.get(name) if has_new_weights(choice) else None,
+            folded.get(name),
             None if grid is None else float(grid.values),
             grid is not None and grid.is_signed,
         )
@@ -95,11 +99,6 @@ def input_grid(row: LayerQuantisation) -> Grid | None:
     form: GridForm = "sign" if bits == 1 and row.has_signed_inputs else "linear"
     values = torch.full((1, 1), row.input_scale)
     return Grid(form, bits, values, None, is_signed=row.has_signed_inputs)
-
-
-def has_new_weights(choice: LayerChoice) -> bool:
-    """Say whether a choice changes the layer's weights."""
-    return bool(choice.sparsity) or choice.weight_bits < 32
 
 
 def norm_scale_and_shift(norm: Any, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -118,11 +117,14 @@ def norm_scale_and_shift(norm: Any, tensors: Mapping[str, Tensor]) -> tuple[Tens
     return scale, shift
 
 
+def _can_fold(norm: Any) -> bool:
+    """Say whether a norm has its own statistics, and a bias that could keep the shift."""
+    return norm.weight is not None and norm.running_mean is not None
+
+
 @torch.no_grad()
 def _fold(layer: Any, norm: Any, name: str) -> set[str]:
     """Fold a norm into the layer before it, in place; name what is neutral afterwards."""
-    if norm.weight is None or norm.running_mean is None:
-        return set()  # nothing could hold the shift
     parts = ("running_mean", "running_var", "weight", "bias")
     scale, shift = norm_scale_and_shift(norm, {part: getattr(norm, part) for part in parts})
     layer.weight.mul_(scale.view(-1, *[1] * (layer.weight.dim() - 1)))

@@ -93,9 +93,19 @@ class LayerChoice:
             )
 
     @property
+    def changes_weights(self) -> bool:
+        """Whether the layer's weights become sparse or quantised."""
+        return bool(self.sparsity) or self.weight_bits < FLOAT_BITS
+
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether the layer's inputs become quantised."""
+        return self.activation_bits < FLOAT_BITS
+
+    @property
     def is_untouched(self) -> bool:
         """Whether the layer stays as it is."""
-        return not self.sparsity and self.weight_bits == self.activation_bits == FLOAT_BITS
+        return not self.changes_weights and not self.rounds_inputs
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as a JSON object."""

@@ -61,7 +61,9 @@ class LayeredCosts:
         for row, axis in enumerate(axes):
             for group, each in axis.terms:
                 self._outputs[row, group] += each
-        folded = folded_norms(graph)
+        # A norm without a bias has no place for the shift, and is not folded.
+        norms = folded_norms(graph).items()
+        folded = {layer: norm for layer, norm in norms if f"{norm}.bias" in place}
         self._has_norm = np.array([name in folded for name in self.layers])
         # Tensors that disappear where the layer of the same place in `dropped_by` is quantised.
         dropped = [

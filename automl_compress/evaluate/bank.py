@@ -15,7 +15,7 @@ from torch import Tensor
 
 from automl_compress.compress.input_grids import InputGrids
 from automl_compress.compress.layer_weights import compressed_weights
-from automl_compress.compress.quantised_network import has_new_weights, norm_scale_and_shift
+from automl_compress.compress.quantised_network import norm_scale_and_shift
 from automl_compress.compress.reconstruction import (
     TABLE_BYTES,
     Reconstruction,
@@ -24,7 +24,6 @@ from automl_compress.compress.reconstruction import (
 )
 from automl_compress.compress.tabulation import Tabulation
 from automl_compress.core import LayerChoice
-from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.program import Program
 from automl_compress.evaluate.rounding import NO_GRID, grid_tensor
@@ -131,7 +130,7 @@ class ParameterBank:
         bound: list[Tensor] = [NOTHING] * len(self._program.inputs)
         for slot in self._layer_slots:
             choice = candidate.layers.get(slot.layer)
-            if choice is not None and has_new_weights(choice):
+            if choice is not None and choice.changes_weights:
                 slot.place(self._compressed(slot, chosen, choice), bound)
             else:
                 slot.place(self._cut(slot, chosen), bound)
@@ -148,7 +147,7 @@ class ParameterBank:
         for slot in self._layer_slots:
             weight, bias = self._fold(slot.layer, tensors)
             choice = layers.get(slot.layer)
-            if choice is not None and has_new_weights(choice):
+            if choice is not None and choice.changes_weights:
                 weight = _compressed(weight, choice)
             slot.place((weight, bias), bound)
         self._bind_grids(Candidate((), layers), bound)
@@ -158,7 +157,7 @@ class ParameterBank:
         for layer, place in self._grid_places.items():
             choice = candidate.layers.get(layer)
             bound[place] = NO_GRID
-            if choice is not None and choice.activation_bits < FLOAT_BITS:
+            if choice is not None and choice.rounds_inputs:
                 assert self._grids is not None  # a program that rounds has them
                 bound[place] = grid_tensor(self._grids.of(layer, choice.activation_bits))
 

@@ -22,4 +22,4 @@ class Candidate:
     @property
     def rounds_inputs(self) -> bool:
         """Whether any layer's inputs are quantised."""
-        return any(choice.activation_bits < 32 for choice in self.layers.values())
+        return any(choice.rounds_inputs for choice in self.layers.values())

@@ -15,7 +15,6 @@ from automl_compress.compress.quantised_network import quantise_network
 from automl_compress.compress.quantisers import Grid
 from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.core import LayerChoice
-from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.evaluate.bank import ParameterBank
 from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.program import Program, compile_program
@@ -164,7 +163,7 @@ class ModuleCandidates:
             return BoundModule(module)
         grids: dict[str, Grid] = {}
         for name, choice in layers.items():
-            if choice.activation_bits < FLOAT_BITS:
+            if choice.rounds_inputs:
                 assert self._grids is not None  # who quantises inputs calibrates them
                 grids[name] = self._grids.of(name, choice.activation_bits)
         norms = self._network.plan.norm_after

@@ -153,17 +153,16 @@ class Confirmer:
         if not choices:
             return TunedNetwork(module)
         quantised = quantise_network(module, choices, norms, grids)
-        rows = quantisation_rows(choices, norms, grids)
+        rows = quantisation_rows(choices, quantised.folded, grids)
         return TunedNetwork(quantised.module, rows, packed_bytes(quantised))
 
     def _input_grids(
         self, module: nn.Module, choices: Mapping[str, LayerChoice]
     ) -> dict[str, Grid]:
         """Calibrate what reaches the layers of the cut network whose inputs are quantised."""
-        bits = {name: choice.activation_bits for name, choice in choices.items()}
-        rounded = [name for name, each in bits.items() if each < FLOAT_BITS]
+        rounded = [name for name, choice in choices.items() if choice.rounds_inputs]
         grids = InputGrids(module.eval(), rounded, self._evaluator.calibration)
-        return {name: grids.of(name, bits[name]) for name in rounded}
+        return {name: grids.of(name, choices[name].activation_bits) for name in rounded}
 
     def _measured(self, network: TunedNetwork, policy: Policy, name: str) -> Measurement:
         wall, cpu = time.perf_counter(), time.process_time()

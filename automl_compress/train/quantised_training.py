@@ -1,6 +1,7 @@
 """Quantisation-aware training: sparse, quantised weights and rounded inputs while it learns."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from automl_compress.compress.input_grids import round_inputs
 from automl_compress.compress.layer_weights import compressed_weights, sparsified
-from automl_compress.compress.quantised_network import has_new_weights
+from automl_compress.compress.quantised_network import norm_scale_and_shift
 from automl_compress.compress.quantisers import Grid
 from automl_compress.core import LayerChoice
 from automl_compress.data.datasets import ImageData
@@ -55,7 +56,7 @@ def train_quantised(
         DataInvalid: weights hold NaN or infinity.
     """
     members = dict(module.named_modules())
-    changed = [name for name, choice in choices.items() if has_new_weights(choice)]
+    changed = [name for name, choice in choices.items() if choice.changes_weights]
     for name in changed:
         layer: Any = members[name]
         norm = members[norm_after[name]] if name in norm_after else None
@@ -79,7 +80,7 @@ class _StraightThrough(nn.Module):
 
     def __init__(self, folded: Tensor, choice: LayerChoice) -> None:
         super().__init__()
-        self._choice = _dense(choice)
+        self._choice = replace(choice, sparsity=0.0)
         self._kept = sparsified(folded, choice.sparsity) != 0 if choice.sparsity else None
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -93,17 +94,15 @@ class _StraightThrough(nn.Module):
         return weight if self._kept is None else weight * self._kept
 
 
+@torch.no_grad()
 def _folded(layer: Any, norm: Any) -> Tensor:
     """Return the layer's weight times the scale of the norm behind it."""
     weight: Tensor = layer.weight.detach()
     if norm is None or norm.weight is None:
         return weight
-    scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+    parts = ("running_mean", "running_var", "weight", "bias")
+    scale, _ = norm_scale_and_shift(norm, {part: getattr(norm, part) for part in parts})
     return weight * scale.view(-1, *[1] * (weight.dim() - 1))
-
-
-def _dense(choice: LayerChoice) -> LayerChoice:
-    return LayerChoice(choice.layer, 0.0, choice.weight_bits, 32, choice.quantiser)
 
 
 @torch.no_grad()

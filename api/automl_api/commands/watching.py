@@ -103,9 +103,9 @@ class Display:
         self._progress.update(self._task, completed=spent, trials=trials, best=best, left=left)
         is_line = int(data.get("trials_done") or 0) % _LINE_EVERY == 0
         if is_line and not self._console.is_terminal:
-            time_left = "" if left is None else f", {left:.0f} s left"
-            line = f"{self._title}: {trials}, {best}{time_left}"
-            self._console.print(line, markup=False, highlight=False)
+            time_left = "" if left is None else f"{left:.0f} s left"
+            told = ", ".join(part for part in (trials, best, time_left) if part)
+            self._console.print(f"{self._title}: {told}", markup=False, highlight=False)
 
 
 def watch(job: Job, *, is_json: bool = False) -> Job:

@@ -141,7 +141,7 @@ def test_the_given_network_stays_as_it_is() -> None:
 def test_grids_survive_being_written_down(grid: Grid) -> None:
     choices = {"a": LayerChoice("a", activation_bits=grid.bits)}
 
-    row = quantisation_rows(choices, {"a": "norm"}, {"a": grid})["a"]
+    row = quantisation_rows(choices, {}, {"a": grid})["a"]
 
     read = input_grid(row)
     assert read is not None
@@ -153,3 +153,18 @@ def test_grids_survive_being_written_down(grid: Grid) -> None:
     )
     assert torch.equal(read.values, grid.values)
     assert row.folded_norm is None  # the weights stay as they are
+
+
+def test_a_norm_that_could_not_keep_a_shift_is_not_folded() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)).eval()
+    module[1].running_var.uniform_(0.5, 2.0)
+    choices = {"0": LayerChoice("0", weight_bits=16)}
+    images = torch.randn(2, 3, 8, 8)
+
+    quantised = quantise_network(module, choices, {"0": "1"}, {})
+
+    assert not quantised.folded
+    assert not quantised.neutral
+    assert quantisation_rows(choices, quantised.folded, {})["0"].folded_norm is None
+    with torch.no_grad():
+        assert relative_difference(quantised.module(images), module(images)) < 1e-3
