@@ -10,13 +10,14 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?= --max-examples 60 --seed 1 --continue-on-failure
 
 # Small convolutions lose by threads: we parallelise by processes, one thread each.
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check fmt docs build clean screenshots test-data test-images test-browser
+.PHONY: help install demo test check fmt docs fuzz build clean screenshots test-data test-images test-browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ fmt: install ## format and mend what the linter can
 docs: install ## write what is generated of docs/: tables of options, benchmarks, pictures
 	$(BIN)/python -m docs.option_tables
 	$(BIN)/python -m benchmarks.render
+
+fuzz: install ## the long form of the interface's fuzzing: schemathesis, every phase and check
+	$(BIN)/python -m tests.api.fuzzing $(FUZZ_ARGS)
 
 bench-%: install ## run benchmarks/NAME.py, writes benchmarks/results/NAME.json
 	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(BENCH_ARGS)

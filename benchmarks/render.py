@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks import (
     agmc_ablation,
     bits_report,
+    deep_compression_report,
     latency,
     main_report,
     pictures,
@@ -51,6 +52,9 @@ def _sections_of_cells() -> list[str]:
         "search": search_page.searchers(Cells("search")),
         agmc_ablation.NAME: search_page.ablation(Cells(agmc_ablation.NAME)),
         "bits": bits_report.section(Cells("bits")),
+        deep_compression_report.NAME: deep_compression_report.section(
+            Cells(deep_compression_report.NAME)
+        ),
         latency.NAME: latency.section(Cells(latency.NAME)),
     }
     parts: list[str] = []

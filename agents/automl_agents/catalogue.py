@@ -35,7 +35,13 @@ def create_searcher(name: str, problem: SearchProblem, options: Mapping[str, Any
     config = _configuration(name, options)
     if isinstance(config, PortfolioConfig):
         return _portfolio(problem, config)
-    return _entry(name).create(problem, config)
+    entry, parts = _entry(name), problem.by_budget()
+    if len(parts) == 1 or entry.shares_budgets:
+        return entry.create(problem, config)
+    # One of its kind for each budget; what two of them ask is measured once.
+    return PortfolioSearcher(
+        {f"{part.budget.ratio * 100:g} %": entry.create(part, config) for part in parts}
+    )
 
 
 def _portfolio(problem: SearchProblem, config: PortfolioConfig) -> Searcher:
@@ -77,17 +83,22 @@ def check_serves(name: str, problem: SearchProblem, options: Mapping[str, Any]) 
     if isinstance(config, PortfolioConfig):
         for member in config.members:
             check_serves(member, problem, {})
-    reason = _entry(name).refuses(problem, config)
+    reason = _reason_to_refuse(_entry(name), problem, config)
     if reason is not None:
         able = [
             other
             for other, entry in SEARCHERS.items()
-            if entry.refuses(problem, entry.defaults({})) is None
+            if _reason_to_refuse(entry, problem, entry.defaults({})) is None
         ]
         raise InvalidInput(
             f"searcher {name!r} cannot serve this search: {reason}; or choose one that can: "
             f"{', '.join(able)}"
         )
+
+
+def _reason_to_refuse(entry: Entry, problem: SearchProblem, config: Any) -> str | None:
+    reasons = (entry.refuses(part, config) for part in problem.by_budget())
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def complete_recipe(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Entry:
     recipe: how its candidates are scored where the job leaves it open.
     refuses: says why it cannot serve a problem; None where it can.
     path_options: options that name a file, for searches on one's own machine alone.
+    shares_budgets: whether it serves several budgets itself, with what it learns of one; the
+        others run once for each.
     """
 
     summary: str
@@ -53,6 +55,7 @@ class Entry:
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
     refuses: Callable[[SearchProblem, Any], str | None] = _serves_all
     path_options: tuple[str, ...] = ()
+    shares_budgets: bool = False
 
     def defaults(self, options: Mapping[str, Any]) -> Any:
         """Return the configuration where these options leave it open."""
@@ -72,6 +75,7 @@ SEARCHERS: Mapping[str, Entry] = {
         "The default: sensitivity profile, knapsack, then a surrogate over exchange moves.",
         AutoConfig,
         "automl_agents.auto.searcher:AutoSearcher",
+        shares_budgets=True,
     ),
     "uniform": Entry(
         "One share for every decision, as large as the budget allows. A baseline.",

@@ -3,24 +3,30 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from automl_api import problem
 from automl_api.artifacts import endpoints as artifacts
-from automl_api.dashboard import STATIC_FOLDER, report, signing_in
+from automl_api.dashboard import STATIC_FOLDER, keys_page, report, signing_in
 from automl_api.dashboard import endpoints as dashboard
 from automl_api.datasets import endpoints as datasets
 from automl_api.engine import JobQueue, migrate
 from automl_api.files import endpoints as files
 from automl_api.guard import Guard
+from automl_api.jobs import comparison, estimates, events, steering, trials
 from automl_api.jobs import endpoints as jobs
-from automl_api.jobs import events, trials
+from automl_api.json_bodies import check_json
+from automl_api.keys import endpoints as keys
+from automl_api.keys.doorkeeper import Doorkeeper, Limits
 from automl_api.models import endpoints as models
+from automl_api.openapi import describe
 from automl_api.policies import endpoints as policies
 from automl_api.service import Service
 from automl_api.settings import Settings
 from automl_api.system import endpoints as system
+from automl_api.system import metrics, workers
+from automl_api.system.meter import Meter, Metered, note_route
 from automl_compress import __version__
 from automl_compress.store import ArtifactFiles, Database
 
@@ -40,14 +46,19 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # both would load scripts from other hosts
         redoc_url=None,
         lifespan=_lifespan,
+        dependencies=[Depends(note_route), Depends(check_json)],
     )
+    app.openapi = lambda: describe(app)
     app.state.settings = settings
     problem.install(app)
-    key = None if settings.key is None else settings.key.get_secret_value()
-    app.add_middleware(Guard, key=key, prefix=settings.root_path or "")
-    for noun in (system, files, models, datasets, jobs, events, trials, policies, artifacts):
+    app.state.meter = Meter()
+    app.add_middleware(Guard, prefix=settings.root_path or "")
+    app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
+    for noun in (system, keys, files, models, datasets, estimates, jobs, steering, comparison):
         app.include_router(noun.router)
-    for pages in (report, dashboard, signing_in):
+    for noun in (events, trials, policies, artifacts, workers, metrics):
+        app.include_router(noun.router)
+    for pages in (report, dashboard, keys_page, signing_in):
         app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
     return app
@@ -60,9 +71,17 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     database.upgrade()
     migrate(settings)
     queue = JobQueue(database, settings)
-    app.state.service = Service(settings, database, ArtifactFiles(settings.data_dir), queue)
+    files = ArtifactFiles(settings.data_dir)
+    app.state.service = Service(settings, database, database, files, queue)
+    app.state.doorkeeper = _doorkeeper(settings, database)
     try:
         yield
     finally:
         queue.close()
         database.close()
+
+
+def _doorkeeper(settings: Settings, database: Database) -> Doorkeeper:
+    key = None if settings.key is None else settings.key.get_secret_value()
+    limits = Limits(settings.requests_per_minute, settings.wrong_keys_per_minute)
+    return Doorkeeper(database, key, limits)

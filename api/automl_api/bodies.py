@@ -12,14 +12,15 @@ def timestamp(moment: datetime) -> str:
 
 
 Moment = Annotated[AwareDatetime, PlainSerializer(timestamp, return_type=str)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+# PostgreSQL's texts cannot hold the character NUL.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 Identity = Annotated[str, Field(pattern=r"^[a-z]{3}_[0-9a-z]{20}$")]
 
 
 class RequestBody(BaseModel):
-    """A body that a user sends: fields that are not known are refused."""
+    """A body that a user sends: unknown fields are refused, and texts are no numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class ResponseBody(BaseModel):

@@ -8,16 +8,20 @@ import typer
 from automl_api.commands import (
     apply,
     best,
+    convert,
     database,
     demo,
     doctor,
     export,
     jobs,
+    keys,
     packing,
+    registered,
     run,
     search,
     sensitivity,
     serve,
+    steering,
     train,
     worker,
 )
@@ -42,11 +46,17 @@ app.command()(best.best)
 app.command()(sensitivity.sensitivity)
 app.command()(export.export)
 app.command()(apply.apply)
+app.command()(convert.convert)
 app.command()(packing.pack)
 app.command()(packing.inspect)
 app.command()(packing.unpack)
+app.command()(steering.diff)
 app.command()(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(registered.models, name="models")
+app.add_typer(registered.datasets, name="datasets")
+app.add_typer(registered.files, name="files")
+app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")
 
 

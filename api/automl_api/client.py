@@ -1,13 +1,13 @@
 """The synchronous client of the service."""
 
 import os
-import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from automl_api.transfers import chunks_of, receive
+from automl_api.client_job import TERMINAL_STATES, Job
+from automl_api.transfers import chunks_of, receive, sha256_of
 from automl_api.transport import (
     Event,
     Json,
@@ -17,14 +17,19 @@ from automl_api.transport import (
     Transport,
 )
 from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import InvalidInput, NotFound, StorageFailed
+from automl_compress.core.errors import InvalidInput, StorageFailed
 
-__all__ = ["Client", "Event", "Job", "ProblemError", "ServiceUnreachable", "TookTooLong"]
+__all__ = [
+    "TERMINAL_STATES",
+    "Client",
+    "Event",
+    "Job",
+    "ProblemError",
+    "ServiceUnreachable",
+    "TookTooLong",
+]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-TERMINAL_STATES = ("succeeded", "failed", "cancelled")
-
-_POLL_SECONDS = 0.5
 
 
 class Client:
@@ -77,7 +82,12 @@ class Client:
         file = Path(path)
         if not file.is_file():
             raise InvalidInput(f"there is no file {file}; give the path of a file to upload")
-        return self._transport.send("/v1/files", chunks_of(file), name=file.name)
+        digest = sha256_of(file)
+        return self._transport.send("/v1/files", chunks_of(file), digest, name=file.name)
+
+    def files(self, *, sha256: str | None = None) -> Iterator[Json]:
+        """Yield every uploaded file, the newest first; of this content alone."""
+        return self._transport.pages("/v1/files", sha256=sha256)
 
     def create_model(
         self,
@@ -140,18 +150,40 @@ class Client:
         """Return one data set."""
         return self._transport.get(f"/v1/datasets/{identity}")
 
-    def submit(self, body: Mapping[str, Any], *, key: str | None = None) -> "Job":
+    def estimate(self, body: Mapping[str, Any]) -> Json:
+        """Return what a job would have to do: decisions, smallest cost, time; nothing is stored."""
+        return self._transport.post("/v1/estimates", dict(body), is_safe=True)
+
+    def submit(self, body: Mapping[str, Any], *, key: str | None = None) -> Job:
         """Submit a job as `POST /v1/jobs` takes it; the key makes a repetition harmless."""
         return Job(self, self._transport.post("/v1/jobs", dict(body), key=key or uuid.uuid4().hex))
 
-    def job(self, identity: str) -> "Job":
+    def clone(self, job_id: str, changes: Mapping[str, Any], *, key: str | None = None) -> Job:
+        """Submit a copy of a job, with changes as `POST /v1/jobs/{id}/clone` takes them."""
+        path = f"/v1/jobs/{job_id}/clone"
+        return Job(self, self._transport.post(path, dict(changes), key=key or uuid.uuid4().hex))
+
+    def job(self, identity: str) -> Job:
         """Return one job."""
         return Job(self, self._transport.get(f"/v1/jobs/{identity}"))
 
-    def jobs(self, *, status: str | None = None, model_id: str | None = None) -> Iterator["Job"]:
-        """Yield jobs, the newest first."""
-        for content in self._transport.pages("/v1/jobs", status=status, model_id=model_id):
+    def jobs(self, **filters: Any) -> Iterator[Job]:
+        """Yield jobs, the newest first.
+
+        Args:
+            filters: `status`, `model_id`, `dataset_id`, `searcher`, `text`, and `tag` as a list
+                of `NAME:VALUE`.
+        """
+        for content in self._transport.pages("/v1/jobs", **filters):
             yield Job(self, content)
+
+    def compare(self, job_ids: Sequence[str], *, metric: str | None = None) -> Json:
+        """Return the joint front of jobs, their spread over seeds, and where they differ."""
+        return self._transport.get("/v1/compare", job=list(job_ids), metric=metric)
+
+    def policy_diff(self, first: str, second: str) -> Json:
+        """Return where two policies differ, group by group and layer by layer."""
+        return self._transport.get(f"/v1/policies/{first}/diff/{second}")
 
     def policy(self, identity: str) -> PolicyDocument:
         """Return one policy."""
@@ -164,13 +196,19 @@ class Client:
     def download(self, artifact_id: str, path: str | Path) -> Path:
         """Write an artifact's content to a file, whole or not at all.
 
+        Where the connection breaks, it goes on behind what has arrived.
+
         Raises:
             StorageFailed: the disk did not take it, or it arrived damaged.
         """
-        target, expected = Path(path), self.artifact(artifact_id)["size_bytes"]
+        target, told = Path(path), self.artifact(artifact_id)
+        place = f"/v1/artifacts/{artifact_id}/content"
         try:
             return receive(
-                target, self._transport.download(f"/v1/artifacts/{artifact_id}/content"), expected
+                target,
+                lambda start: self._transport.download(place, start, told["sha256"]),
+                told["size_bytes"],
+                told["sha256"],
             )
         except OSError as error:
             raise StorageFailed(f"{target} cannot be written: {error}") from error
@@ -178,6 +216,32 @@ class Client:
     def get(self, path: str, **parameters: Any) -> Json:
         """Fetch any JSON document of the service."""
         return self._transport.get(path, **parameters)
+
+    def me(self) -> Json:
+        """Return on whose behalf this key acts, and how much of its quotas is used."""
+        return self._transport.get("/v1/me")
+
+    def keys(self) -> Iterator[Json]:
+        """Yield every key of the service; for administrators."""
+        return self._transport.pages("/v1/keys")
+
+    def create_key(self, account: str, *, scope: str = "write", name: str | None = None) -> Json:
+        """Make a key, whose secret is in the answer's `key` alone; for administrators."""
+        return self._transport.post(
+            "/v1/keys", {"account": account, "scope": scope, "name": name or account}
+        )
+
+    def revoke_key(self, identity: str) -> None:
+        """End a key; for administrators."""
+        self.delete(f"/v1/keys/{identity}")
+
+    def change(self, path: str, changes: Mapping[str, Any]) -> Json:
+        """Change anything of the service, as it stands now; refused when it changes meanwhile."""
+        return self._transport.patch(path, dict(changes))
+
+    def delete(self, path: str) -> None:
+        """Delete anything of the service: `/v1/files/{id}`, models, datasets, jobs or keys."""
+        self._transport.delete(path)
 
     def command(self, path: str) -> Json:
         """Send a POST that may be repeated without harm."""
@@ -190,111 +254,3 @@ class Client:
     def stream(self, path: str, after: int) -> Iterator[Event]:
         """Yield one connection's worth of events."""
         return self._transport.events(path, after)
-
-
-class Job:
-    """A job as the service last told it.
-
-    Attributes:
-        content: the JSON object of `GET /v1/jobs/{id}`.
-    """
-
-    def __init__(self, client: Client, content: Json) -> None:
-        """Hold what the service said."""
-        self._client, self.content = client, content
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return self.content["id"]
-
-    @property
-    def status(self) -> str:
-        """The state when it was last told."""
-        return self.content["status"]
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job had ended when it was last told."""
-        return self.status in TERMINAL_STATES
-
-    def refresh(self) -> "Job":
-        """Ask the service again."""
-        self.content = self._client.get(f"/v1/jobs/{self.id}")
-        return self
-
-    def cancel(self) -> "Job":
-        """End the job."""
-        return self._command("cancel")
-
-    def pause(self) -> "Job":
-        """Stop the job after the trial in hand, until `resume`."""
-        return self._command("pause")
-
-    def resume(self) -> "Job":
-        """Go on with a paused job."""
-        return self._command("resume")
-
-    def stream(self, after: int = 0) -> Iterator[Event]:
-        """Yield events as they happen until the job has ended; reconnects by itself."""
-        last = after
-        while True:
-            for event in self._client.stream(f"/v1/jobs/{self.id}/events", last):
-                last = max(last, event.seq)
-                yield event
-            if self.refresh().is_terminal and self.content["last_event_seq"] <= last:
-                return
-            time.sleep(_POLL_SECONDS)
-
-    def wait(self, timeout_seconds: float | None = None) -> "Job":
-        """Return when the job has ended.
-
-        Raises:
-            TookTooLong: it had not by then; the job goes on.
-        """
-        end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while not self.refresh().is_terminal:
-            if end is not None and time.monotonic() >= end:
-                raise TookTooLong(
-                    f"job {self.id} is still {self.status} after {timeout_seconds:g} s; it goes "
-                    "on: wait longer, or cancel it"
-                )
-            time.sleep(_POLL_SECONDS)
-        return self
-
-    def trials(self, *, state: str | None = None) -> Iterator[Json]:
-        """Yield the trials by number."""
-        return self._client.list(f"/v1/jobs/{self.id}/trials", state=state)
-
-    def best(self, *, max_macs_ratio: float | None = None) -> PolicyDocument:
-        """Return the best policy, confirmed ones first.
-
-        Raises:
-            ProblemError: nothing was measured that is within the limit (`nothing-fits`).
-        """
-        content = self._client.get(f"/v1/jobs/{self.id}/best", max_macs_ratio=max_macs_ratio)
-        return PolicyDocument.from_json(content)
-
-    def download_network(self, document: PolicyDocument, path: str | Path) -> Path:
-        """Write the compressed network of one of the job's policies to a safetensors file.
-
-        Raises:
-            NotFound: the job has stored no such network.
-            StorageFailed: the disk did not take it.
-        """
-        wanted = (document.repair.weights_sha256 or "").removeprefix("sha256:")
-        for artifact in self.artifacts():
-            if artifact["sha256"] == wanted:
-                return self._client.download(artifact["id"], path)
-        raise NotFound(
-            f"job {self.id} has stored no network of policy {document.id}; fetch the policy with "
-            "the job's `best`"
-        )
-
-    def artifacts(self) -> Iterator[Json]:
-        """Yield the files that the job made."""
-        return self._client.list("/v1/artifacts", job_id=self.id)
-
-    def _command(self, verb: str) -> "Job":
-        self.content = self._client.command(f"/v1/jobs/{self.id}/{verb}")
-        return self

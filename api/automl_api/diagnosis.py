@@ -4,21 +4,22 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Literal
 
+from sqlalchemy.orm import Session
+
+from automl_api.engine.health import clock_trouble, disk_trouble, existing
 from automl_api.serving import listen
 from automl_api.settings import Settings
+from automl_compress import __version__
 from automl_compress.core.errors import AutomlCompressError
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.store import Database, leases
-from automl_compress.store.moments import now
 from automl_compress.store.schema import head_revision
-
-LEAST_FREE_BYTES = 500_000_000
 
 _PACKAGES = (
     "torch",
@@ -64,9 +65,14 @@ def diagnose(settings: Settings, is_worker_expected: bool = False) -> list[Findi
         _port,
         _access,
         _threads,
+        *((_clock, _workers) if _has_tables(settings) else ()),
         *((_worker,) if is_worker_expected else ()),
     )
     return [check(settings) for check in checks]
+
+
+def _has_tables(settings: Settings) -> bool:
+    return _database(settings).mark == "ok"
 
 
 def _python(settings: Settings) -> Finding:
@@ -112,15 +118,52 @@ def _database(settings: Settings) -> Finding:
 
 
 def _disk(settings: Settings) -> Finding:
-    place = _existing(settings.data_dir.absolute())
-    if not os.access(place, os.W_OK):
-        text = f"{place} cannot be written; choose another AUTOML_COMPRESS_DATA_DIR"
-        return Finding("disk", "wrong", text)
-    free = shutil.disk_usage(place).free
-    text = f"{free / 1e9:.1f} GB free at {place}"
-    if free < LEAST_FREE_BYTES:
-        return Finding("disk", "wrong", f"{text}; make room")
-    return Finding("disk", "ok", text)
+    trouble = disk_trouble(settings.data_dir)
+    if trouble is not None:
+        return Finding("disk", "wrong", f"{trouble}; or choose another AUTOML_COMPRESS_DATA_DIR")
+    place = existing(settings.data_dir.absolute())
+    return Finding("disk", "ok", f"{shutil.disk_usage(place).free / 1e9:.1f} GB free at {place}")
+
+
+def _clock(settings: Settings) -> Finding:
+    try:
+        with _tables(settings) as session:
+            ahead = leases.clock_ahead_seconds(session)
+    except AutomlCompressError as error:
+        return Finding("clock", "wrong", str(error))
+    trouble = clock_trouble(ahead)
+    if trouble is not None:
+        return Finding("clock", "wrong", trouble)
+    return Finding("clock", "ok", f"{abs(ahead):.1f} s from the database's")
+
+
+def _workers(settings: Settings) -> Finding:
+    """Look at what every living worker says of itself."""
+    try:
+        with _tables(settings) as session:
+            found = [each for each in leases.every(session) if not each.reaped_by]
+    except AutomlCompressError as error:
+        return Finding("workers", "wrong", str(error))
+    wrong = [f"{each.owner}: {each.trouble}" for each in found if each.trouble]
+    wrong += [
+        f"{each.owner} is of version {each.version or 'unknown'}, this is {__version__}; "
+        "bring all to one"
+        for each in found
+        if each.version != __version__
+    ]
+    if wrong:
+        return Finding("workers", "wrong", "; ".join(wrong))
+    return Finding("workers", "ok", f"{len(found)}, of version {__version__}, without trouble")
+
+
+@contextmanager
+def _tables(settings: Settings) -> Generator[Session]:
+    database = Database(settings.tables_url)
+    try:
+        with database.reading() as session:
+            yield session
+    finally:
+        database.close()
 
 
 def _port(settings: Settings) -> Finding:
@@ -144,21 +187,15 @@ def _threads(settings: Settings) -> Finding:
 
 
 def _worker(settings: Settings) -> Finding:
-    """Look for a worker of this machine whose lease has not run out.
-
-    Its beats carry the time of this machine's clock, the one that is read here.
-    """
+    """Look for a worker of this machine whose lease has not run out."""
     host = socket.gethostname()
     try:
-        database = Database(settings.tables_url)
-        try:
-            with database.reading() as session:
-                found = [each for each in leases.every(session) if each.host == host]
-        finally:
-            database.close()
+        with _tables(settings) as session:
+            at, found = leases.database_now(session), leases.every(session)
     except AutomlCompressError as error:
         return Finding("worker", "wrong", str(error))
-    silences = [(now() - each.renewed_at).total_seconds() for each in found if not each.reaped_by]
+    here = [each for each in found if each.host == host and not each.reaped_by]
+    silences = [leases.silent_seconds(each, at) for each in here]
     if not silences:
         return Finding("worker", "wrong", f"none of {host} has a lease; start or restart it")
     text = f"the last sign of life on {host} came {min(silences):.0f} s ago"
@@ -166,9 +203,3 @@ def _worker(settings: Settings) -> Finding:
         least = f"a lease is {settings.lease_seconds:g} s"
         return Finding("worker", "wrong", f"{text}, {least}; restart the worker")
     return Finding("worker", "ok", text)
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from automl_compress.core import ChannelGroup, Layer, LayerGraph, Obstacle, StoredTensor, Width
+from automl_compress.core import (
+    ChannelGroup,
+    ElementwiseUse,
+    Layer,
+    LayerGraph,
+    Obstacle,
+    StoredTensor,
+    Width,
+)
 
 
 def graph_to_json(graph: LayerGraph) -> dict[str, Any]:
@@ -22,6 +30,8 @@ def graph_from_json(content: Mapping[str, Any]) -> LayerGraph:
         tensors=tuple(_tensor(each) for each in content["tensors"]),
         obstacles=tuple(Obstacle(**_tuples(each)) for each in content["obstacles"]),
         fingerprint=content["fingerprint"],
+        # Graphs that were stored before these were counted lack them.
+        elementwise=tuple(ElementwiseUse(**each) for each in content.get("elementwise", ())),
     )
 
 

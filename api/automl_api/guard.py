@@ -2,40 +2,44 @@
 
 import re
 import secrets
+from typing import cast
 from urllib.parse import quote, urlsplit
 
+from anyio import to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automl_api.addressing import below_prefix, path_below_root
-from automl_api.problem import Problem, respond
-from automl_api.session import COOKIE, is_key, is_session
+from automl_api.arriving import limited
+from automl_api.keys.caller import OPERATOR, Caller, needed_scope
+from automl_api.keys.doorkeeper import Doorkeeper, read_cookie
+from automl_api.problem import Problem, from_known, respond
+from automl_compress.core.errors import AutomlCompressError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 OPEN_PATHS = ("/v1/health", "/v1/ready")  # what a load balancer asks
 SIGN_IN_PATH = "/sign-in"
 STATIC_PATH = "/static/"  # the pages' scripts and styles, the same for everyone
-UPLOAD_PATH = "/v1/files"  # counts for itself what arrives
-LARGEST_DOCUMENT_BYTES = 4 * 1024**2
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Guard:
-    """Gives each request an id and turns away who may not come in.
+    """Gives each request an id and a caller, and turns away who may not come in.
 
-    With a key, every path but `OPEN_PATHS` and the sign-in page needs it as bearer token, or the
-    session cookie that a browser got for it. Without one the service is for this machine only,
-    and a page of another site that had its name resolve to loopback is refused by the name it
-    asks for. What a browser sends from another site's page changes nothing in either case.
+    Where the operator set a key, every path but `OPEN_PATHS` and the sign-in page needs one as
+    bearer token, or the session cookie that a browser got for it, and of a scope that allows the
+    request. Otherwise the service is for this machine only, and a page of another site that had
+    its name resolve to loopback is refused by the name it asks for. What a browser sends from
+    another site's page changes nothing in either case.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, prefix: str = "") -> None:
+    def __init__(self, app: ASGIApp, prefix: str = "") -> None:
         """Wrap an application that a proxy serves under this prefix."""
-        self._app, self._key, self._prefix = app, key, prefix
+        self._app, self._prefix = app, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass the request on."""
@@ -53,29 +57,66 @@ class Guard:
                 headers.setdefault("X-Content-Type-Options", "nosniff")
             await send(message)
 
-        refusal = self._refusal(request)
-        answer = self._app if refusal is None else _answer(request, refusal)
-        if path_below_root(request) != UPLOAD_PATH:
-            receive = _counted(receive)
-        await answer(scope, receive, send_with_id)
+        try:
+            request.state.caller = await _admitted(request)
+        except Problem as refusal:
+            await _answer(request, refusal)(scope, receive, send_with_id)
+        except AutomlCompressError as error:  # the tables, which hold the keys, are gone
+            await respond(request, from_known(error))(scope, receive, send_with_id)
+        else:
+            await self._app(scope, limited(receive, path_below_root(request)), send_with_id)
 
-    def _refusal(self, request: Request) -> Problem | None:
-        if self._key is None:
-            return _wrong_host(request) or _wrong_origin(request)
-        path = path_below_root(request)
-        if path in OPEN_PATHS or path.startswith(STATIC_PATH):
-            return None
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and is_key(self._key, token):
-            return None
-        if path == SIGN_IN_PATH or is_session(self._key, request.cookies.get(COOKIE, "")):
-            return _wrong_origin(request)
-        return Problem(
-            401,
-            "unauthorized",
-            "this service wants a key: send the header 'Authorization: Bearer KEY' "
-            "(the client and the command line take it from AUTOML_COMPRESS_KEY)",
-            headers={"WWW-Authenticate": "Bearer"},
+
+async def _admitted(request: Request) -> Caller:
+    """Return who sends a request; raises the problem that turns it away."""
+    _check_address(request)
+    doorkeeper = cast("Doorkeeper", request.app.state.doorkeeper)
+    if doorkeeper.is_open:
+        _check_host(request)
+        _check_origin(request)
+        return OPERATOR
+    path = path_below_root(request)
+    if path in OPEN_PATHS or path.startswith(STATIC_PATH):
+        return Caller(scope="read", account="")
+    caller = await to_thread.run_sync(_owner, doorkeeper, request)
+    if caller is None and path == SIGN_IN_PATH:
+        _check_origin(request)
+        return Caller(scope="read", account="")
+    if caller is None:
+        raise _unauthorized()
+    _check_scope(request, caller)
+    return caller
+
+
+def _owner(doorkeeper: Doorkeeper, request: Request) -> Caller | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        address = request.client.host if request.client else ""
+        return doorkeeper.admit(token.strip(), address)
+    caller = doorkeeper.admit_session(read_cookie(request.cookies))
+    if caller is not None:
+        _check_origin(request)
+    return caller
+
+
+def _unauthorized() -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        "this service wants a key: send the header 'Authorization: Bearer KEY' "
+        "(the client and the command line take it from AUTOML_COMPRESS_KEY)",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _check_scope(request: Request, caller: Caller) -> None:
+    needed = needed_scope(request.method, path_below_root(request))
+    if not caller.may(needed):
+        raise Problem(
+            403,
+            "forbidden",
+            f"the key's scope is {caller.scope}, but {request.method} {request.url.path} needs "
+            f"{needed}; ask the operator for such a key (automl-compress keys create)",
         )
 
 
@@ -91,61 +132,44 @@ def _answer(request: Request, refusal: Problem) -> ASGIApp:
     return RedirectResponse(f"{way_up or './'}sign-in?next={quote(wanted, safe='/')}", 303)
 
 
-def _wrong_origin(request: Request) -> Problem | None:
+def _check_origin(request: Request) -> None:
     """Refuse what a page of another site has its reader's browser send.
 
     A browser says where a request comes from, and no page can make it say something else;
     programs say nothing, and have no cookie that could be misused.
     """
     if request.method in _SAFE_METHODS:
-        return None
+        return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
         is_ours = site in ("same-origin", "none")
     else:
         is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
-    if is_ours:
-        return None
-    return Problem(
-        403,
-        "forbidden",
-        f"the request comes from a page of {origin or 'another site'!r}, which may not change "
-        "anything here; open this service's own pages",
-    )
+    if not is_ours:
+        raise Problem(
+            403,
+            "forbidden",
+            f"the request comes from a page of {origin or 'another site'!r}, which may not "
+            "change anything here; open this service's own pages",
+        )
 
 
-def _counted(receive: Receive) -> Receive:
-    """Stop a body that is longer than any document of this interface."""
-    size_bytes = 0
+def _check_address(request: Request) -> None:
+    """Refuse the character NUL, which no name of anything has and no database takes."""
+    if "\x00" in request.url.path or "%00" in request.url.query:
+        raise Problem(422, "invalid", "the address holds the character NUL; leave it out")
 
-    async def receive_counted() -> Message:
-        nonlocal size_bytes
-        message = await receive()
-        size_bytes += len(message.get("body", b""))
-        if size_bytes > LARGEST_DOCUMENT_BYTES:
-            raise Problem(
-                413,
-                "too-large",
-                f"the body is longer than {LARGEST_DOCUMENT_BYTES:,} bytes; send files to "
-                f"POST {UPLOAD_PATH}",
-                extensions={"limit_bytes": LARGEST_DOCUMENT_BYTES},
-            )
-        return message
 
-    return receive_counted
+def _check_host(request: Request) -> None:
+    if request.url.hostname not in LOOPBACK_NAMES:
+        raise Problem(
+            403,
+            "forbidden",
+            f"a service without a key answers to {', '.join(LOOPBACK_NAMES)} only, not to "
+            f"{request.headers.get('Host', '')!r}; set AUTOML_COMPRESS_KEY to open it to others",
+        )
 
 
 def _request_id(request: Request) -> str:
     told = request.headers.get("X-Request-Id", "")
     return told if _REQUEST_ID.fullmatch(told) else secrets.token_hex(8)
-
-
-def _wrong_host(request: Request) -> Problem | None:
-    if request.url.hostname in LOOPBACK_NAMES:
-        return None
-    return Problem(
-        403,
-        "forbidden",
-        f"a service without a key answers to {', '.join(LOOPBACK_NAMES)} only, not to "
-        f"{request.headers.get('Host', '')!r}; set AUTOML_COMPRESS_KEY to open it to others",
-    )

@@ -16,6 +16,8 @@ Row = TypeVar("Row", bound=Table)
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Elements on one page.")]
 After = Annotated[str | None, Query(max_length=64, description="The id of the last one seen.")]
 
+Text = Annotated[str, Query(max_length=200, description="A part of the name, in any case.")]
+
 
 class Listing(BaseModel, Generic[Element]):
     """One page of a list."""
@@ -45,6 +47,8 @@ def listing(
     following = None
     if page.has_more:
         kept = {name: value for name, value in filters.items() if value is not None}
-        following = f"{path}?{urlencode({**kept, 'after': getattr(page.rows[-1], key)})}"
+        following = (
+            f"{path}?{urlencode({**kept, 'after': getattr(page.rows[-1], key)}, doseq=True)}"
+        )
     data = [body(row) for row in page.rows]
     return Listing(data=data, has_more=page.has_more, next=following)

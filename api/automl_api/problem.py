@@ -30,9 +30,12 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
     (errors.ModelInvalid, 422, "invalid-model"),
     (errors.DataInvalid, 422, "invalid-data"),
     (errors.UnknownName, 422, "unknown-name"),
+    (errors.KeyReused, 422, "idempotency-mismatch"),
     (errors.InvalidInput, 422, "invalid"),
     (errors.NotFound, 404, "not-found"),
+    (errors.InUse, 409, "in-use"),
     (errors.WrongState, 409, "wrong-state"),
+    (errors.DatabaseAway, 503, "unavailable"),
     (errors.StorageFailed, 507, "storage-failed"),
 )
 _CODE_OF_STATUS = {
@@ -42,6 +45,7 @@ _CODE_OF_STATUS = {
     404: "not-found",
     405: "method-not-allowed",
     406: "not-acceptable",
+    408: "too-slow",
     409: "wrong-state",
     411: "length-required",
     413: "too-large",
@@ -51,15 +55,21 @@ _CODE_OF_STATUS = {
     503: "unavailable",
 }
 _TITLES = {
+    "changed": "It was changed in the meantime",
     "fingerprint-mismatch": "The policy was made for another network",
     "idempotency-mismatch": "The idempotency key was used with another body",
+    "in-use": "Something else is made of it",
     "infeasible-budget": "No policy of this space is that small",
     "invalid": "The request is not valid",
     "invalid-data": "The data cannot be used",
     "invalid-model": "The network cannot be used",
     "invalid-policy": "The policy document cannot be read",
     "malformed": "The request cannot be read",
+    "needs-if-match": "The request must say which version it changes",
     "nothing-fits": "No measured policy is within this limit",
+    "queue-full": "The account has as many unfinished jobs as it may have",
+    "quota-exceeded": "The account stores as much as it may",
+    "rate-limited": "Too many requests",
     "storage-failed": "The storage did not take it",
     "too-large": "The upload is larger than this service takes",
     "unknown-name": "There is nothing of this name",
@@ -150,7 +160,8 @@ def from_known(error: errors.AutomlCompressError) -> Problem:
         }
     nodes = error.nodes.items() if isinstance(error, errors.OperatorsRefused) else ()
     told = [{"pointer": place, "detail": node} for place, node in islice(nodes, _MOST_NODES)]
-    return Problem(status, code, str(error), errors=told, extensions=extensions)
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return Problem(status, code, str(error), errors=told, extensions=extensions, headers=headers)
 
 
 def respond(request: Request, problem: Problem) -> JSONResponse:

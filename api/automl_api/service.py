@@ -1,27 +1,37 @@
 """What the endpoints share: settings, tables, files, queue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
 from automl_api.engine import JobQueue
+from automl_api.keys.caller import OPERATOR, Caller
 from automl_api.settings import Settings
 from automl_compress.store import ArtifactFiles, Database
 
 
 @dataclass(frozen=True)
 class Service:
-    """One running service."""
+    """One running service, as one caller sees it.
+
+    database: of what belongs to the caller's account; of everything for administrators.
+    everything: of all accounts, for what may be told of them: that there are so many.
+    queue: of all jobs; who steers one must have read it from the database before.
+    """
 
     settings: Settings
     database: Database
+    everything: Database
     files: ArtifactFiles
     queue: JobQueue
+    caller: Caller = OPERATOR
 
 
 def _service(request: Request) -> Service:
-    return cast("Service", request.app.state.service)
+    service = cast("Service", request.app.state.service)
+    caller = cast("Caller", request.state.caller)
+    return replace(service, caller=caller, database=service.database.of(caller.seen))
 
 
 ServiceDependency = Annotated[Service, Depends(_service)]

@@ -68,8 +68,8 @@ def serve_forever(settings: Settings, options: ServeOptions) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(settings),
-            log_level="warning",
-            access_log=False,
+            log_config=None,  # into the log that the command set up
+            access_log=False,  # `Metered` writes it, with the request's id
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
@@ -163,6 +163,8 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "LEASE_SECONDS": str(settings.lease_seconds),
         "POLL_SECONDS": str(settings.poll_seconds),
         "CHUNK_SECONDS": str(settings.chunk_seconds),
+        "LOG_FORMAT": settings.log_format,
+        "LOG_LEVEL": settings.log_level,
     }
     return {
         **ONE_THREAD,

@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from automl_api.logs import LogFormat, LogLevel
+
 
 class Settings(BaseSettings):
     """The settings of API and worker; both must see the same database and data directory.
@@ -14,11 +16,17 @@ class Settings(BaseSettings):
     database_url: `postgresql://...` or `sqlite:///...`; None for SQLite in the data directory.
     key: the bearer key that clients must send; None asks for none, on loopback only.
     root_path: the prefix under which a proxy serves this service, where it passes it on: `/x/y`.
+    max_unfinished_jobs, max_stored_bytes: what an account may have; administrators have no limit.
+    requests_per_minute: of one key, at one API process.
+    wrong_keys_per_minute: from one address, before it is not heard for a minute.
     lease_seconds: a worker that is silent for so long is dead, and its jobs go to others.
     poll_seconds: how often a worker looks for jobs.
     chunk_seconds: how long a job works between two checkpoints of the queue.
     jobs_per_worker: jobs that one worker works on at once.
     evaluation_processes: child processes of one job; None leaves it to the job.
+    log_format, log_level: of what every process writes to standard error.
+    trial_seconds, trial_memory_bytes: the most that one trial may take, whatever its job allows;
+        None leaves it to the job.
     pruning_nets_dir: where trained PruningNets are kept for later jobs; None for a folder of the
         data directory.
     """
@@ -32,11 +40,19 @@ class Settings(BaseSettings):
     key: SecretStr | None = None
     root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$")] | None = None
     max_upload_bytes: int = Field(default=512 * 2**20, gt=0)
+    max_unfinished_jobs: int = Field(default=100, ge=1)
+    max_stored_bytes: int = Field(default=20 * 2**30, ge=0)
+    requests_per_minute: int = Field(default=1200, ge=1)
+    wrong_keys_per_minute: int = Field(default=10, ge=1)
     lease_seconds: float = Field(default=30.0, gt=0)
     poll_seconds: float = Field(default=0.5, gt=0)
     chunk_seconds: float = Field(default=2.0, gt=0)
     jobs_per_worker: int = Field(default=1, ge=1)
     evaluation_processes: int | None = Field(default=None, ge=1)
+    log_format: LogFormat = "text"
+    log_level: LogLevel = "warning"
+    trial_seconds: float | None = Field(default=None, gt=0)
+    trial_memory_bytes: int | None = Field(default=None, gt=0)
     pruning_nets_dir: Path | None = None
 
     @property

@@ -1,11 +1,14 @@
 """Reading files to upload and writing files that arrive, whole or not at all."""
 
-from collections.abc import Iterator
+import hashlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from automl_compress.whole_files import unnamed_file
 
 CHUNK_BYTES = 1 << 20
+PAUSES_SECONDS = (0.2, 1.0, 3.0, 10.0)  # between tries to go on with what arrived in part
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
@@ -15,15 +18,39 @@ def chunks_of(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def receive(target: Path, chunks: Iterator[bytes], expected: int) -> Path:
-    """Write a file of so many bytes.
+def sha256_of(path: Path) -> bytes:
+    """Return the digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def receive(
+    target: Path, fetch: Callable[[int], Iterator[bytes]], expected: int, sha256: str
+) -> Path:
+    """Write a file of so many bytes and this digest.
+
+    Args:
+        target: where it is written.
+        fetch: yields the bytes from a place on; ConnectionError where it is cut off.
+        expected: how many bytes there are.
+        sha256: their digest, in hexadecimal.
 
     Raises:
-        OSError: the disk did not take it, or another number of bytes arrived; nothing is there.
+        OSError: the disk did not take it, or other bytes arrived; nothing is there.
     """
+    digest, arrived = hashlib.sha256(), 0
     with unnamed_file(target.parent) as unnamed:
-        arrived = sum(unnamed.stream.write(chunk) for chunk in chunks)
-        if arrived != expected:
-            raise OSError(f"{arrived} of {expected} bytes arrived; try again")
+        for pause in (*PAUSES_SECONDS, None):
+            try:
+                for chunk in fetch(arrived):
+                    arrived += unnamed.stream.write(chunk)
+                    digest.update(chunk)
+                break
+            except ConnectionError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        if arrived != expected or digest.hexdigest() != sha256:
+            raise OSError(f"{arrived} of {expected} bytes arrived, or others; try again")
         unnamed.keep(target)
     return target

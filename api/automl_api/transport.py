@@ -1,5 +1,6 @@
 """How the client talks to the service: requests, retries, errors, event streams."""
 
+import base64
 import json
 import random
 import time
@@ -80,22 +81,39 @@ class Transport:
     def get(self, path: str, **parameters: Any) -> Json:
         """Fetch one JSON document."""
         wanted = {name: value for name, value in parameters.items() if value is not None}
-        return self._answer("GET", path, params=wanted).json()
+        # Even empty parameters would take the place of those that the path has.
+        return self._answer("GET", path, params=wanted or None).json()
 
-    def post(self, path: str, body: object = None, *, key: str | None = None) -> Json:
-        """Send a JSON document; with an idempotency key it is sent again when nobody answers."""
+    def post(
+        self, path: str, body: object = None, *, key: str | None = None, is_safe: bool = False
+    ) -> Json:
+        """Send a JSON document; again when nobody answers, with an idempotency key or `is_safe`."""
         headers = {} if key is None else {"Idempotency-Key": key}
         return self._answer(
-            "POST", path, is_safe=key is not None, json=body, headers=headers
+            "POST", path, is_safe=is_safe or key is not None, json=body, headers=headers
         ).json()
+
+    def patch(self, path: str, changes: object) -> Json:
+        """Change what stands at a path as it is now; refused where it changes in the meantime."""
+        known = self._answer("GET", path).headers.get("ETag", "*")
+        headers = {"If-Match": known}
+        return self._answer("PATCH", path, is_safe=False, json=changes, headers=headers).json()
+
+    def delete(self, path: str) -> None:
+        """Delete what stands at a path."""
+        self._answer("DELETE", path, is_safe=False)
 
     def command(self, path: str) -> Json:
         """Send a POST that may be repeated without harm."""
         return self._answer("POST", path, is_safe=True).json()
 
-    def send(self, path: str, content: Iterator[bytes], **parameters: str) -> Json:
-        """Send a stream of bytes, once."""
-        headers = {"Content-Type": "application/octet-stream"}
+    def send(self, path: str, content: Iterator[bytes], sha256: bytes, **parameters: str) -> Json:
+        """Send a stream of bytes, once; the service refuses them where they arrive damaged."""
+        digest = base64.b64encode(sha256).decode()
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Repr-Digest": f"sha-256=:{digest}:",
+        }
         return self._answer(
             "POST", path, is_safe=False, content=content, params=parameters, headers=headers
         ).json()
@@ -109,13 +127,23 @@ class Transport:
                 return
             page = self.get(page["next"])
 
-    def download(self, path: str) -> Iterator[bytes]:
-        """Yield the bytes of a file."""
-        with self._http.stream("GET", path) as response:
-            if response.is_error:
-                response.read()
-                raise _problem(response)
-            yield from response.iter_bytes()
+    def download(self, path: str, start: int, tag: str) -> Iterator[bytes]:
+        """Yield the bytes of a file from a place on.
+
+        Raises:
+            ConnectionError: the connection broke, or the file is another one than `tag` by now.
+        """
+        headers = {} if start == 0 else {"Range": f"bytes={start}-", "If-Range": f'"{tag}"'}
+        try:
+            with self._http.stream("GET", path, headers=headers) as response:
+                if response.is_error:
+                    response.read()
+                    raise _problem(response)
+                if start and response.status_code != 206:
+                    raise ConnectionError("the file was replaced while it was fetched")
+                yield from response.iter_bytes()
+        except httpx.TransportError as error:
+            raise ConnectionError(str(error)) from error
 
     def events(self, path: str, after: int) -> Iterator[Event]:
         """Yield events from a stream until the service ends it or the connection drops."""

@@ -4,6 +4,7 @@ from automl_compress.core.budget import METRICS, Budget, Cost, Effort, Metric
 from automl_compress.core.decision import Decision, DecisionKind
 from automl_compress.core.graph import (
     ChannelGroup,
+    ElementwiseUse,
     Layer,
     LayerGraph,
     Obstacle,
@@ -45,6 +46,7 @@ __all__ = [
     "Decision",
     "DecisionKind",
     "Effort",
+    "ElementwiseUse",
     "Evaluator",
     "Executor",
     "Layer",

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
 
-Metric = Literal["macs", "parameters", "size_bytes", "bit_operations"]
+Metric = Literal["macs", "parameters", "size_bytes", "bit_operations", "micronet"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
@@ -19,12 +19,15 @@ class Cost:
         quantised or sparse layers its packed file, before it exists an upper bound of it.
     bit_operations: multiply-accumulates with weights that are not zero, each times its weight
         bits times its activation bits.
+    micronet: score of the MicroNet Challenge, in billionths; see `costs.micronet_scores`. 0 where
+        it was not counted, as in trials and documents from before it was.
     """
 
     macs: int
     parameters: int
     size_bytes: int
     bit_operations: int
+    micronet: int = 0
 
     def of(self, metric: Metric) -> int:
         """Return the cost in one metric."""
@@ -72,10 +75,15 @@ class Effort:
 
     evaluations: in units of a full proxy evaluation, everything counted.
     wall_seconds: since the study began; None for no limit.
+    trial_seconds: an evaluation that takes longer is killed and has failed; None for a limit
+        that follows from the time of the uncut network.
+    trial_memory_bytes: of the process that evaluates; None for no limit.
     """
 
     evaluations: float
     wall_seconds: float | None = None
+    trial_seconds: float | None = None
+    trial_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse efforts that would end before they begin."""

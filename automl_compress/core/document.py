@@ -163,11 +163,15 @@ def _totals(before: Cost, after: Cost) -> dict[str, Any]:
             "ratio": after.of(metric) / before.of(metric) if before.of(metric) else 1.0,
         }
         for metric in METRICS
+        # A score that was not counted is not told, or old documents would get another digest.
+        if metric != "micronet" or before.micronet
     }
 
 
 def _read_totals(totals: JsonField, moment: str) -> Cost:
-    return Cost(*(totals.get(metric).get(moment).integer() for metric in METRICS))
+    # Documents from before scores were counted lack them.
+    told = [each for each in METRICS if each != "micronet" or totals.find(each) is not None]
+    return Cost(**{metric: totals.get(metric).get(moment).integer() for metric in told})
 
 
 def _read_text(root: JsonField, name: str) -> str | None:

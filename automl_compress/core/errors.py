@@ -9,12 +9,15 @@ AutomlCompressError
 │   │   └── OperatorsRefused           nodes of a program that no reader of ours takes
 │   ├── PolicyInvalid                  a policy document that cannot be read
 │   │   └── PolicyMismatch             a policy made for another graph
-│   └── BudgetUnreachable              no policy of this space is that small
+│   ├── BudgetUnreachable              no policy of this space is that small
+│   └── KeyReused                      an idempotency key that another request had
 ├── WrongState (RuntimeError)          the call is legal, but not now
 │   ├── TrialMismatch                  a trial told twice, or never asked
+│   ├── InUse                          what others refer to cannot be deleted
 │   └── JobTaken                       who calls no longer owns the job that it would write
 ├── NotFound (LookupError)             no job, model, file ... of this id
 └── StorageFailed (OSError)            the disk or the database did not take it
+    └── DatabaseAway                   the database does not answer now, or is too busy
 
 What only a client meets (the service said no, is not there, or took too long) hangs below the
 root in `automl_api`.
@@ -100,12 +103,20 @@ class BudgetUnreachable(InvalidInput):
         )
 
 
+class KeyReused(InvalidInput):
+    """An idempotency key was sent with another request before."""
+
+
 class WrongState(AutomlCompressError, RuntimeError):
     """The call is legal, but not in this state."""
 
 
 class TrialMismatch(WrongState):
     """A trial was told twice, or was never asked for."""
+
+
+class InUse(WrongState):
+    """Something cannot be deleted, since others are made of it."""
 
 
 class JobTaken(WrongState):
@@ -118,3 +129,7 @@ class NotFound(AutomlCompressError, LookupError):
 
 class StorageFailed(AutomlCompressError, OSError):
     """The disk or the database did not take what was written; nothing was half stored."""
+
+
+class DatabaseAway(StorageFailed):
+    """The database does not answer now, or is too busy: the same may succeed in a while."""

@@ -90,6 +90,20 @@ class Obstacle:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ElementwiseUse:
+    """Operations without weights of one example that follow a layer, and grow with its width.
+
+    Attributes:
+        layer: the layer with weights that ran last; "" in front of the first one.
+        multiplies, additions: in the uncut network, counted as the MicroNet Challenge does.
+    """
+
+    layer: str
+    multiplies: int
+    additions: int
+
+
 @dataclass(frozen=True)
 class LayerGraph:
     """What the search knows of a network: no weights, no code, no torch."""
@@ -101,6 +115,7 @@ class LayerGraph:
     tensors: tuple[StoredTensor, ...]
     obstacles: tuple[Obstacle, ...] = ()
     fingerprint: str = ""  # `sha256:...` of the structure; what a policy document must match
+    elementwise: tuple[ElementwiseUse, ...] = ()
 
     @cached_property
     def full_widths(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from automl_compress.core.budget import METRICS, Cost
+from automl_compress.core.budget import METRICS, Cost, Metric
 from automl_compress.core.errors import PolicyInvalid
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.policy import FLOAT_BITS, LayerChoice
@@ -70,7 +70,7 @@ class LayerRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
-        cost = {"before": self.before.to_json(), "after": self.after.to_json()}
+        cost = {"before": _cost_to_json(self.before), "after": _cost_to_json(self.after)}
         return {
             "name": self.name,
             "operator": self.operator,
@@ -88,14 +88,21 @@ class LayerRow:
             name=name,
             operator=content.get("operator").text(),
             group=None if group is None else group.text(),
-            before=read_cost(cost.get("before")),
-            after=read_cost(cost.get("after")),
+            before=_read_cost(cost.get("before")),
+            after=_read_cost(cost.get("after")),
             quantisation=None
             if quantisation is None
             else LayerQuantisation.read(name, quantisation),
         )
 
 
-def read_cost(cost: JsonField) -> Cost:
-    """Read what `Cost.to_json` wrote."""
-    return Cost(*(cost.get(metric).integer() for metric in METRICS))
+# Scores are of whole networks: what follows a layer is counted, too.
+_LAYER_METRICS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric != "micronet")
+
+
+def _cost_to_json(cost: Cost) -> dict[str, int]:
+    return {metric: cost.of(metric) for metric in _LAYER_METRICS}
+
+
+def _read_cost(cost: JsonField) -> Cost:
+    return Cost(**{metric: cost.get(metric).integer() for metric in _LAYER_METRICS})

@@ -1,21 +1,30 @@
 """What a search is asked to do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
-from automl_compress.core.budget import Budget, Effort
+from automl_compress.core.budget import Budget, Cost, Effort
 from automl_compress.core.errors import InvalidInput
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace
 from automl_compress.core.space_options import SpaceOptions
+
+MOST_BUDGETS = 16
+
+
+def budgets_of(largest: Budget, smaller_ratios: Sequence[float]) -> tuple[Budget, ...]:
+    """Return a budget and smaller ones of the same metric; raises InvalidInput for no ratio."""
+    return (largest, *(replace(largest, ratio=ratio) for ratio in smaller_ratios))
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
     """What happens to the best trials once the search has ended.
 
-    top_k: how many of the best trials are cut, fine-tuned and scored on the test split.
+    top_k: how many of the best trials within each budget are cut, fine-tuned and scored on the
+        test split.
     finetune_epochs: passes over the train split; 0 scores the repaired network as it is.
     """
 
@@ -35,6 +44,9 @@ class Confirmation:
 class StudySpec:
     """One search: everything but the network and the data.
 
+    budget: what a compressed network may cost.
+    smaller_ratios: further budgets of the same metric, falling; the best policy within each is
+        searched for and confirmed, so that one study gives a front to choose from.
     parallelism: evaluations in flight at once, each in its own process.
     searcher_options: the searcher's own knobs, by field name of its configuration.
     """
@@ -48,11 +60,30 @@ class StudySpec:
     seed: int = 0
     parallelism: int = 1
     searcher_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    smaller_ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a parallelism below one."""
+        """Refuse a parallelism below one, and budgets that do not fall or are too many."""
         if self.parallelism < 1:
             raise InvalidInput(f"parallelism is {self.parallelism!r}; give at least 1")
+        ratios = [budget.ratio for budget in self.budgets]
+        if len(ratios) > MOST_BUDGETS:
+            raise InvalidInput(f"{len(ratios)} budgets in one study; at most {MOST_BUDGETS}")
+        if any(smaller >= larger for larger, smaller in pairwise(ratios)):
+            raise InvalidInput(
+                f"smaller_ratios are {list(self.smaller_ratios)}; give ratios that fall, each "
+                f"below the budget's {self.budget.ratio:g}"
+            )
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """Every budget, the largest first."""
+        return budgets_of(self.budget, self.smaller_ratios)
+
+    def tightest_budget(self, cost: Cost, full: Cost) -> Budget:
+        """Return the smallest of the budgets that allows a cost; the largest where none does."""
+        allowing = [budget for budget in self.budgets if budget.allows(cost, full)]
+        return allowing[-1] if allowing else self.budget
 
     def to_json(self) -> dict[str, Any]:
         """Return the specification as a JSON object."""
@@ -70,6 +101,7 @@ class StudySpec:
                 if name in space:
                     space[name] = tuple(space[name])
             space["fix"] = tuple(sorted(dict(space.get("fix", {})).items()))
+            rest["smaller_ratios"] = tuple(rest.get("smaller_ratios", ()))
             return cls(
                 budget=Budget(**rest.pop("budget")),
                 effort=Effort(**rest.pop("effort")),
@@ -86,6 +118,7 @@ class StudySpec:
 class SearchProblem:
     """What a searcher is built from: where it searches, under which limits, with which seed.
 
+    budget: the largest that a policy may have; smaller_ratios: further ones, as in `StudySpec`.
     importance: returns a score of each channel of each group under the space's criterion,
         higher is more important; None where the caller has no network.
     images: how many images a full evaluation scores; repair_images: how many each evaluation,
@@ -99,6 +132,19 @@ class SearchProblem:
     importance: Callable[[], Sequence[Sequence[float]]] | None = None
     images: int = 1000
     repair_images: int = 0
+    smaller_ratios: tuple[float, ...] = ()
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """Every budget, the largest first."""
+        return budgets_of(self.budget, self.smaller_ratios)
+
+    def by_budget(self) -> tuple["SearchProblem", ...]:
+        """Return a problem for each budget alone, with an even share of the effort."""
+        share = replace(self.effort, evaluations=self.effort.evaluations / len(self.budgets))
+        return tuple(
+            replace(self, budget=budget, smaller_ratios=(), effort=share) for budget in self.budgets
+        )
 
     def evaluations(self, images: int | None = None) -> float:
         """Return what scoring on the first `images` costs, in full proxy evaluations."""

@@ -1,8 +1,4 @@
-"""Cost models: what a policy costs, counted without building the network.
-
-MicroNet scores stand in `costs.micronet`; they observe the network and so load torch, which the
-processes that only check requests do without.
-"""
+"""Cost models: what a policy costs, counted without building the network, or loading torch."""
 
 from automl_compress.costs.analytic import AnalyticCosts
 from automl_compress.costs.bit_operations import bit_operations

@@ -1,4 +1,4 @@
-"""MACs, parameters, stored bytes and bit operations of cut networks, without building them."""
+"""What cut float networks cost, without building them."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from automl_compress.core import Cost, LayerGraph
 from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.costs.micronet_scores import MicroNetScores
 
 
 class TensorSizes:
@@ -29,11 +30,14 @@ class TensorSizes:
         self._is_variable = self._per_channel.any(axis=(0, 2))
         self._constant = self._fixed[:, ~self._is_variable].prod(axis=1)
         self._fixed = self._fixed[:, self._is_variable]
-        self._per_channel = self._per_channel[:, self._is_variable]
+        per_channel = self._per_channel[:, self._is_variable].astype(np.float64)
+        # Products of floats are many times faster, and these numbers are small enough to be exact.
+        self._per_channel = per_channel.reshape(self._fixed.size, len(graph.groups))
 
     def of(self, widths: Sequence[int]) -> np.ndarray:
         """Return the entries of each tensor when group g keeps `widths[g]` channels; int64 (T,)."""
-        axes = self._fixed + self._per_channel @ np.asarray(widths, dtype=np.int64)  # (T, A)
+        grown = self._per_channel @ np.asarray(widths, dtype=np.float64)
+        axes = self._fixed + grown.astype(np.int64).reshape(self._fixed.shape)  # (T, A)
         return self._constant * axes.prod(axis=1)
 
 
@@ -55,10 +59,16 @@ class AnalyticCosts:
                 np.array([tensor.item_bytes for tensor in graph.tensors], dtype=np.int64),
             ]
         )  # (3, T)
+        place = {tensor.name: index for index, tensor in enumerate(graph.tensors)}
+        multiplying = [layer.weight for layer in graph.layers if layer.kind != "other"]
+        self._multiplying = np.array([place[name] for name in multiplying], dtype=np.int64)
+        self._scores = MicroNetScores(graph)
         self.full = self.cost(graph.full_widths)
 
     def cost(self, setting: Sequence[int]) -> Cost:
         """Return the cost when group g keeps `setting[g]` channels."""
-        totals = self._weights @ self._sizes.of(setting)
-        macs, parameters, size_bytes = (int(total) for total in totals)
-        return Cost(macs, parameters, size_bytes, macs * FLOAT_BITS * FLOAT_BITS)
+        entries = self._sizes.of(setting)
+        macs, parameters, size_bytes = (int(total) for total in self._weights @ entries)
+        channels = self._scores.channels(setting)
+        score = self._scores.of_floats(channels, entries[self._multiplying])
+        return Cost(macs, parameters, size_bytes, macs * FLOAT_BITS * FLOAT_BITS, score)

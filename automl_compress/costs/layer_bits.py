@@ -92,8 +92,8 @@ def weight_layers(
     for layer in graph.layers:
         if layer.kind != "other":
             chosen = bits.get(layer.name, LayerBits())
-            has_norm = layer.name in folded
-            found.append(_multiplying(layer, tensors, widths, chosen, has_norm))
+            adds_bias = has_bias(layer, tensors, folded)
+            found.append(_multiplying(layer, tensors, widths, chosen, adds_bias))
         elif layer.name not in folded.values():
             found.append(_norm(layer, tensors, widths))
     return found
@@ -115,12 +115,17 @@ def folded_norms(graph: LayerGraph) -> dict[str, str]:
     return found
 
 
+def has_bias(layer: Layer, tensors: Mapping[str, StoredTensor], folded: Mapping[str, str]) -> bool:
+    """Say whether a layer adds a value for each output: its own, or that of a folded norm."""
+    return layer.name in folded or layer.weight.removesuffix("weight") + "bias" in tensors
+
+
 def _multiplying(
     layer: Layer,
     tensors: Mapping[str, StoredTensor],
     widths: Sequence[int],
     bits: LayerBits,
-    has_norm: bool,
+    adds_bias: bool,
 ) -> WeightLayer:
     weight = tensors[layer.weight]
     sizes = [axis.size(widths) for axis in weight.axes]
@@ -134,7 +139,7 @@ def _multiplying(
         outputs=sizes[0],
         positions=weight.positions,
         has_scale=bits.is_quantised,
-        has_bias=has_norm or layer.weight.removesuffix("weight") + "bias" in tensors,
+        has_bias=adds_bias,
         bits=bits,
     )
 

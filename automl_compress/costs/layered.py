@@ -10,6 +10,7 @@ from automl_compress.core.decision import WHOLE_DENSITY, decisions_of
 from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs.analytic import AnalyticCosts, TensorSizes
 from automl_compress.costs.layer_bits import folded_norms
+from automl_compress.costs.micronet_scores import MicroNetScores
 
 # What the packed file takes besides the entries: its head, and for each tensor its name, shape,
 # checks and coder's table. An upper bound, which a test holds against real files.
@@ -47,6 +48,7 @@ class LayeredCosts:
         """Find each layer's tensors: T of them, L layers."""
         self.full = AnalyticCosts(graph).full
         self._sizes = TensorSizes(graph)
+        self._scores = MicroNetScores(graph)
         self.layers = tuple(layer.name for layer in graph.layers if layer.kind != "other")
         tensors = graph.tensors
         place = {tensor.name: index for index, tensor in enumerate(tensors)}
@@ -55,12 +57,6 @@ class LayeredCosts:
         # Rows of these arrays are the layers: (L,), and (L, groups).
         self._weight = np.array([place[graph.layer(name).weight] for name in self.layers])
         self._positions = np.array([tensors[index].positions for index in self._weight])
-        axes = [tensors[index].axes[0] for index in self._weight]
-        self._fixed_outputs = np.array([axis.fixed for axis in axes])
-        self._outputs = np.zeros((len(axes), len(graph.groups)), dtype=np.int64)
-        for row, axis in enumerate(axes):
-            for group, each in axis.terms:
-                self._outputs[row, group] += each
         # A norm without a bias has no place for the shift, and is not folded.
         norms = folded_norms(graph).items()
         folded = {layer: norm for layer, norm in norms if f"{norm}.bias" in place}
@@ -84,7 +80,8 @@ class LayeredCosts:
         densities = np.round(layers.densities, 9)  # 1 - 0.4 is 0.6
         is_quantised = layers.weight_bits < FLOAT_BITS
         bits[self._dropped[is_quantised[self._dropped_by]]] = 0
-        outputs = self._fixed_outputs + self._outputs @ np.asarray(widths, dtype=np.int64)
+        channels = self._scores.channels(widths)
+        outputs = channels[: len(weights)]
         scales = FLOAT_BITS * outputs * (is_quantised & ~self._has_norm)
         codes = np.ceil(weights * _bits_per_weight(densities, layers.weight_bits)) + scales
         floats = np.ceil(weights * _bits_per_weight(densities, np.full_like(codes, FLOAT_BITS)))
@@ -96,6 +93,9 @@ class LayeredCosts:
             int(entries @ self._is_parameter),
             -(-(int(bits.sum()) + self._overhead_bits) // 8),
             int(np.ceil(operations).sum()),
+            self._scores.of(
+                channels, weights, densities, layers.weight_bits, layers.activation_bits
+            ),
         )
 
 
@@ -143,6 +143,7 @@ class PolicyCosts:
         """Prepare both counts."""
         self._graph = graph
         self._float, self._layered = AnalyticCosts(graph), LayeredCosts(graph)
+        self.full = self._float.full
 
     def cost(self, policy: Policy) -> Cost:
         """Return the cost of a policy.

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from automl_compress.core import LayerGraph
+from automl_compress.core import ElementwiseUse, LayerGraph
 from automl_compress.core.errors import InvalidInput
 from automl_compress.costs.adders import Accumulator, accumulation_bits
-from automl_compress.costs.elementwise import ElementwiseUse
 from automl_compress.costs.layer_bits import LayerBits, WeightLayer, weight_layers
 
 Track = Literal["imagenet", "cifar100", "wikitext103"]
@@ -20,6 +19,17 @@ _BASELINES: Mapping[Track, tuple[float, float]] = {
     "cifar100": (36.5e6, 10.49e9),
     "wikitext103": (159e6, 318e6),
 }
+
+
+def baseline(track: Track) -> tuple[float, float]:
+    """Return parameters and operations of a track's baseline.
+
+    Raises:
+        InvalidInput: there is no such track.
+    """
+    if track not in _BASELINES:
+        raise InvalidInput(f"track is {track!r}; give one of: {', '.join(_BASELINES)}")
+    return _BASELINES[track]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +107,7 @@ class MicroNetCount:
         Raises:
             InvalidInput: there is no such track.
         """
-        if track not in _BASELINES:
-            raise InvalidInput(f"track is {track!r}; give one of: {', '.join(_BASELINES)}")
-        parameters, operations = _BASELINES[track]
+        parameters, operations = baseline(track)
         return self.parameters / parameters + self.operations / operations
 
 
@@ -107,7 +115,7 @@ def micronet_count(
     graph: LayerGraph,
     widths: Sequence[int],
     bits: Mapping[str, LayerBits] | None = None,
-    elementwise: Iterable[ElementwiseUse] = (),
+    elementwise: Iterable[ElementwiseUse] | None = None,
     rules: MicroNetRules | None = None,
 ) -> MicroNetCount:
     """Count a compressed network by the challenge's rules.
@@ -120,7 +128,7 @@ def micronet_count(
         graph: of the uncut network.
         widths: how many channels each group keeps.
         bits: of convolutions and linear layers by name; those left out stay float and whole.
-        elementwise: `elementwise_uses` of the uncut network.
+        elementwise: operations of the uncut network without weights; None takes the graph's.
         rules: what the entrant chose; the defaults score at 32 bits throughout.
 
     Raises:
@@ -137,7 +145,8 @@ def micronet_count(
             total += _products(layer, rules)
         if layer.weights or rules.counts_separate_norms:
             total += _scale_and_bias(layer, rules)
-    total += _elementwise(graph, widths, elementwise, rules)
+    uses = graph.elementwise if elementwise is None else elementwise
+    total += _elementwise(graph, widths, uses, rules)
     if rules.takes_freebie and not any(layer.bits.is_quantised for layer in layers):
         return _with_freebie(total)
     return total

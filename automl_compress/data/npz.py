@@ -52,7 +52,13 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                     f"{path} has the arrays {', '.join(archive.files) or 'none'} but not "
                     f"{' and '.join(missing)}; save it with np.savez(path, images=..., labels=...)"
                 )
-            return archive["images"], archive["labels"]
+            images, labels = archive["images"], archive["labels"]
+            if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
+                raise DataInvalid(  # numpy gives the bytes of a member that is no array
+                    f"'images' or 'labels' of {path} is no array; save it with "
+                    "np.savez(path, images=..., labels=...)"
+                )
+            return images, labels
     except DataInvalid:
         raise
     # A corrupt archive fails in zipfile, zlib, or numpy's header parser, each in its own way.

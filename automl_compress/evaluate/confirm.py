@@ -15,11 +15,11 @@ from automl_compress.compress.packing.packed_network import packed_bytes
 from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.compress.quantised_network import quantisation_rows, quantise_network
 from automl_compress.compress.quantisers import Grid
-from automl_compress.core import Cost, LayerChoice, Measurement, Policy, StudySpec, Trial
+from automl_compress.core import Budget, Cost, LayerChoice, Measurement, Policy, StudySpec, Trial
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.core.policy import FLOAT_BITS
-from automl_compress.costs import PolicyCosts
+from automl_compress.costs import AnalyticCosts, PolicyCosts
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.trace import Network
@@ -85,6 +85,7 @@ class Confirmer:
         splits = data.split("search"), data.split("train")
         self._evaluator = PolicyEvaluator(network, *splits, study.recipe, pruning_net)
         self._costs = PolicyCosts(network.graph)
+        self._full = AnalyticCosts(network.graph).full
 
     @property
     def tuning(self) -> dict[str, Any]:
@@ -105,6 +106,28 @@ class Confirmer:
             self._tuned(copy.deepcopy(self._network.module), untouched), untouched, "test"
         )
 
+    def finalists(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the trials to confirm: those of highest score within each budget.
+
+        Each policy comes once. Larger budgets come first, of equal scores the earlier trial.
+        """
+        found: dict[Policy, Trial] = {}
+        for budget in self._study.budgets:
+            within = [trial for trial in trials if self._competes(trial, budget)]
+            within.sort(key=lambda trial: (-(trial.score or 0.0), trial.number))
+            distinct: dict[Policy, Trial] = {}
+            for trial in within:
+                distinct.setdefault(trial.policy, trial)
+            best = list(distinct.items())[: self._study.confirmation.top_k]
+            found |= {policy: trial for policy, trial in best if policy not in found}
+        return list(found.values())
+
+    def _competes(self, trial: Trial, budget: Budget) -> bool:
+        measured = trial.measurement
+        if trial.score is None or measured is None:
+            return False
+        return budget.allows(measured.cost, self._full)
+
     def confirm(
         self, trial: Trial, keep: Callable[[TunedNetwork], None] = lambda network: None
     ) -> Confirmed:
@@ -122,12 +145,14 @@ class Confirmer:
         network = self.compressed(policy)
         keep(network)
         measurement = self._measured(network, policy, "test")
-        full = count_cost(self._network.module, self._network.graph.input_shape)
-        if not self._study.budget.allows(measurement.cost, full):
-            metric = self._study.budget.metric
+        full = self._full
+        # Of several budgets the one that the search, which counts by formula, took it to meet.
+        budget = self._study.tightest_budget(self._costs.cost(policy), self._full)
+        if not budget.allows(measurement.cost, full):
+            metric = budget.metric
             raise ModelInvalid(
                 f"the cut network of trial {trial.number} has {measurement.cost.of(metric):,} "
-                f"{metric} when counted, the budget allows {self._study.budget.limit(full):,}; "
+                f"{metric} when counted, the budget allows {budget.limit(full):,}; "
                 "it is not returned: report this network, its costs are counted wrongly"
             )
         search = self._measured(network, policy, "search")
@@ -186,24 +211,19 @@ class Confirmer:
 
     def _cost(self, network: TunedNetwork, policy: Policy) -> Cost:
         counted = count_cost(network.module, self._network.graph.input_shape)
+        told = self._costs.cost(policy)
+        counted = replace(counted, micronet=told.micronet)
         if network.packed is None:
             return counted
         # Which bits multiply which is the policy's, not to be seen in a module of floats.
-        operations = self._costs.cost(policy).bit_operations
-        return replace(counted, size_bytes=len(network.packed), bit_operations=operations)
-
-
-def best_trials(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """Return the trials of highest score, each policy once; the earliest among equals."""
-    measured = [(-trial.score, trial.number, trial) for trial in trials if trial.score is not None]
-    distinct: dict[Policy, Trial] = {}
-    for _, _, trial in sorted(measured, key=lambda each: each[:2]):
-        distinct.setdefault(trial.policy, trial)
-    return list(distinct.values())[:count]
+        return replace(counted, size_bytes=len(network.packed), bit_operations=told.bit_operations)
 
 
 def count_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
-    """Count a network's cost on the network itself, independently of the analytic model."""
+    """Count a network's cost on the network itself, independently of the analytic model.
+
+    Its MicroNet score is left at 0: that needs a graph.
+    """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         module(torch.zeros(1, *input_shape))

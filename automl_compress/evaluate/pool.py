@@ -1,7 +1,8 @@
 """Warm child processes that evaluate policies; an `Executor`.
 
-Children are spawned, not forked, use one thread each, and can be killed alone: a trial that
-crashes its process fails, and the next one finds a new process.
+Children are spawned, not forked, use one thread each, and can be killed alone: a trial that takes
+more than its limits fails, and the next one finds a new process. A process that dies under its
+trial is no verdict on the policy, so the trial runs once more; if it dies again, the trial fails.
 """
 
 import math
@@ -9,26 +10,41 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Protocol
 
-from automl_compress.core import Outcome, Policy
+from automl_compress.core import Evaluator, Outcome, Policy
 from automl_compress.core.errors import AutomlCompressError, ModelInvalid, WrongState
-from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.limits import TrialLimits, be_the_first_to_go, resident_bytes
 
 JOIN_SECONDS = 2.0  # a killed child is gone by then
 WARM_UP_SECONDS = 300.0  # to start, trace and compile, on top of the first trial's seconds
+WATCH_SECONDS = 0.1  # between two looks at the memory of busy children
+TRIES = 2  # of a trial whose process dies
+
+_Task = tuple[int, Policy, slice | None]
+
+
+class EvaluatorRecord(Protocol):
+    """What another process builds its evaluator from; it can be pickled."""
+
+    def build(self) -> Evaluator:
+        """Make the evaluator; takes seconds."""
+        ...
 
 
 @dataclass
 class _Child:
     process: BaseProcess
     pipe: Connection
-    number: int | None = None  # of the trial that it evaluates
+    task: _Task | None = None  # what it evaluates
+    tries: int = 0  # of the task, this one included
     began: float = field(default_factory=time.monotonic)
     is_warm: bool = False  # has built its evaluator, or cannot
 
@@ -40,15 +56,14 @@ class EvaluationPool:
         self,
         record: EvaluatorRecord,
         processes: int = 1,
-        trial_seconds: float | None = None,
+        limits: TrialLimits | None = None,
     ) -> None:
         """Start the children; they warm up while the caller goes on.
 
         Args:
             record: what each child builds its evaluator from.
             processes: how many, and so how many evaluations run at once.
-            trial_seconds: an evaluation that takes longer is killed and has failed; None waits
-                for ever.
+            limits: an evaluation that takes more is killed and has failed; None for no limits.
 
         Raises:
             ModelInvalid: the network cannot be sent to another process.
@@ -62,7 +77,7 @@ class EvaluationPool:
                 f"the network cannot be sent to another process: {error}; define its classes and "
                 "functions at the top level of an importable module"
             ) from error
-        self._trial_seconds = trial_seconds
+        self._limits = limits or TrialLimits()
         self._children = [self._spawn() for _ in range(processes)]
 
     def submit(self, number: int, policy: Policy, images: slice | None = None) -> None:
@@ -72,21 +87,14 @@ class EvaluationPool:
             WrongState: all children are busy.
         """
         for child in self._children:
-            if child.number is None:
-                try:
-                    child.pipe.send((number, policy, images))
-                except OSError:  # it died idle; the new one cannot have died yet
-                    child = self._replace(child)
-                    child.pipe.send((number, policy, images))
-                child.number, child.began = number, time.monotonic()
-                return
+            if child.task is None:
+                return self._start(child, (number, policy, images), tries=1)
         raise WrongState(f"{self.capacity} evaluations are in flight; wait for one to finish")
 
     def next_finished(self, timeout_seconds: float | None = None) -> Outcome | None:
         """Wait for the next outcome; None when the time ran out before one came."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while any(child.number is not None for child in self._children):
-            busy = [child for child in self._children if child.number is not None]
+        while busy := [child for child in self._children if child.task is not None]:
             ready = wait([child.pipe for child in busy], self._patience(busy, deadline))
             for child in busy:
                 outcome = self._look_after(child, child.pipe in ready)
@@ -130,45 +138,71 @@ class EvaluationPool:
         fresh = self._children[self._children.index(child)] = self._spawn()
         return fresh
 
+    def _start(self, child: _Child, task: _Task, tries: int) -> None:
+        try:
+            child.pipe.send(task)
+        except OSError:  # it died idle; the new one cannot have died yet
+            child = self._replace(child)
+            child.pipe.send(task)
+        child.task, child.tries, child.began = task, tries, time.monotonic()
+
     def _look_after(self, child: _Child, is_ready: bool) -> Outcome | None:
         """Return the outcome of a busy child's trial, if there is one by now."""
         if is_ready:
             return self._receive(child)
         if time.monotonic() > self._deadline(child):
-            return self._fail(
-                child, f"the evaluation took longer than {self._trial_seconds:g} s; killed"
-            )
+            return self._fail(child, self._limits.too_long)
+        limit, process_id = self._limits.memory_bytes, child.process.pid
+        if limit is not None and process_id is not None:
+            used = resident_bytes(process_id)
+            if used > limit:
+                return self._fail(child, self._limits.too_large(used))
         return None
 
     def _receive(self, child: _Child) -> Outcome | None:
         try:
             outcome: Outcome | None = child.pipe.recv()
         except (EOFError, OSError):
-            child.process.join(JOIN_SECONDS)
-            code = child.process.exitcode
-            return self._fail(child, f"the evaluating process ended with exit code {code}")
+            return self._try_again(child)
         if outcome is None:
             child.is_warm, child.began = True, time.monotonic()
         else:
-            child.number = None
+            child.task = None
         return outcome
 
+    def _try_again(self, dead: _Child) -> Outcome | None:
+        assert dead.task is not None
+        if dead.tries >= TRIES:
+            dead.process.join(JOIN_SECONDS)
+            return self._fail(dead, _death(dead.process.exitcode))
+        self._start(self._replace(dead), dead.task, dead.tries + 1)
+        return None
+
     def _fail(self, child: _Child, failure: str) -> Outcome:
-        assert child.number is not None
+        assert child.task is not None
         self._replace(child)
-        return Outcome(child.number, failure=failure)
+        return Outcome(child.task[0], failure=failure)
 
     def _deadline(self, child: _Child) -> float:
         """Return when a busy child is given up."""
-        if self._trial_seconds is None:
+        if self._limits.seconds is None:
             return math.inf
-        return child.began + self._trial_seconds + (0.0 if child.is_warm else WARM_UP_SECONDS)
+        return child.began + self._limits.seconds + (0.0 if child.is_warm else WARM_UP_SECONDS)
 
     def _patience(self, busy: list[_Child], deadline: float | None) -> float | None:
-        first = min(
-            math.inf if deadline is None else deadline, *(self._deadline(child) for child in busy)
-        )
-        return None if first == math.inf else max(first - time.monotonic(), 0.0)
+        now = time.monotonic()
+        ends = [math.inf if deadline is None else deadline, *map(self._deadline, busy)]
+        if self._limits.memory_bytes is not None:
+            ends.append(now + WATCH_SECONDS)
+        first = min(ends)
+        return None if first == math.inf else max(first - now, 0.0)
+
+
+def _death(exit_code: int | None) -> str:
+    failure = f"the evaluating process died {TRIES} times, the last time with exit code {exit_code}"
+    if exit_code == -signal.SIGKILL:
+        return f"{failure}: the kernel does so when memory runs out; give the machine more"
+    return failure
 
 
 def _send(writer: Connection, record: bytes) -> None:
@@ -178,14 +212,13 @@ def _send(writer: Connection, record: bytes) -> None:
 
 def _serve(pipe: Connection, reader: Connection, parent: int) -> None:
     """Build the evaluator, say so with None, then answer policies until the pipe closes."""
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    torch.set_num_threads(1)
+    be_the_first_to_go()
     failure: str | None = None
     evaluator = None
     try:
         record: EvaluatorRecord = pickle.loads(reader.recv_bytes())  # noqa: S301 - our parent's
+        _use_one_thread()
         evaluator = record.build()
     except Exception as error:  # reported with every trial instead of dying silently
         failure = f"the evaluator cannot be built: {type(error).__name__}: {error}"
@@ -199,9 +232,14 @@ def _serve(pipe: Connection, reader: Connection, parent: int) -> None:
                 pipe.send(_outcome(evaluator, number, policy, images))
 
 
-def _outcome(
-    evaluator: PolicyEvaluator, number: int, policy: Policy, images: slice | None
-) -> Outcome:
+def _use_one_thread() -> None:
+    """Keep torch to one thread, if what was read needs torch at all."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _outcome(evaluator: Evaluator, number: int, policy: Policy, images: slice | None) -> Outcome:
     try:
         return Outcome(number, measurement=evaluator.evaluate(policy, images))
     except AutomlCompressError as error:

@@ -30,4 +30,5 @@ def search_problem(
         importance,
         images=recipe.images or len(data.split("search")),
         repair_images=recalibrated if recipe.repair == "recalibration" else 0,
+        smaller_ratios=study.smaller_ratios,
     )

@@ -10,6 +10,7 @@ _TITLES = {
     "parameters": "parameters",
     "size_bytes": "stored bytes",
     "bit_operations": "bit operations",
+    "micronet": "MicroNet score, in billionths",
 }
 _REPAIRS = {
     "none": "The cut alone: the weights are those of the uncut network.",

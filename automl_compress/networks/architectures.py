@@ -28,6 +28,7 @@ _BUILT_IN = {
     "lenet-5": f"{_ZOO}.lenet:LENET_5",
     "mobilenet-v1": f"{_ZOO}.mobilenet:MOBILENET_V1",
     "mobilenet-v2": f"{_ZOO}.mobilenet:MOBILENET_V2",
+    "mobilenet-v2-1.4": f"{_ZOO}.mobilenet:MOBILENET_V2_14",
     "plain-20": f"{_ZOO}.plain:PLAIN_20",
     "resnet-20": f"{_ZOO}.resnet:RESNET_20",
     "resnet-32": f"{_ZOO}.resnet:RESNET_32",
@@ -35,6 +36,7 @@ _BUILT_IN = {
     "resnet-56": f"{_ZOO}.resnet:RESNET_56",
     "squeezenet": f"{_ZOO}.squeezenet:SQUEEZENET",
     "vgg-16-bn": f"{_ZOO}.vgg:VGG_16_BN",
+    "wide-resnet-28-10": f"{_ZOO}.wide_resnet:WIDE_RESNET_28_10",
 }
 _KEYS_SHOWN = 5
 

@@ -19,6 +19,7 @@ from automl_compress.networks.coupling import (
     tie_convolution_groups,
 )
 from automl_compress.networks.describe import describe, record_uses
+from automl_compress.networks.elementwise import elementwise_uses
 from automl_compress.networks.fingerprint import graph_fingerprint
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.proof import refused_groups
@@ -92,6 +93,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
         input_shape,
         fingerprint,
     )
+    graph = replace(graph, elementwise=elementwise_uses(module, graph))
     missing = uncounted(module, graph)
     if missing is not None:
         graph = replace(graph, obstacles=(*graph.obstacles, missing))

@@ -23,8 +23,9 @@ from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.data.loading import load_data
-from automl_compress.evaluate.confirm import Confirmer, best_trials
+from automl_compress.evaluate.confirm import Confirmed, Confirmer
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.export.documents import model_reference, policy_document
@@ -39,19 +40,43 @@ CATALOGUE = "automl_compress.searchers"  # the entry point by which searchers ar
 
 
 @dataclass(frozen=True)
-class CompressionResult:
-    """What a search found.
+class CompressedNetwork:
+    """A confirmed policy: its network, a copy, and its document.
 
-    network: the compressed network, confirmed; a copy, the given one stays as it was.
-    policy: the document of the best policy. summary, trials: of the study. packed: the bytes of
-    the network's packed file, where layers are quantised or sparse.
+    packed: the bytes of the network's packed file, where layers are quantised or sparse.
     """
 
     network: nn.Module
     policy: PolicyDocument
+    packed: bytes | None = None
+
+
+@dataclass(frozen=True)
+class CompressionResult:
+    """What a search found.
+
+    confirmed: the best `top_k` within each budget, the best on the search images first.
+    summary, trials: of the study.
+    """
+
+    confirmed: Sequence[CompressedNetwork]
     summary: StudySummary
     trials: Sequence[Trial]
-    packed: bytes | None = None
+
+    @property
+    def network(self) -> nn.Module:
+        """The network of the best policy."""
+        return self.confirmed[0].network
+
+    @property
+    def policy(self) -> PolicyDocument:
+        """The document of the best policy."""
+        return self.confirmed[0].policy
+
+    @property
+    def packed(self) -> bytes | None:
+        """The packed file of the best policy's network."""
+        return self.confirmed[0].packed
 
 
 def compress_network(
@@ -72,7 +97,7 @@ def compress_network(
         study: searcher, budget, effort, and how candidates are scored.
         name: for the policy document.
         processes: child processes that evaluate; 0 evaluates in this one, which a network
-            defined in a notebook needs.
+            defined in a notebook needs, and where nothing can keep a trial to its limits.
         has_progress_bar: whether to draw one.
         pruning_nets: the folder that keeps trained PruningNets for later searches, where the
             recipe wants one; None keeps nothing.
@@ -144,7 +169,8 @@ def _executor(
 ) -> Executor:
     parts = network, data.split("search"), data.split("train"), study.recipe, pruning_net
     if processes:
-        return EvaluationPool(EvaluatorRecord.of(*parts), processes)
+        limits = TrialLimits(study.effort.trial_seconds, study.effort.trial_memory_bytes)
+        return EvaluationPool(EvaluatorRecord.of(*parts), processes, limits)
     return InProcessExecutor(PolicyEvaluator(*parts))
 
 
@@ -157,29 +183,32 @@ def _confirm(
     trials: Sequence[Trial],
     name: str,
 ) -> CompressionResult:
-    best = best_trials(trials, study.confirmation.top_k)
+    best = confirmer.finalists(trials)
     if not best:
         raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
     # The search split chooses; the test split, scored once, says how good the choice is.
-    confirmed = max(
-        (confirmer.confirm(trial) for trial in best), key=lambda each: each.search.score
-    )
-    proxy = confirmed.trial.measurement
-    assert proxy is not None
+    found = [confirmer.confirm(trial) for trial in best]
+    found.sort(key=lambda each: -each.search.score)
+    baseline, model = confirmer.baseline(), model_reference(network, name)
     is_tuned = study.confirmation.finetune_epochs > 0
-    document = policy_document(
-        network,
-        model_reference(network, name),
-        confirmed.policy,
-        (confirmed.measurement, confirmed.search, proxy),
-        (confirmer.baseline(),),
-        ("fine-tuned" if is_tuned else study.recipe.repair, None),
-        {"searcher": study.searcher, "seed": study.seed, "data": data.name},
-        confirmed.network.quantisation,
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
-    tuned = confirmed.network
-    return CompressionResult(tuned.module, document, summary, trials, tuned.packed)
+
+    def compressed(each: Confirmed) -> CompressedNetwork:
+        proxy = each.trial.measurement
+        assert proxy is not None
+        document = policy_document(
+            network,
+            model,
+            each.policy,
+            (each.measurement, each.search, proxy),
+            (baseline,),
+            ("fine-tuned" if is_tuned else study.recipe.repair, None),
+            {"searcher": study.searcher, "seed": study.seed, "data": data.name},
+            each.network.quantisation,
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        return CompressedNetwork(each.network.module, document, each.network.packed)
+
+    return CompressionResult([compressed(each) for each in found], summary, trials)
 
 
 class _ProgressBar:

@@ -101,10 +101,14 @@ class Study:
         # With each suggestion what an earlier trial measured on the first images, if one did.
         self._in_flight: dict[int, tuple[Suggestion, Measurement | None]] = {}
         self._tally = Tally(objective, store.trials())
-        self._evaluations_before = self._tally.evaluations
+        self._pace_from: tuple[float, float] | None = None  # seconds, evaluations until then
         self._untaken = 0  # tells since the latest snapshot, of this run
         self._snapshot_at, self._snapshot_seconds = clock(), float("inf")
         self.summary: StudySummary | None = None
+
+    def change_effort(self, effort: Effort) -> None:
+        """Go on until another effort is spent; the searcher keeps the plan it was made with."""
+        self._effort = effort
 
     def advance(self, until: float) -> bool:
         """Go on until the clock shows `until`, or the study ends.
@@ -144,7 +148,7 @@ class Study:
             return "stopped"
         if limit is not None and self._elapsed() >= limit:
             return "deadline"
-        if tally.best is None and tally.failures >= HOPELESS_FAILURES:
+        if not tally.complete and tally.failures >= HOPELESS_FAILURES:
             return "all_failed"
         if self._in_flight or self._again or self._has_effort_left():
             return None
@@ -245,13 +249,17 @@ class Study:
         )
 
     def _eta(self) -> float | None:
-        spent = self._tally.evaluations - self._evaluations_before
         limit = self._effort.wall_seconds
         until_deadline = None if limit is None else max(limit - self._elapsed(), 0.0)
-        if spent <= 0:
+        if self._pace_from is None:
+            # The first trial also waits for processes to start; it says nothing of the others.
+            self._pace_from = self._clock(), self._tally.evaluations
+            return until_deadline
+        began, before = self._pace_from
+        if self._tally.evaluations <= before:
             return until_deadline
         left = max(self._effort.evaluations - self._tally.evaluations, 0.0)
-        until_spent = left * (self._clock() - self._started) / spent
+        until_spent = left * (self._clock() - began) / (self._tally.evaluations - before)
         return until_spent if until_deadline is None else min(until_spent, until_deadline)
 
     def _end(self, reason: StopReason) -> None:
@@ -259,7 +267,6 @@ class Study:
             "completed": "the effort is spent",
             "deadline": "the wall seconds of the effort are spent",
             "stopped": "the study was asked to stop",
-            "all_failed": f"all {self._tally.failures} trials failed; "
-            f"the last one: {self._tally.last_failure}",
+            "all_failed": self._tally.failed(),
         }[reason]
         self.summary = StudySummary(reason, self._tally.best, self._tally.evaluations, message)

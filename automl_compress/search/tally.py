@@ -58,3 +58,12 @@ class Tally:
     def measured(self, policy: Policy) -> tuple[int, Measurement] | None:
         """Return number and measurement of the trial that used most images on this policy."""
         return self._measurements.get(policy)
+
+    def failed(self) -> str:
+        """Say in words that nothing was found, and why."""
+        if not self.failures:
+            return "not one candidate was evaluated; raise the effort"
+        told = f"{self.failures} trials failed; the last one: {self.last_failure}"
+        if not self.complete:
+            return f"all {told}"
+        return f"{self.complete} probes were measured, but no candidate: {told}"

@@ -122,6 +122,16 @@ class ArtifactFiles:
                 "it was removed by hand, or another data directory is in use"
             ) from error
 
+    def remove(self, path: str) -> None:
+        """Delete a file; harmless where there is none.
+
+        Raises:
+            StorageFailed: the directory cannot be written.
+        """
+        target = self.path_of(path)
+        with _translated(target):
+            target.unlink(missing_ok=True)
+
     def clear_partial(self) -> None:
         """Remove what killed processes left half written; only while nobody writes."""
         for leftover in (self.directory / PARTIAL_DIRECTORY).glob("*"):

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import NotFound
 from automl_compress.store.artifact_files import WrittenFile
 from automl_compress.store.ids import new_id
-from automl_compress.store.tables import ArtifactRow
+from automl_compress.store.paging import Page, page_of
+from automl_compress.store.tables import ArtifactRow, JobRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,29 @@ def get(session: Session, artifact_id: str) -> ArtifactRow:
             f"no artifact has the id {artifact_id!r}; GET /v1/jobs/{{id}} lists a job's artifacts"
         )
     return row
+
+
+def page(
+    session: Session,
+    *,
+    after: str | None = None,
+    limit: int = 50,
+    job_id: str | None = None,
+    kind: str | None = None,
+) -> Page[ArtifactRow]:
+    """Return artifacts, the newest first, behind the artifact `after`; of a job or kind alone."""
+    where: list[ColumnElement[bool]] = []
+    if job_id is not None:
+        where.append(ArtifactRow.job_id == job_id)
+    if kind is not None:
+        where.append(ArtifactRow.kind == kind)
+    return page_of(session, ArtifactRow, ArtifactRow.id, where, after=after, limit=limit)
+
+
+def stored_bytes(session: Session, account: str) -> int:
+    """Return how many bytes the artifacts of an account's jobs take."""
+    query = select(func.sum(ArtifactRow.size_bytes)).join(JobRow, JobRow.id == ArtifactRow.job_id)
+    return int(session.scalar(query.where(JobRow.account == account)) or 0)
 
 
 def of_job(session: Session, job_id: str) -> Sequence[ArtifactRow]:

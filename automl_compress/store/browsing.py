@@ -1,7 +1,8 @@
 """Rows as people look through them: by any column, page by numbered page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from automl_compress.core import Metric, TrialState
 from automl_compress.core.errors import InvalidInput
-from automl_compress.store.paging import check_limit
+from automl_compress.store.paging import Page, check_limit, page_of
 from automl_compress.store.tables import EventRow, JobRow, JobState, PolicyRow, Table, TrialRow
 
 Row = TypeVar("Row", bound=Table)
@@ -23,10 +24,20 @@ _TRIAL_COLUMNS: Mapping[str, Any] = {
     "parameters": TrialRow.measurement["cost", "parameters"].as_float(),
     "size_bytes": TrialRow.measurement["cost", "size_bytes"].as_float(),
     "bit_operations": TrialRow.measurement["cost", "bit_operations"].as_float(),
+    "micronet": TrialRow.measurement["cost", "micronet"].as_float(),
     "state": TrialRow.state,
     "role": TrialRow.role,
 }
 TRIAL_COLUMNS = tuple(_TRIAL_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """What all jobs have done; oldest_queued_at: None while none waits."""
+
+    trials: int
+    evaluations: float
+    oldest_queued_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +65,55 @@ class PolicyOfJob:
     job_name: str
 
 
-def jobs(
-    session: Session,
-    *,
-    states: Sequence[JobState] = (),
-    text: str = "",
-    model_id: str | None = None,
-    dataset_id: str | None = None,
-    number: int = 1,
-    limit: int = 50,
-) -> NumberedPage[JobRow]:
-    """Return jobs, the newest first.
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are wanted; what is left empty is of any.
 
-    Args:
-        session: the transaction.
-        states: of these alone; none for all.
-        text: that stands somewhere in the name, in any case.
-        model_id: of this network alone; None for any.
-        dataset_id: on these data alone; None for any.
-        number: of the page.
-        limit: rows on a page.
+    text: that stands somewhere in the name, in any case.
+    tags: that they have, with these values.
     """
-    where: list[ColumnElement[bool]] = []
-    if states:
-        where.append(JobRow.state.in_(states))
-    if model_id is not None:
-        where.append(JobRow.model_id == model_id)
-    if dataset_id is not None:
-        where.append(JobRow.dataset_id == dataset_id)
-    if text:
-        where.append(JobRow.name.icontains(text, autoescape=True))
-    return _page(session, select(JobRow).where(*where), (JobRow.id.desc(),), number, limit)
+
+    states: Sequence[JobState] = ()
+    text: str = ""
+    model_id: str | None = None
+    dataset_id: str | None = None
+    searcher: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def criteria(self) -> list[ColumnElement[bool]]:
+        """Return the conditions of a query."""
+        where: list[ColumnElement[bool]] = []
+        if self.states:
+            where.append(JobRow.state.in_(self.states))
+        if self.model_id is not None:
+            where.append(JobRow.model_id == self.model_id)
+        if self.dataset_id is not None:
+            where.append(JobRow.dataset_id == self.dataset_id)
+        if self.text:
+            where.append(JobRow.name.icontains(self.text, autoescape=True))
+        if self.searcher is not None:
+            where.append(JobRow.spec["study", "searcher"].as_string() == self.searcher)
+        where += [JobRow.tags[name].as_string() == value for name, value in self.tags.items()]
+        return where
+
+
+ALL_JOBS = JobFilter()
+
+
+def jobs(
+    session: Session, wanted: JobFilter = ALL_JOBS, *, number: int = 1, limit: int = 50
+) -> NumberedPage[JobRow]:
+    """Return the jobs of one numbered page, the newest first."""
+    query = select(JobRow).where(*wanted.criteria())
+    return _page(session, query, (JobRow.id.desc(),), number, limit)
+
+
+def jobs_behind(
+    session: Session, after: str | None, wanted: JobFilter = ALL_JOBS, *, limit: int = 50
+) -> Page[JobRow]:
+    """Return jobs, the newest first, behind the job `after`."""
+    where = wanted.criteria()
+    return page_of(session, JobRow, JobRow.id, where, after=after, limit=limit)
 
 
 def trials(
@@ -135,11 +164,35 @@ def jobs_in_states(session: Session) -> Mapping[JobState, int]:
     return {row[0]: row[1] for row in session.execute(query)}
 
 
+def work_done(session: Session) -> WorkDone:
+    """Add up what all jobs have done, and say since when the first in line waits."""
+    counted = func.coalesce(func.sum(JobRow.trials_done), 0)
+    spent = func.coalesce(func.sum(JobRow.evaluations), 0.0)
+    trials, evaluations = session.execute(select(counted, spent)).one()
+    oldest = select(func.min(JobRow.created_at)).where(JobRow.state == JobState.QUEUED)
+    return WorkDone(int(trials), float(evaluations), session.scalar(oldest))
+
+
+def unfinished_jobs(session: Session, account: str) -> int:
+    """Return how many jobs of an account have not ended."""
+    query = select(func.count()).select_from(JobRow)
+    counted = query.where(JobRow.account == account, JobRow.finished_at.is_(None))
+    return session.scalar(counted) or 0
+
+
 def waiting_jobs(session: Session, limit: int = 50) -> Sequence[JobRow]:
-    """Return the jobs that have not ended, the oldest first: so they are taken."""
+    """Return the jobs that have not ended, in the order in which they are taken."""
     check_limit(limit)
-    query = select(JobRow).where(JobRow.finished_at.is_(None)).order_by(JobRow.id)
+    order = JobRow.priority.desc(), JobRow.id
+    query = select(JobRow).where(JobRow.finished_at.is_(None)).order_by(*order)
     return session.scalars(query.limit(limit)).all()
+
+
+def jobs_taken(session: Session, limit: int = 1000) -> Sequence[tuple[str, str]]:
+    """Return id and owner of the jobs that some execution owns, the oldest first."""
+    query = select(JobRow.id, JobRow.owner).where(JobRow.owner.is_not(None))
+    query = query.where(JobRow.finished_at.is_(None)).order_by(JobRow.id).limit(limit)
+    return [(job_id, owner or "") for job_id, owner in session.execute(query)]
 
 
 def policies_for(session: Session, model_id: str, limit: int = 200) -> Sequence[PolicyOfJob]:

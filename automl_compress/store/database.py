@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,31 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
-    DatabaseError,
     DBAPIError,
-    InterfaceError,
     NoSuchModuleError,
-    OperationalError,
     StatementError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from automl_compress.core.errors import AutomlCompressError, InvalidInput, StorageFailed
+from automl_compress.core.errors import (
+    AutomlCompressError,
+    DatabaseAway,
+    InvalidInput,
+    StorageFailed,
+)
 from automl_compress.store import schema
+from automl_compress.store.accounts import OPERATOR, Account, AccountSession, session_info
+from automl_compress.store.outages import is_away, is_storage_failure
 
 BUSY_TIMEOUT_MS = 30_000
 BEGIN_PAUSE_SECONDS = (0.001, 0.005)  # between two tries to begin on SQLite
 # A process that stops within a transaction, as on a suspended machine, must not lock out others.
 POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=30s"
+# A request must not wait long for a server that was switched off, or cut off.
+POSTGRES_PATIENCE = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 10}
+POOL_SECONDS = 10.0
 READING = "compress_reading"  # execution option of connections that will not write
 logger = logging.getLogger(__name__)
 
@@ -56,7 +65,17 @@ class Database:
         """
         self.engine = create_database_engine(url)
         self.url = self.engine.url.render_as_string(hide_password=False)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._sessions = self._sessions_of(OPERATOR)
+
+    def of(self, account: Account) -> "Database":
+        """Return the same database as an account sees it: sessions have its rows alone."""
+        seen = copy(self)
+        seen._sessions = self._sessions_of(account)
+        return seen
+
+    def _sessions_of(self, account: Account) -> sessionmaker[AccountSession]:
+        info = session_info(account)
+        return sessionmaker(self.engine, class_=AccountSession, expire_on_commit=False, info=info)
 
     @property
     def is_sqlite(self) -> bool:
@@ -97,7 +116,12 @@ class Database:
         """
         if self.is_sqlite:
             self._make_directory()
-        with self._translated(), self.engine.begin() as connection:
+        with (
+            self._translated(),
+            self.engine.connect() as connection,
+            _without_references(connection),
+            connection.begin(),
+        ):
             schema.upgrade(connection)
 
     def check(self) -> None:
@@ -131,12 +155,18 @@ class Database:
         except AutomlCompressError:
             raise
         except DBAPIError as error:
-            if not _is_storage_failure(error):
+            if not is_storage_failure(error):
                 raise
             place = self.engine.url.render_as_string(hide_password=True)
-            raise StorageFailed(
+            kind = DatabaseAway if is_away(error) else StorageFailed
+            raise kind(
                 f"the database {place} did not take it: {str(error.orig).strip()}; nothing was "
                 "stored. Check that it runs, has room and can be written, then try again"
+            ) from error
+        except PoolTimeout as error:
+            raise DatabaseAway(
+                "every connection of this process to the database is in use; nothing was stored. "
+                "Try again in a moment"
             ) from error
         except StatementError as error:
             if isinstance(error.orig, InvalidInput):
@@ -158,7 +188,8 @@ def create_database_engine(url: str) -> Engine:
             pool_pre_ping=True,
             pool_size=10,
             max_overflow=30,
-            connect_args={"connect_timeout": 10, "options": POSTGRES_OPTIONS},
+            pool_timeout=POOL_SECONDS,
+            connect_args={**POSTGRES_PATIENCE, "options": POSTGRES_OPTIONS},
         )
     engine = create_engine(
         parsed,
@@ -170,6 +201,21 @@ def create_database_engine(url: str) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+@contextmanager
+def _without_references(connection: Connection) -> Generator[None]:
+    """Let migrations make SQLite's tables anew, which others refer to."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
 
 
 def _parse(url: str) -> URL:
@@ -236,14 +282,3 @@ def _is_taken(cursor: Any) -> bool:
     except sqlite3.OperationalError as error:
         return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
     return False
-
-
-def _is_storage_failure(error: DBAPIError) -> bool:
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    return (
-        isinstance(error, OperationalError | InterfaceError)
-        or type(error) is DatabaseError  # SQLite: the file is no database, or is damaged
-        or error.connection_invalidated
-        or state.startswith(("08", "53", "57"))  # connection, resources, shutdown
-        or state == "25006"  # read-only
-    )

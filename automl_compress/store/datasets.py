@@ -3,15 +3,22 @@
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import NotFound
+from automl_compress.store import once
 from automl_compress.store.ids import new_id
 from automl_compress.store.paging import Page, page_of
 from automl_compress.store.tables import DatasetRow, Json
 
 
 def add(
-    session: Session, *, name: str, source: Json, file_id: str | None, details: Json
+    session: Session,
+    *,
+    name: str,
+    source: Json,
+    file_id: str | None,
+    details: Json,
+    request: once.Request = once.UNKEYED,
 ) -> DatasetRow:
-    """Store a data set.
+    """Store a data set, or return the one that the same request made.
 
     Args:
         session: the transaction.
@@ -19,11 +26,13 @@ def add(
         source: `{format: "builtin" | "npz" | "parquet" ..., name, options}`.
         file_id: an uploaded file; None for a built-in set.
         details: what reading found.
+        request: that makes it.
+
+    Raises:
+        KeyReused: the request's key was used with another body.
     """
     row = DatasetRow(id=new_id("dat"), name=name, source=source, file_id=file_id, details=details)
-    session.add(row)
-    session.flush()
-    return row
+    return once.add(session, row, request)
 
 
 def get(session: Session, dataset_id: str) -> DatasetRow:
@@ -38,6 +47,9 @@ def get(session: Session, dataset_id: str) -> DatasetRow:
     return row
 
 
-def page(session: Session, *, after: str | None = None, limit: int = 50) -> Page[DatasetRow]:
-    """Return data sets, the newest first, behind the data set `after`."""
-    return page_of(session, DatasetRow, DatasetRow.id, (), after=after, limit=limit)
+def page(
+    session: Session, *, after: str | None = None, limit: int = 50, text: str = ""
+) -> Page[DatasetRow]:
+    """Return data sets, the newest first, behind the data set `after`; with `text` in the name."""
+    where = [DatasetRow.name.icontains(text, autoescape=True)] if text else []
+    return page_of(session, DatasetRow, DatasetRow.id, where, after=after, limit=limit)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import NotFound
+from automl_compress.store.accounts import account_of
 from automl_compress.store.artifact_files import WrittenFile
 from automl_compress.store.ids import new_id
 from automl_compress.store.paging import Page, page_of
@@ -22,7 +23,7 @@ class NewFile:
 
 
 def add(session: Session, new: NewFile, written: WrittenFile) -> FileRow:
-    """Store a file's row; the same bytes for the same purpose give the same row."""
+    """Store a file's row; an account's same bytes for the same purpose give the same row."""
     existing = with_digest(session, new.purpose, written.sha256)
     if existing is not None:
         return existing
@@ -41,8 +42,12 @@ def add(session: Session, new: NewFile, written: WrittenFile) -> FileRow:
 
 
 def with_digest(session: Session, purpose: str, sha256: str) -> FileRow | None:
-    """Return the file of these bytes, where there is one."""
-    query = select(FileRow).where(FileRow.purpose == purpose, FileRow.sha256 == sha256)
+    """Return the account's file of these bytes, where there is one."""
+    query = select(FileRow).where(
+        FileRow.account == account_of(session).name,
+        FileRow.purpose == purpose,
+        FileRow.sha256 == sha256,
+    )
     return session.scalars(query).one_or_none()
 
 
@@ -58,6 +63,24 @@ def get(session: Session, file_id: str) -> FileRow:
     return row
 
 
-def page(session: Session, *, after: str | None = None, limit: int = 50) -> Page[FileRow]:
-    """Return files, the newest first, behind the file `after`."""
-    return page_of(session, FileRow, FileRow.id, (), after=after, limit=limit)
+def page(
+    session: Session,
+    *,
+    after: str | None = None,
+    limit: int = 50,
+    format_: str | None = None,
+    sha256: str | None = None,
+) -> Page[FileRow]:
+    """Return files, the newest first, behind the file `after`; of a format or digest alone."""
+    where: list[ColumnElement[bool]] = []
+    if format_ is not None:
+        where.append(FileRow.format == format_)
+    if sha256 is not None:
+        where.append(FileRow.sha256 == sha256)
+    return page_of(session, FileRow, FileRow.id, where, after=after, limit=limit)
+
+
+def stored_bytes(session: Session) -> int:
+    """Return how many bytes the account's files take."""
+    mine = FileRow.account == account_of(session).name
+    return int(session.scalar(select(func.sum(FileRow.size_bytes)).where(mine)) or 0)

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, load_only
 
-from automl_compress.core.errors import InvalidInput, JobTaken, NotFound, WrongState
+from automl_compress.core.errors import JobTaken, KeyReused, NotFound, WrongState
 from automl_compress.store import events
 from automl_compress.store.ids import new_id
-from automl_compress.store.paging import Page, page_of
 from automl_compress.store.tables import DesiredState, JobRow, JobState, Json, now
 
 S = JobState
@@ -27,6 +26,7 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
     S.FAILED: frozenset(),
     S.CANCELLED: frozenset(),
 }
+LEAST_PRIORITY, MOST_PRIORITY = -100, 100
 TERMINAL = frozenset(state for state, targets in MOVES.items() if not targets)
 ACTIVE = frozenset({S.QUEUED, S.VALIDATING, S.PROFILING, S.RUNNING, S.FINALIZING})
 
@@ -35,6 +35,8 @@ ACTIVE = frozenset({S.QUEUED, S.VALIDATING, S.PROFILING, S.RUNNING, S.FINALIZING
 class NewJob:
     """What a job is created from.
 
+    priority: waiting jobs of a higher one are taken first; within LEAST_PRIORITY and
+        MOST_PRIORITY.
     idempotency_key: a second job with this key and the same digest is the first one.
     request_digest: of the whole request.
     """
@@ -44,6 +46,7 @@ class NewJob:
     dataset_id: str
     spec: Json
     tags: Json
+    priority: int = 0
     idempotency_key: str | None = None
     request_digest: str | None = None
 
@@ -52,9 +55,9 @@ def create(session: Session, new: NewJob) -> JobRow:
     """Store a queued job, or return the one that was created with the same key.
 
     Raises:
-        InvalidInput: the idempotency key was used for another request.
+        KeyReused: the idempotency key was used for another request.
     """
-    existing = _with_key(session, new)
+    existing = with_key(session, new)
     if existing is not None:
         return existing
     row = JobRow(
@@ -64,6 +67,7 @@ def create(session: Session, new: NewJob) -> JobRow:
         dataset_id=new.dataset_id,
         spec=new.spec,
         tags=new.tags,
+        priority=new.priority,
         idempotency_key=new.idempotency_key,
         request_digest=new.request_digest,
     )
@@ -72,7 +76,7 @@ def create(session: Session, new: NewJob) -> JobRow:
             session.add(row)
             session.flush()
     except IntegrityError:
-        existing = _with_key(session, new)  # somebody was faster with the same key
+        existing = with_key(session, new)  # somebody was faster with the same key
         if existing is None:
             raise
         return existing
@@ -80,14 +84,19 @@ def create(session: Session, new: NewJob) -> JobRow:
     return row
 
 
-def _with_key(session: Session, new: NewJob) -> JobRow | None:
+def with_key(session: Session, new: NewJob) -> JobRow | None:
+    """Return the job that was created with the same key, where there is one.
+
+    Raises:
+        KeyReused: the key was used for another request.
+    """
     if new.idempotency_key is None:
         return None
     query = select(JobRow).where(JobRow.idempotency_key == new.idempotency_key)
     row = session.scalars(query).one_or_none()
     if row is not None and row.request_digest != new.request_digest:
-        raise InvalidInput(
-            f"the idempotency key {new.idempotency_key!r} belongs to job {row.id}, which another "
+        raise KeyReused(
+            f"the idempotency key of this request belongs to job {row.id}, which another "
             "request created; send a new key with a new request"
         )
     return row
@@ -116,23 +125,6 @@ def _found(row: JobRow | None, job_id: str) -> JobRow:
     if row is None:
         raise NotFound(f"no job has the id {job_id!r}; GET /v1/jobs lists them")
     return row
-
-
-def page(
-    session: Session,
-    *,
-    after: str | None = None,
-    limit: int = 50,
-    states: Sequence[JobState] = (),
-    model_id: str | None = None,
-) -> Page[JobRow]:
-    """Return jobs, the newest first, behind the job `after`."""
-    where: list[ColumnElement[bool]] = []
-    if states:
-        where.append(JobRow.state.in_(states))
-    if model_id is not None:
-        where.append(JobRow.model_id == model_id)
-    return page_of(session, JobRow, JobRow.id, where, after=after, limit=limit)
 
 
 def active(session: Session, limit: int = 1000) -> Sequence[JobRow]:
@@ -243,6 +235,8 @@ def retry(session: Session, job_id: str, attempt: int) -> bool:
 def claim(session: Session, job_id: str, attempt: int, owner: str) -> JobRow:
     """Make `owner` the only execution that may write the job.
 
+    Who takes it from another worker, which did not give it back, counts that one's death.
+
     Raises:
         NotFound: no job has this id.
         JobTaken: the job is paused or has ended, or a later attempt has begun.
@@ -252,8 +246,16 @@ def claim(session: Session, job_id: str, attempt: int, owner: str) -> JobRow:
         raise JobTaken(
             f"job {job_id} is {row.state} in attempt {row.attempt}; attempt {attempt} ends here"
         )
+    if row.owner is not None and worker_of(row.owner) != worker_of(owner):
+        is_stuck = row.event_count == row.events_at_death
+        row.deaths, row.events_at_death = (row.deaths if is_stuck else 0) + 1, row.event_count
     row.owner = owner
     return row
+
+
+def worker_of(owner: str) -> str:
+    """Return the worker of an execution, which is named `worker/execution`."""
+    return owner.rpartition("/")[0]
 
 
 def beat(

@@ -1,25 +1,50 @@
 """Which worker processes are alive. No clock is compared between machines: beats are counted."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from automl_compress.store.tables import LeaseRow, now
 
 
-def register(session: Session, owner: str, host: str) -> LeaseRow:
-    """Add a worker process."""
-    row = LeaseRow(owner=owner, host=host)
+def register(
+    session: Session,
+    owner: str,
+    host: str,
+    process_id: int | None = None,
+    version: str | None = None,
+) -> LeaseRow:
+    """Add a worker process of a version of this project."""
+    row = LeaseRow(owner=owner, host=host, process_id=process_id, version=version)
+    row.started_at = now()
     session.add(row)
     session.flush()
     return row
 
 
-def renew(session: Session, owner: str) -> bool:
-    """Count one more beat; False when another worker has declared this one dead."""
+def renew(
+    session: Session,
+    owner: str,
+    clock_ahead_seconds: float | None = None,
+    trouble: str | None = None,
+) -> bool:
+    """Count one more beat; False when another worker has declared this one dead.
+
+    Args:
+        session: a transaction.
+        owner: the worker.
+        clock_ahead_seconds: of its clock, against the database's.
+        trouble: what keeps it from its work, in words.
+    """
     alive = (LeaseRow.owner == owner, LeaseRow.reaped_by.is_(None))
-    values = {"beats": LeaseRow.beats + 1, "renewed_at": now()}
+    values = {
+        "beats": LeaseRow.beats + 1,
+        "renewed_at": now(),
+        "clock_ahead_seconds": clock_ahead_seconds,
+        "trouble": trouble,
+    }
     beaten = update(LeaseRow).where(*alive).values(values).returning(LeaseRow.owner)
     return session.scalar(beaten.execution_options(synchronize_session=False)) is not None
 
@@ -51,3 +76,31 @@ def take_over(session: Session, dead: LeaseRow, reaper: str) -> bool:
 def remove(session: Session, owner: str) -> None:
     """Forget a worker that ended, or whose jobs were moved."""
     session.execute(delete(LeaseRow).where(LeaseRow.owner == owner))
+
+
+def database_now(session: Session) -> datetime:
+    """Return the time by the database's clock, which for a file of ours is this machine's."""
+    if session.get_bind().dialect.name == "sqlite":
+        return now()
+    told: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return told.astimezone(UTC)
+
+
+def clock_ahead_seconds(session: Session) -> float:
+    """Return how far this process's clock is ahead of the database's.
+
+    Asking takes a moment, and so much is what the answer may be wrong by.
+    """
+    told = database_now(session)
+    return (now() - told).total_seconds()
+
+
+def silent_seconds(row: LeaseRow, at: datetime) -> float:
+    """Return for how long a worker has given no sign of life.
+
+    Args:
+        row: the worker, which beat by its own clock.
+        at: the time by the database's clock.
+    """
+    beaten_at = row.renewed_at - timedelta(seconds=row.clock_ahead_seconds or 0.0)
+    return (at - beaten_at).total_seconds()

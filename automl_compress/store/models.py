@@ -3,6 +3,7 @@
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import NotFound
+from automl_compress.store import once
 from automl_compress.store.ids import new_id
 from automl_compress.store.paging import Page, page_of
 from automl_compress.store.tables import Json, ModelRow
@@ -15,8 +16,9 @@ def add(
     source: Json,
     weights_file_id: str | None,
     details: Json,
+    request: once.Request = once.UNKEYED,
 ) -> ModelRow:
-    """Store a model.
+    """Store a model, or return the one that the same request made.
 
     Args:
         session: the transaction.
@@ -24,6 +26,10 @@ def add(
         source: `{kind: "architecture", name, config}`.
         weights_file_id: an uploaded file; None where the source brings its own weights.
         details: what tracing found.
+        request: that makes it.
+
+    Raises:
+        KeyReused: the request's key was used with another body.
     """
     row = ModelRow(
         id=new_id("mdl"),
@@ -32,9 +38,7 @@ def add(
         weights_file_id=weights_file_id,
         details=details,
     )
-    session.add(row)
-    session.flush()
-    return row
+    return once.add(session, row, request)
 
 
 def get(session: Session, model_id: str) -> ModelRow:
@@ -49,6 +53,9 @@ def get(session: Session, model_id: str) -> ModelRow:
     return row
 
 
-def page(session: Session, *, after: str | None = None, limit: int = 50) -> Page[ModelRow]:
-    """Return models, the newest first, behind the model `after`."""
-    return page_of(session, ModelRow, ModelRow.id, (), after=after, limit=limit)
+def page(
+    session: Session, *, after: str | None = None, limit: int = 50, text: str = ""
+) -> Page[ModelRow]:
+    """Return models, the newest first, behind the model `after`; with `text` in the name."""
+    where = [ModelRow.name.icontains(text, autoescape=True)] if text else []
+    return page_of(session, ModelRow, ModelRow.id, where, after=after, limit=limit)

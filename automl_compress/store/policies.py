@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import NotFound, WrongState
 from automl_compress.store.ids import new_id
+from automl_compress.store.paging import Page, page_of
 from automl_compress.store.tables import Json, PolicyRow
 
 
@@ -65,6 +66,14 @@ def get(session: Session, policy_id: str) -> PolicyRow:
             f"no policy has the id {policy_id!r}; GET /v1/jobs/{{id}}/best names a job's policy"
         )
     return row
+
+
+def page(
+    session: Session, *, after: str | None = None, limit: int = 50, job_id: str | None = None
+) -> Page[PolicyRow]:
+    """Return policy documents, the newest first, behind `after`; of one job alone."""
+    where = [] if job_id is None else [PolicyRow.job_id == job_id]
+    return page_of(session, PolicyRow, PolicyRow.id, where, after=after, limit=limit)
 
 
 def of_job(session: Session, job_id: str) -> Sequence[PolicyRow]:

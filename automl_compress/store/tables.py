@@ -1,90 +1,18 @@
-"""The tables. Rows are plain data: no relationships, nothing is loaded behind the reader's back.
-
-All names begin with `compress_`, for other tools (the job engine, a dashboard) may live in the
-same database.
-"""
+"""The tables. Rows are plain data: no relationships, nothing is loaded behind the reader's back."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Enum,
-    Float,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    Text,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from automl_compress.core import Role, TrialState
-from automl_compress.store.moments import UtcDateTime, now
-
-Json = dict[str, Any]
-
-
-class JobState(StrEnum):
-    """Where a job stands."""
-
-    QUEUED = "queued"  #: waits for a worker
-    VALIDATING = "validating"  #: a worker loads and traces the network
-    PROFILING = "profiling"  #: the uncut network is measured
-    RUNNING = "running"  #: trials are evaluated
-    PAUSED = "paused"  #: stopped by its user; may go on
-    FINALIZING = "finalizing"  #: the best trials are confirmed and exported
-    SUCCEEDED = "succeeded"  #: policy and network are stored
-    FAILED = "failed"  #: `error` says why
-    CANCELLED = "cancelled"  #: stopped by its user for good
+from automl_compress.store.moments import now
+from automl_compress.store.states import DesiredState, JobState
+from automl_compress.store.table import Belonging, Identifier, Json, Table
 
 
-class DesiredState(StrEnum):
-    """What the job's user last asked for."""
-
-    RUN = "run"
-    PAUSE = "pause"
-    CANCEL = "cancel"
-
-
-def _values(members: type[StrEnum]) -> list[str]:
-    return [member.value for member in members]
-
-
-def _words(enumeration: type[StrEnum]) -> Enum:
-    return Enum(enumeration, native_enum=False, length=16, values_callable=_values)
-
-
-class Table(DeclarativeBase):
-    """Base of the tables; constraints carry names, so that migrations can find them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        Json: JSON,
-        datetime: UtcDateTime,
-        int: BigInteger,
-        float: Float(53),
-        JobState: _words(JobState),
-        DesiredState: _words(DesiredState),
-        TrialState: _words(TrialState),
-    }
-
-
-Identifier = String(32)
-
-
-class FileRow(Table):
+class FileRow(Belonging, Table):
     """An uploaded file; its bytes lie under the data directory at `path`."""
 
     __tablename__ = "compress_file"
@@ -98,13 +26,14 @@ class FileRow(Table):
     path: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
-    __table_args__ = (UniqueConstraint("sha256", "purpose"),)
+    __table_args__ = (UniqueConstraint("account", "sha256", "purpose"),)
 
 
-class ModelRow(Table):
+class ModelRow(Belonging, Table):
     """A trained network: a registered architecture, its configuration and weights.
 
     details: what tracing found (fingerprints, costs, layers, groups, obstacles).
+    idempotency_key, request_digest: as in jobs, but the key is the account's own.
     """
 
     __tablename__ = "compress_model"
@@ -114,13 +43,18 @@ class ModelRow(Table):
     source: Mapped[Json]
     weights_file_id: Mapped[str | None] = mapped_column(ForeignKey("compress_file.id"))
     details: Mapped[Json]
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
+    __table_args__ = (Index(None, "idempotency_key", "account", unique=True),)
 
-class DatasetRow(Table):
+
+class DatasetRow(Belonging, Table):
     """Labelled images: a built-in set, or an uploaded file.
 
     details: what reading found (examples, classes, image shape, splits).
+    idempotency_key, request_digest: as in models.
     """
 
     __tablename__ = "compress_dataset"
@@ -130,15 +64,23 @@ class DatasetRow(Table):
     source: Mapped[Json]
     file_id: Mapped[str | None] = mapped_column(ForeignKey("compress_file.id"))
     details: Mapped[Json]
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    request_digest: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
 
+    __table_args__ = (Index(None, "idempotency_key", "account", unique=True),)
 
-class JobRow(Table):
+
+class JobRow(Belonging, Table):
     """A study in the queue.
 
     spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it.
     attempt: counts the runs; a resumed job is a new attempt, and earlier ones stop.
     owner: the execution that may write trials now; None while nobody may.
+    idempotency_key: `account/key`, since it is unique among all accounts' jobs.
+    priority: waiting jobs of a higher one are taken first.
+    deaths: workers that died with the job in their hands and nothing new to show for it.
+    events_at_death: event_count at the last of them.
     evaluations: effort spent; elapsed_seconds: of the study, all runs together.
     eta_seconds: expected time to the study's end.
     baseline, result: what was measured of the uncut network, and of the best policies.
@@ -163,6 +105,9 @@ class JobRow(Table):
     error: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
     attempt: Mapped[int] = mapped_column(default=1)
     owner: Mapped[str | None] = mapped_column(String(255))
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    deaths: Mapped[int] = mapped_column(default=0, server_default="0")
+    events_at_death: Mapped[int] = mapped_column(default=0, server_default="0")
 
     baseline: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
     result: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
@@ -269,6 +214,9 @@ class LeaseRow(Table):
     """A worker process that is alive as long as `beats` goes on rising.
 
     reaped_by: the worker that declared this one dead; a reaped worker never comes back.
+    version, process_id, started_at: empty where a version before 0.1.0's release wrote the row.
+    clock_ahead_seconds: of the worker's clock, against the database's.
+    trouble: what keeps the worker from its work, in words; None while nothing does.
     """
 
     __tablename__ = "compress_lease"
@@ -278,3 +226,40 @@ class LeaseRow(Table):
     beats: Mapped[int] = mapped_column(default=0)
     reaped_by: Mapped[str | None] = mapped_column(String(255))
     renewed_at: Mapped[datetime] = mapped_column(default=now)
+    version: Mapped[str | None] = mapped_column(String(64))
+    process_id: Mapped[int | None]
+    started_at: Mapped[datetime | None]
+    clock_ahead_seconds: Mapped[float | None]
+    trouble: Mapped[str | None] = mapped_column(Text)
+
+
+class KeyRow(Belonging, Table):
+    """A key of the HTTP interface; of the secret itself only the SHA-256 is kept.
+
+    account: on whose behalf its requests act.
+    scope: read, write or admin; each may do what those before it may.
+    """
+
+    __tablename__ = "compress_key"
+
+    id: Mapped[str] = mapped_column(Identifier, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    scope: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+
+
+class SignInRow(Table):
+    """A browser that signed in; of the session's cookie only the SHA-256 is kept.
+
+    key_id: of the key that it gave; None for the operator's.
+    proof: made of the cookie and the operator's key, so that another such key ends the session.
+    """
+
+    __tablename__ = "compress_sign_in"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str | None] = mapped_column(ForeignKey("compress_key.id"))
+    proof: Mapped[str | None] = mapped_column(String(64))
+    ends_at: Mapped[datetime]

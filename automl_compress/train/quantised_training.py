@@ -91,7 +91,10 @@ class _StraightThrough(nn.Module):
 
     def masked(self, weight: Tensor) -> Tensor:
         """Return the float weight with its zeros."""
-        return weight if self._kept is None else weight * self._kept
+        if self._kept is None:
+            return weight
+        # Not a product, which would leave negative zeros: their bytes are not all zero.
+        return torch.where(self._kept, weight, 0.0)
 
 
 @torch.no_grad()

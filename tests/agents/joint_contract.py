@@ -7,7 +7,7 @@ from tests.contracts.searcher import Create, SearcherContract
 from tests.fakes import plain_graph, problem_of
 
 BITS = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8)}
-BUDGETS = {"size_bytes": 0.15, "bit_operations": 0.1}
+BUDGETS = {"size_bytes": 0.15, "bit_operations": 0.1, "micronet": 0.35}
 
 
 class JointSearcherContract(SearcherContract):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,43 @@ def test_first_comes_a_candidate_then_the_profile_then_the_knapsack() -> None:
     assert 0 < spent <= 0.1 * 15
     assert "knapsack" in trials[len(probes) + 1].note
     assert all(trial.note for trial in trials)
+
+
+def best_within(trials: list[Trial], problem: SearchProblem) -> list[float]:
+    full = problem.space.full
+    scored = [
+        (trial.measurement.cost, trial.score)
+        for trial in trials
+        if trial.measurement is not None and trial.score is not None
+    ]
+    return [
+        max(score for cost, score in scored if budget.allows(cost, full))
+        for budget in problem.budgets
+    ]
+
+
+def test_several_budgets_share_one_profile_and_each_beats_its_uniform_policy() -> None:
+    problem = replace(problem_of(evaluations=24), smaller_ratios=(0.35, 0.2))
+    evaluator = FormulaEvaluator(problem.space, seed=1)
+
+    _, trials = study("auto", problem)
+
+    probes = [trial for trial in trials if trial.role == "probe"]
+    assert len({trial.policy for trial in probes}) == len(probes)
+    found = best_within(trials, problem)
+    assert found == sorted(found, reverse=True)
+    for budget, score_found in zip(problem.budgets, found, strict=True):
+        floor = problem.space.policy(problem.space.uniform(budget))
+        assert score_found > evaluator.evaluate(floor).score
+
+
+def test_what_one_budget_teaches_serves_the_others() -> None:
+    problem = replace(problem_of(evaluations=15), smaller_ratios=(0.4, 0.3, 0.2))
+
+    _, together = study("auto", problem)
+    apart = [trial for part in problem.by_budget() for trial in study("auto", part)[1]]
+
+    assert sum(best_within(together, problem)) > sum(best_within(apart, problem))
 
 
 def test_an_effort_of_one_evaluation_scores_the_uniform_policy() -> None:

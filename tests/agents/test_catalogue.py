@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,40 @@ class TestEverySearcherOfTheCatalogue(SearcherContract):
             return create_searcher(name, problem, options)
 
         return create  # type: ignore[return-value]
+
+
+class TestSearchersOfSeveralBudgets(SearcherContract):
+    # One that serves them by itself, and one that runs once for each.
+    @pytest.fixture(params=["auto", "random"])
+    def create(self, request: pytest.FixtureRequest) -> Create:
+        return lambda problem: create_searcher(request.param, problem, {})
+
+    def problem_of(self, *given: Any, **more: Any) -> SearchProblem:
+        problem = super().problem_of(*given, **more)
+        return replace(problem, smaller_ratios=(problem.budget.ratio * 0.9,))
+
+
+def test_every_budget_gets_its_share_of_the_asks() -> None:
+    problem = replace(problem_of(evaluations=30), smaller_ratios=(0.4, 0.3))
+    searcher, space = create_searcher("random", problem, {}), problem.space
+    limits = [budget.limit(space.full) for budget in problem.budgets]
+
+    asked = [searcher.ask() for _ in range(30)]
+
+    costs = [space.costs.cost(space.setting(each.policy)).macs for each in asked]
+    assert all(cost <= limits[0] for cost in costs)
+    assert sum(cost <= limits[1] for cost in costs) == 20
+    assert sum(cost <= limits[2] for cost in costs) == 10
+    assert {each.note.partition(":")[0] for each in asked} == {"50 %", "40 %", "30 %"}
+
+
+def test_a_searcher_that_cannot_serve_the_smallest_budget_refuses_all() -> None:
+    problem = replace(problem_of(), smaller_ratios=(0.001,))
+
+    with pytest.raises(BudgetUnreachable, match="smallest policy"):
+        create_searcher("random", problem, {})
+    with pytest.raises(BudgetUnreachable, match="smallest policy"):
+        create_searcher("auto", problem, {})
 
 
 def test_catalogue_is_ready_for_json() -> None:

@@ -108,8 +108,10 @@ def test_quadratic_costs_are_the_cost_model(graph: LayerGraph, metric: Metric) -
     for _ in range(20):
         widths = [int(rng.choice(allowed)) for allowed in space.allowed]
         expected = space.costs.cost(widths).of(metric)
-        assert costs.total(np.array(widths, float)) == pytest.approx(expected, abs=0.01)
-        assert costs.totals(np.array([widths], float)) == pytest.approx([expected], abs=0.01)
+        # A score is a whole number of billionths, from which the polynomial is found.
+        tolerance = 3.0 if metric == "micronet" else 0.01
+        assert costs.total(np.array(widths, float)) == pytest.approx(expected, abs=tolerance)
+        assert costs.totals(np.array([widths], float)) == pytest.approx([expected], abs=tolerance)
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.5, 0.9, 1.0])
@@ -155,6 +157,7 @@ def test_more_labels_hardly_help_on_a_large_space(monkeypatch: pytest.MonkeyPatc
 BITS = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8)}
 FLOAT_TOO = {"weight_bits": (2, 8, 16, 32), "edge_bits": None}
 DENSITIES = {"schemes": ("channel", "element"), "density_step": 25}
+DENSITIES_AND_BITS = {"schemes": ("element",), "density_step": 20, **BITS}
 
 
 @pytest.mark.parametrize("metric", ["size_bytes", "bit_operations"])
@@ -188,15 +191,15 @@ def test_layer_costs_are_the_cost_model(
         assert np.allclose(costs.measure(0, widths[None])[0], measures[0])
 
 
-@pytest.mark.parametrize("metric", ["size_bytes", "bit_operations"])
 @pytest.mark.parametrize(
-    ("graph", "options"),
+    ("graph", "options", "metric"),
     [
-        (plain_graph((6, 7, 6)), {"weight_bits": (2, 3, 4, 6, 8)}),
-        (plain_graph((4, 5)), {**BITS, "weight_bits": (2, 4, 8), "edge_bits": None}),
-        (triangle_graph((5, 6, 5)), {"weight_bits": (2, 4, 8)}),
-        (plain_graph((12, 14)), {**DENSITIES, "round_to": 4, "weight_bits": (2, 8)}),
-        (plain_graph((12, 14)), {"schemes": ("element",), "density_step": 20, **BITS}),
+        (plain_graph((6, 7, 6)), {"weight_bits": (2, 3, 4, 6, 8)}, "size_bytes"),
+        (plain_graph((4, 5)), {**BITS, "weight_bits": (2, 4, 8), "edge_bits": None}, "size_bytes"),
+        (triangle_graph((5, 6, 5)), {"weight_bits": (2, 4, 8)}, "bit_operations"),
+        (plain_graph((12, 14)), {**DENSITIES, "round_to": 4, "weight_bits": (2, 8)}, "size_bytes"),
+        (plain_graph((12, 14)), DENSITIES_AND_BITS, "bit_operations"),
+        (plain_graph((12, 14)), DENSITIES_AND_BITS, "size_bytes"),
     ],
 )
 def test_with_layers_nearly_always_within_one_percent_of_brute_force(

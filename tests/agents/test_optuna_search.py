@@ -226,7 +226,7 @@ def test_a_thousand_trials_are_restored_within_five_seconds(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_finds_better_policies_than_random_search(name: str) -> None:
     found, drawn = [], []
-    trials, seeds = (40, 2) if name == "gp" else (80, 4)
+    trials, seeds = (30, 2) if name == "gp" else (60, 3)
     for seed in range(seeds):
         problem = problem_of(evaluations=trials, seed=seed)
         found.append(best_score(create(name, problem), problem, trials, seed))
@@ -361,7 +361,7 @@ def test_cma_moves_integers_towards_what_scores() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("profile_share", "trials"), [(0.1, 100), (0.0, 80)])
+@pytest.mark.parametrize(("profile_share", "trials"), [(0.1, 90), (0.0, 70)])
 def test_tpe_beats_random_where_layers_decide_on_bits(profile_share: float, trials: int) -> None:
     options = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8), "evaluations": 80}
     problem = problem_of(metric="size_bytes", ratio=0.08, **options)

@@ -45,9 +45,10 @@ def test_seeds_are_the_knapsacks_solutions_on_the_measured_profile() -> None:
 def test_the_first_candidates_are_the_uniform_policy_and_the_knapsacks(name: str) -> None:
     problem = problem_of(evaluations=20)
 
-    asked = advance(create_searcher(name, problem, {}), problem, 60)
+    searcher, candidates = create_searcher(name, problem, {}), list[Suggestion]()
+    while len(candidates) < 2:
+        candidates += [each for each in advance(searcher, problem, 1) if each.role == "candidate"]
 
-    candidates = [each for each in asked if each.role == "candidate"]
     widths = [each.policy.widths(problem.space.graph) for each in candidates]
     assert widths[0] == problem.space.uniform(problem.budget)
     assert candidates[1].note == "given seed"

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from automl_api.session import LIFETIME_SECONDS, is_session, new_session
 from automl_api.settings import Settings
 from tests.api.conftest import RunningService, problem, running_service
 
@@ -89,15 +88,3 @@ def test_without_a_session_only_what_the_form_needs_is_open(locked: RunningServi
     assert locked.http.get("/static/../v1/jobs").status_code == 401
     assert locked.http.get("/static/%2e%2e/app.py").status_code == 404
     assert locked.http.post("/sign-out").status_code == 401
-
-
-def test_a_session_ends_and_cannot_be_made_up() -> None:
-    session = new_session(KEY, now=1000.0)
-    ends, _, code = session.partition(".")
-
-    assert is_session(KEY, session, now=1000.0 + LIFETIME_SECONDS - 1)
-    assert not is_session(KEY, session, now=1000.0 + LIFETIME_SECONDS + 1)
-    assert not is_session("another key", session, now=1000.0)
-    assert not is_session(KEY, f"{int(ends) + 1}.{code}", now=1000.0)
-    for nonsense in ("", ".", "x.y", f"{ends}.", "ä.ö"):
-        assert not is_session(KEY, nonsense, now=1000.0)

@@ -6,18 +6,26 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from automl_api.diagnosis import Finding, diagnose
 from automl_api.settings import Settings
-from automl_compress.store import Database, leases
+from automl_compress import __version__
+from automl_compress.store import Database, leases, schema
 from automl_compress.store.moments import now
 
 HERE = socket.gethostname()
+AT = now()
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path, database_url=None, lease_seconds=30, port=0)
+
+
+@pytest.fixture
+def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "database_now", lambda _: AT)
 
 
 @pytest.fixture
@@ -34,11 +42,12 @@ def worker(settings: Settings) -> Finding:
 
 def register(database: Database, host: str, silent_seconds: float, reaper: str | None) -> None:
     with database.session() as session:
-        row = leases.register(session, f"worker of {host}", host)
-        row.renewed_at = now() - timedelta(seconds=silent_seconds)
+        row = leases.register(session, f"worker of {host}", host, version=__version__)
+        row.renewed_at = AT - timedelta(seconds=silent_seconds)
         row.reaped_by = reaper
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 def test_a_worker_that_beats_is_alive(database: Database, settings: Settings) -> None:
     register(database, HERE, 5, None)
 
@@ -47,6 +56,7 @@ def test_a_worker_that_beats_is_alive(database: Database, settings: Settings) ->
     )
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 @pytest.mark.parametrize(
     ("host", "silent_seconds", "reaper", "said"),
     [
@@ -77,3 +87,64 @@ def test_without_a_database_no_worker_is_alive(settings: Settings) -> None:
 
 def test_a_worker_is_looked_for_only_where_it_is_expected(settings: Settings) -> None:
     assert "worker" not in {each.name for each in diagnose(settings)}
+
+
+def found(settings: Settings, name: str) -> Finding:
+    return next(each for each in diagnose(settings) if each.name == name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "0.0.9"}, "is of version 0.0.9, this is"),
+        ({"version": None}, "is of version unknown"),
+        ({"trouble": "the disk is full"}, "worker of elsewhere: the disk is full"),
+    ],
+)
+def test_a_worker_of_another_version_or_in_trouble_is_wrong(
+    database: Database, settings: Settings, changes: dict[str, str | None], said: str
+) -> None:
+    register(database, HERE, 5, None)
+    assert found(settings, "workers").mark == "ok"
+    register(database, "elsewhere", 5, None)
+    with database.session() as session:
+        row = next(each for each in leases.every(session) if each.host == "elsewhere")
+        for name, value in changes.items():
+            setattr(row, name, value)
+
+    worker_finding = found(settings, "workers")
+
+    assert worker_finding.mark == "wrong"
+    assert said in worker_finding.text
+
+
+def test_clocks_that_disagree_are_wrong(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found(settings, "clock").mark == "ok"
+    monkeypatch.setattr(leases, "database_now", lambda _: now() - timedelta(seconds=60))
+
+    clock = found(settings, "clock")
+
+    assert clock.mark == "wrong"
+    assert "the clock is 60 s ahead of the database's" in clock.text
+
+
+@pytest.mark.parametrize("revision", ["0001", "9999"])
+def test_a_database_behind_or_ahead_of_the_code_is_wrong(
+    database: Database, settings: Settings, revision: str
+) -> None:
+    with database.session() as session:
+        session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{revision}'"))
+
+    finding = found(settings, "database")
+
+    assert finding.mark == "wrong"
+    assert f"is at revision {revision}" in finding.text
+
+
+def test_a_folder_that_cannot_be_written_is_wrong() -> None:
+    finding = found(Settings(data_dir=Path("/proc/self"), port=0), "disk")
+
+    assert finding.mark == "wrong"
+    assert "/proc/" in finding.text

@@ -18,7 +18,7 @@ from automl_compress.core import (
 )
 from automl_compress.core import TrialState as State
 from automl_compress.core.document import GroupRow, MetricRow, ModelReference, PolicyDocument
-from automl_compress.store import JobState, SqlTrialStore, artifacts, policies
+from automl_compress.store import JobState, SqlTrialStore, artifacts, browsing, policies
 from automl_compress.store import jobs as job_rows
 from automl_compress.store.artifacts import NewArtifact
 from tests.api.conftest import RunningService, job_body, problem
@@ -34,7 +34,7 @@ def submit(service: RunningService, body: dict[str, Any], **headers: str) -> dic
 
 def count_jobs(service: RunningService) -> int:
     with service.database.reading() as session:
-        return len(job_rows.page(session, limit=200).rows)
+        return len(browsing.jobs_behind(session, None, limit=200).rows)
 
 
 def measured(score: float) -> Measurement:
@@ -215,18 +215,21 @@ def test_every_option_that_a_searcher_cannot_have_is_named(
     submit(service, job_body(model, dataset, searcher="amc", searcher_options=taken))
 
 
+@pytest.mark.parametrize("metric", ["macs", "micronet"])
 def test_a_budget_that_cannot_be_reached_is_answered_with_the_smallest_cost(
-    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any], metric: str
 ) -> None:
-    body = job_body(model, dataset, budget={"ratio": 0.01}, space={"max_sparsity": 0.5})
+    budget: dict[str, Any] = {"metric": metric, "ratio": 0.01}
+    body = job_body(model, dataset, budget=budget, space={"max_sparsity": 0.5})
 
     answer = problem(service.post("/v1/jobs", body), 422, "infeasible-budget")
 
-    assert answer["metric"] == "macs"
-    assert answer["limit"] == int(0.01 * model["totals"]["macs"])
-    assert answer["limit"] < answer["smallest"] < model["totals"]["macs"]
+    full = model["totals"][metric]
+    assert answer["metric"] == metric
+    assert answer["limit"] == int(0.01 * full)
+    assert answer["limit"] < answer["smallest"] < full
     assert f"{answer['smallest']:,}" in answer["detail"]
-    reachable = {"ratio": answer["smallest"] / model["totals"]["macs"] + 1e-6}
+    reachable = {"metric": metric, "ratio": answer["smallest"] / full + 1e-6}
     submit(service, job_body(model, dataset, budget=reachable, space={"max_sparsity": 0.5}))
 
 

@@ -153,7 +153,7 @@ def test_an_unexpected_error_says_nothing_of_the_inside(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret is plum")
 
-    monkeypatch.setattr(endpoints.job_rows, "page", broken)
+    monkeypatch.setattr(endpoints.browsing, "jobs_behind", broken)
     with running_service(Settings(data_dir=tmp_path)) as running:
         answer = problem(running.http.get("/v1/jobs"), 500, "internal")
 

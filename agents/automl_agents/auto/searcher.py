@@ -11,13 +11,14 @@ from scipy.stats import norm
 from automl_agents.allocation.knapsack import Allocator
 from automl_agents.allocation.profile import SensitivityProfile
 from automl_agents.allocation.profile_plan import ProfilePlan, plan_profile
+from automl_agents.auto.answers import Answers
 from automl_agents.auto.config import AutoConfig
 from automl_agents.auto.exchange import Exchanges, Setting
 from automl_agents.auto.surrogate import Surrogate
 from automl_agents.decisions import open_decisions
 from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
-from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
+from automl_compress.core import Budget, Measurement, SearchProblem, Snapshot, Suggestion, Trial
 
 LEVELS = 3  # values of each decision that the profile measures
 BASES = 6  # policies that moves start from
@@ -31,7 +32,7 @@ SMALLEST_KL = 1e-6  # nats; the logarithm of an untouched network's is minus inf
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is to be asked next: a policy, on how many images, and why."""
+    """What is asked next: a policy, on how many images (None for all), and why."""
 
     setting: Setting
     images: int | None
@@ -41,14 +42,17 @@ class _Plan:
 class AutoSearcher:
     """Spends an effort the way that won our own comparison.
 
-    1. A profile: a few values of each decision alone, on a subset of the images.
-    2. Its losses go through an exact knapsack; the solutions, and the uniform policy, are
-       scored on all images.
-    3. From then on in rounds: a Gaussian process over the decisions learns from everything
+    1. The uniform policy, scored on all images; a profile: a few values of each decision alone,
+       on a subset of the images.
+    2. The profile's losses go through an exact knapsack; its solutions are scored on all images.
+    3. From then on in rounds: a Gaussian process over the decisions learns from every candidate
        measured; exchange moves from the best policies, and a few random ones, are drawn; those
        that a sample of the process thinks best are screened on a subset, and the one of the
        highest mean is scored on all images. What has hardly a chance against the best is
        dropped (racing), with a stated probability of error.
+
+    Several budgets share profile and process: a policy of one teaches about the others. The
+    rounds take them in turn.
 
     The process learns the Kullback-Leibler divergence from the uncut network where the recipe
     scores accuracy: it says more of an image than right or wrong. What wins is decided by the
@@ -65,19 +69,17 @@ class AutoSearcher:
             BudgetUnreachable: no policy of the space is within the budget.
         """
         space = problem.space
-        space.check_reachable(problem.budget)
+        space.check_reachable(problem.budgets[-1])
         self._problem, self.config = problem, config
         self._ledger = TrialLedger()
         self._open = open_decisions(space, problem.budget.metric)
-        self._exchanges = Exchanges(space, problem.budget)
+        self._exchanges = {budget: Exchanges(space, budget) for budget in problem.budgets}
         self._profile = SensitivityProfile(space, self._profile_plan())
         self._surrogate = Surrogate()
-        self._queue: list[_Plan] = []
+        self._queue = list(self._floors())
         self._has_allocated = False
         self._asked: dict[int, Setting] = {}  # candidates in flight
-        self._whole: dict[Setting, float] = {}  # policy -> what the surrogate learns, all images
-        self._part: dict[Setting, float] = {}  # the same on a subset
-        self._refused: set[Setting] = set()  # failed
+        self._answers = Answers(space)
         self._rounds = 0
         self._spent = 0.0
 
@@ -91,14 +93,21 @@ class AutoSearcher:
 
     def ask(self) -> Suggestion:
         """Propose what to measure next."""
-        if self._ledger.asked == 0:
-            uniform = self._problem.space.uniform(self._problem.budget)
-            return self._suggest(_Plan(uniform, None, "uniform: the floor to beat"))
-        if not self._profile.is_asked:
+        if self._ledger.asked >= len(self._problem.budgets) and not self._profile.is_asked:
             return self._profile.ask(self._ledger)
         if not self._queue:
             self._queue = list(self._next_plans())
         return self._suggest(self._queue.pop(0))
+
+    def _floors(self) -> Iterator[_Plan]:
+        for budget in self._problem.budgets:
+            setting = self._problem.space.uniform(budget)
+            yield _Plan(setting, None, f"uniform: the floor to beat{self._at(budget)}")
+
+    def _at(self, budget: Budget) -> str:
+        """Name a budget where there are several."""
+        is_alone = len(self._problem.budgets) == 1
+        return "" if is_alone else f" at {budget.ratio * 100:g} % of {budget.metric}"
 
     def _suggest(self, plan: _Plan) -> Suggestion:
         policy = self._problem.space.policy(plan.setting)
@@ -114,12 +123,11 @@ class AutoSearcher:
             return
         setting = self._asked.pop(trial.number)
         if trial.measurement is None:
-            self._refused.add(setting)
+            self._answers.fail(setting)
             return
-        learnt = self._learnt(trial.measurement)
-        known = self._part if trial.measurement.fidelity == "subset" else self._whole
+        learnt, is_part = self._learnt(trial.measurement), trial.measurement.fidelity == "subset"
         if math.isfinite(learnt):
-            known[setting] = learnt
+            (self._answers.part if is_part else self._answers.whole)[setting] = learnt
 
     def _learnt(self, measurement: Measurement) -> float:
         """Return what the surrogate learns of a measurement; higher is better."""
@@ -134,30 +142,34 @@ class AutoSearcher:
         if not self._has_allocated:
             self._has_allocated = True
             yield from self._allocations()
+        budgets = self._problem.budgets
+        budget = budgets[self._rounds % len(budgets)]
         self._rounds += 1
         rng = random_stream(self._problem.seed, self._rounds)
-        if len(self._whole) + len(self._part) < FEWEST_MEASUREMENTS:
-            yield from self._first_draws(rng)
+        if len(self._answers) < FEWEST_MEASUREMENTS:
+            yield from self._first_draws(budget, rng)
         else:
-            yield from self._round(rng)
+            yield from self._round(budget, rng)
 
     def _allocations(self) -> Iterator[_Plan]:
         """Propose the knapsack's solutions on the profile's curves."""
         if not self._profile.plan.probes:
             return
-        allocator = Allocator(self._problem.space, self._problem.budget)
         found: set[Setting] = set()
-        for measure in ("kl", "cross_entropy", "accuracy"):
-            setting = allocator.solve(self._profile.curves(measure))
-            if setting not in found:
-                found.add(setting)
-                yield _Plan(setting, None, f"knapsack over the profile's {measure} curves")
+        for budget in self._problem.budgets:
+            allocator = Allocator(self._problem.space, budget)
+            for measure in ("kl", "cross_entropy", "accuracy"):
+                setting = allocator.solve(self._profile.curves(measure))
+                if setting not in found:
+                    found.add(setting)
+                    why = f"knapsack over the profile's {measure} curves{self._at(budget)}"
+                    yield _Plan(setting, None, why)
 
-    def _first_draws(self, rng: np.random.Generator) -> Iterator[_Plan]:
+    def _first_draws(self, budget: Budget, rng: np.random.Generator) -> Iterator[_Plan]:
         """Propose policies around the best so far while there is little to learn from."""
-        space, budget = self._problem.space, self._problem.budget
-        bases = self._bases(1) or [space.uniform(budget)]
-        drawn = [*self._exchanges.near(bases[0], rng, 8), space.sample(rng, budget)]
+        space = self._problem.space
+        bases = self._bases(budget, 1) or [space.uniform(budget)]
+        drawn = [*self._exchanges[budget].near(bases[0], rng, 8), space.sample(rng, budget)]
         new = [each for each in dict.fromkeys(drawn) if self._is_new(each)] or drawn
         for setting in new[:FEWEST_MEASUREMENTS]:
             yield _Plan(setting, self._screening_images(), "first draws for the surrogate")
@@ -168,30 +180,30 @@ class AutoSearcher:
         cost = self._problem.evaluations(images) / self._problem.evaluations()
         return images if images and cost < SMALLEST_SAVING else None
 
-    def _round(self, rng: np.random.Generator) -> Iterator[_Plan]:
+    def _round(self, budget: Budget, rng: np.random.Generator) -> Iterator[_Plan]:
         self._fit()
         images = self._screening_images()
-        proposals = self._proposals(rng)
+        proposals = self._proposals(budget, rng)
         if not proposals:  # the space is exhausted; the store answers
-            yield _Plan(self._bases(1)[0], None, "every policy near the best is measured")
+            best = self._bases(budget, 1) or [self._problem.space.uniform(budget)]
+            yield _Plan(best[0], None, f"every policy near the best is measured{self._at(budget)}")
             return
         screened = self.config.screened if images is not None else 1
         for place in self._chosen(proposals, rng, screened):
-            setting = self._exchanges.filled(proposals[place], rng)
-            yield _Plan(setting, images, self._why(images))
+            setting = self._exchanges[budget].filled(proposals[place], rng)
+            yield _Plan(setting, images, self._why(budget, images))
         if images is not None:
-            yield from self._promotion()
+            yield from self._promotion(budget)
 
-    def _why(self, images: int | None) -> str:
-        known = len(self._whole) + len(self._part)
+    def _why(self, budget: Budget, images: int | None) -> str:
         on = "all" if images is None else f"{images}"
-        return f"promising to the surrogate of {known} measurements, scored on {on} images"
+        return (
+            f"promising to the surrogate of {len(self._answers)} measurements, "
+            f"scored on {on} images{self._at(budget)}"
+        )
 
     def _fit(self) -> None:
-        # A full score replaces what a subset said of the same policy.
-        part = [(each, True, y) for each, y in self._part.items() if each not in self._whole]
-        whole = [(each, False, y) for each, y in self._whole.items()]
-        rows = part + whole
+        rows = self._answers.rows()
         self._surrogate.fit(
             self._inputs([setting for setting, _, _ in rows]),
             np.array([is_part for _, is_part, _ in rows]),
@@ -203,35 +215,30 @@ class AutoSearcher:
         shares = np.array([self._problem.space.shares(each) for each in policies])
         return np.log(shares[:, self._open])
 
-    def _bases(self, count: int) -> list[Setting]:
-        """Return the best policies: measured on all images first, then on a subset."""
-        known = {**self._part, **self._whole}
-        if len(known) >= FEWEST_MEASUREMENTS:
+    def _bases(self, budget: Budget, count: int) -> list[Setting]:
+        """Return the best policies within a budget, as far as is known."""
+        known = self._answers.within(budget)
+        if known and len(self._answers) >= FEWEST_MEASUREMENTS:
             policies = list(known)
             means, _ = self._surrogate.predict(self._inputs(policies))
             return [policies[place] for place in np.argsort(-means, kind="stable")[:count]]
         return sorted(known, key=lambda each: -known[each])[:count]
 
-    def _proposals(self, rng: np.random.Generator) -> list[Setting]:
-        space, budget = self._problem.space, self._problem.budget
+    def _proposals(self, budget: Budget, rng: np.random.Generator) -> list[Setting]:
+        space, exchanges = self._problem.space, self._exchanges[budget]
         drawn: dict[Setting, None] = {}
-        for base in self._bases(BASES):
-            drawn |= dict.fromkeys(self._exchanges.near(base, rng, MOVES))
+        for base in self._bases(budget, BASES):
+            drawn |= dict.fromkeys(exchanges.near(base, rng, MOVES))
         drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
         for _ in range(CLIMBS):  # on from the most promising of what was drawn
             new = [each for each in drawn if self._is_new(each)]
             means = self._surrogate.predict(self._inputs(new))[0] if new else np.zeros(0)
             for place in np.argsort(-means, kind="stable")[: BASES // 2]:
-                drawn |= dict.fromkeys(self._exchanges.near(new[place], rng, MOVES))
+                drawn |= dict.fromkeys(exchanges.near(new[place], rng, MOVES))
         return [each for each in drawn if self._is_new(each)]
 
     def _is_new(self, setting: Setting) -> bool:
-        return (
-            setting not in self._whole
-            and setting not in self._part
-            and setting not in self._refused
-            and setting not in self._asked.values()
-        )
+        return setting not in self._answers and setting not in self._asked.values()
 
     def _chosen(
         self, proposals: Sequence[Setting], rng: np.random.Generator, count: int
@@ -250,23 +257,20 @@ class AutoSearcher:
             picked += [int(place) for place in ranked[:1]]
         return picked
 
-    def _promotion(self) -> Iterator[_Plan]:
+    def _promotion(self, budget: Budget) -> Iterator[_Plan]:
         """Propose the screened policy of the highest mean, if it may be better than the best."""
-        waiting = [
-            each
-            for each in self._part
-            if each not in self._whole and each not in self._asked.values()
-        ]
-        if not waiting or not self._whole:
+        in_flight = set(self._asked.values())
+        waiting = [each for each in self._answers.waiting_within(budget) if each not in in_flight]
+        whole = self._answers.whole_within(budget)
+        if not waiting or not whole:
             return
         means, deviations = self._surrogate.predict(self._inputs(waiting))
-        best = max(self._surrogate.predict(self._inputs(list(self._whole)))[0])
+        best = max(self._surrogate.predict(self._inputs(whole))[0])
         place = int(np.argmax(means))
         chance = float(norm.sf(best, means[place], max(deviations[place], 1e-12)))
         if chance >= self.config.error_probability:
-            yield _Plan(
-                waiting[place], None, f"screened well: better than the best with p = {chance:.2f}"
-            )
+            why = f"screened well: better than the best with p = {chance:.2f}{self._at(budget)}"
+            yield _Plan(waiting[place], None, why)
 
     def snapshot(self) -> Snapshot:
         """Return everything measured, what is planned, and the surrogate's parameters."""
@@ -276,9 +280,7 @@ class AutoSearcher:
             "queue": [[list(each.setting), each.images, each.note] for each in self._queue],
             "has_allocated": self._has_allocated,
             "asked": [[number, list(setting)] for number, setting in self._asked.items()],
-            "whole": [[list(setting), y] for setting, y in self._whole.items()],
-            "part": [[list(setting), y] for setting, y in self._part.items()],
-            "refused": sorted(list(setting) for setting in self._refused),
+            "answers": self._answers.to_json(),
             "rounds": self._rounds,
             "spent": self._spent,
             "surrogate": self._surrogate.to_json(),
@@ -293,8 +295,6 @@ class AutoSearcher:
         self._queue = [_Plan(tuple(each), images, note) for each, images, note in values["queue"]]
         self._has_allocated = bool(values["has_allocated"])
         self._asked = {int(number): tuple(setting) for number, setting in values["asked"]}
-        self._whole = {tuple(setting): float(y) for setting, y in values["whole"]}
-        self._part = {tuple(setting): float(y) for setting, y in values["part"]}
-        self._refused = {tuple(setting) for setting in values["refused"]}
+        self._answers.restore(values["answers"])
         self._rounds, self._spent = int(values["rounds"]), float(values["spent"])
         self._surrogate.restore(values["surrogate"])

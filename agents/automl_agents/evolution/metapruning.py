@@ -110,11 +110,15 @@ class MetaPruningSearcher:
 
     def _fill(self, rng: np.random.Generator, count: int, make: Make) -> None:
         """Add as many new candidates, if enough tries find them."""
-        missed = 0
+        missed, tried = 0, set[tuple[int, ...]]()
         for _ in range(TRIES * count):
             if count <= 0 or missed >= MISSES:
                 return
-            is_added = self._add(*make(rng))
+            genes, note = make(rng)
+            clipped = self._problem.space.clip(genes.tolist())
+            # Scaling to the budget is dear, and gives for the same values the same again.
+            is_added = clipped not in tried and self._add(genes, note)
+            tried.add(clipped)
             count, missed = (count - 1, 0) if is_added else (count, missed + 1)
 
     def _add(self, genes: np.ndarray, note: str) -> bool:

@@ -7,7 +7,8 @@ from fastapi.responses import FileResponse
 
 from automl_api.bodies import Moment, ResponseBody
 from automl_api.caching import entity_tag, is_known
-from automl_api.pages import Listing
+from automl_api.files.digests import digest_header
+from automl_api.pages import After, Limit, Listing, listing
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.store import ArtifactRow
@@ -33,13 +34,18 @@ class ArtifactBody(ResponseBody):
 @router.get("")
 def list_artifacts(
     service: ServiceDependency,
-    job_id: Annotated[str, Query(max_length=64, description="Whose files.")],
+    job_id: Annotated[str | None, Query(max_length=64, description="Of this job alone.")] = None,
+    kind: Annotated[str | None, Query(max_length=32, description="Of this kind alone.")] = None,
+    after: After = None,
+    limit: Limit = 50,
 ) -> Listing[ArtifactBody]:
-    """List a job's files by name."""
+    """List the files that jobs made, the newest first."""
     with service.database.reading() as session:
-        job_rows.get(session, job_id)
-        rows = artifact_rows.of_job(session, job_id)
-    return Listing(data=[artifact_body(row) for row in rows], has_more=False)
+        if job_id is not None:
+            job_rows.get(session, job_id)
+        page = artifact_rows.page(session, after=after, limit=limit, job_id=job_id, kind=kind)
+    filters = {"job_id": job_id, "kind": kind, "limit": limit}
+    return listing(page, artifact_body, "/v1/artifacts", filters)
 
 
 @router.get("/{artifact_id}")
@@ -62,7 +68,11 @@ def get_content(artifact_id: str, request: Request, service: ServiceDependency) 
             f"the bytes of artifact {row.id} ({row.name}) are gone from the data directory; they "
             "were removed by hand, or the service runs with another AUTOML_COMPRESS_DATA_DIR",
         )
-    headers = {"ETag": entity_tag(row.sha256), "Cache-Control": "private, no-cache"}
+    headers = {
+        "ETag": entity_tag(row.sha256),
+        "Cache-Control": "private, no-cache",
+        "Repr-Digest": digest_header(row.sha256),
+    }
     if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return FileResponse(path, media_type=row.media_type, filename=row.name, headers=headers)

@@ -4,10 +4,13 @@ from typing import Annotated
 
 import typer
 
-from automl_api.commands import options
+from automl_api.commands import options, steering
 from automl_api.commands.spread import spread
 
 app = typer.Typer(help="List, watch and steer jobs.", no_args_is_help=True)
+
+for command in (steering.change, steering.clone, steering.rm, steering.compare):
+    app.command()(command)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
 
@@ -17,6 +20,11 @@ JobId = Annotated[str, typer.Argument(metavar="JOB")]
 def list_jobs(
     service: options.ServiceOptions,
     status: Annotated[str | None, typer.Option("--status", help="Of this state only.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="In the name.")] = None,
+    searcher: Annotated[str | None, typer.Option("--searcher", help="Of this one only.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="NAME:VALUE", help="With this tag only.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 20,
     is_json: options.Json = False,
 ) -> None:
@@ -27,7 +35,8 @@ def list_jobs(
     from automl_api.commands.results import print_jobs, print_json
 
     with Client(service.url, service.key) as client:
-        found = [job.content for job in islice(client.jobs(status=status), limit)]
+        wanted = client.jobs(status=status, text=text, searcher=searcher, tag=tag or None)
+        found = [job.content for job in islice(wanted, limit)]
     if is_json:
         print_json(found)
     else:

@@ -13,6 +13,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 Timeout = Annotated[
     float | None, typer.Option("--timeout", min=0, help="Wait at most so many seconds.")
 ]
+LogFormatOption = Annotated[
+    str | None, typer.Option("--log-format", help="text, or json: an object a line.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 MaxMacs = Annotated[str | None, typer.Option("--max-macs", help="The MACs to keep: 50% or 0.5.")]
 ModelArgument = Annotated[
@@ -90,13 +93,19 @@ class NetworkOptions:
 class StudyOptions:
     """The search."""
 
-    max_macs: MaxMacs = None
+    max_macs: Annotated[
+        str | None,
+        typer.Option(help="The MACs to keep: 50% or 0.5; several budgets as 50%,40%,30%."),
+    ] = None
     max_parameters: Annotated[str | None, typer.Option(help="The parameters to keep, instead.")] = (
         None
     )
     max_bytes: Annotated[str | None, typer.Option(help="The stored bytes to keep, instead.")] = None
     max_bit_operations: Annotated[
         str | None, typer.Option(help="The bit operations to keep, instead.")
+    ] = None
+    max_micronet: Annotated[
+        str | None, typer.Option(help="The MicroNet score to keep, instead.")
     ] = None
     searcher: Annotated[str, typer.Option(help=f"One of: {', '.join(SEARCHER_NAMES)}.")] = "auto"
     option: Annotated[
@@ -106,6 +115,12 @@ class StudyOptions:
     wall_seconds: Annotated[float | None, typer.Option(min=0, help="What it may cost in time.")] = (
         None
     )
+    trial_seconds: Annotated[
+        float | None, typer.Option(min=0, help="A trial that takes longer is killed.")
+    ] = None
+    trial_memory_bytes: Annotated[
+        int | None, typer.Option(min=1, help="A trial that takes more memory is killed.")
+    ] = None
     seed: Seed = 0
     repair: Annotated[
         str | None,
@@ -120,19 +135,32 @@ class StudyOptions:
 
     def body(self) -> dict[str, Any]:
         """Write the study as `POST /v1/jobs` takes it."""
-        effort = {"evaluations": self.evaluations, "wall_seconds": self.wall_seconds}
+        budget, smaller_ratios = texts.budgets(
+            {
+                "macs": self.max_macs,
+                "parameters": self.max_parameters,
+                "size_bytes": self.max_bytes,
+                "bit_operations": self.max_bit_operations,
+                "micronet": self.max_micronet,
+            }
+        )
+        effort = {
+            "evaluations": self.evaluations,
+            "wall_seconds": self.wall_seconds,
+            "trial_seconds": self.trial_seconds,
+            "trial_memory_bytes": self.trial_memory_bytes,
+        }
         recipe = {"repair": self.repair, "signal": self.signal}
         return {
             "searcher": self.searcher,
-            "budget": texts.budget(
-                self.max_macs, self.max_parameters, self.max_bytes, self.max_bit_operations
-            ),
+            "budget": budget,
             "effort": {name: value for name, value in effort.items() if value is not None},
             "recipe": {name: value for name, value in recipe.items() if value is not None},
             "confirmation": {"top_k": self.top_k, "finetune_epochs": self.finetune_epochs},
             "seed": self.seed,
             "parallelism": self.parallelism,
             "searcher_options": texts.assignments(self.option, "--option"),
+            **({"smaller_ratios": smaller_ratios} if smaller_ratios else {}),
         }
 
 

@@ -34,7 +34,9 @@ def finish(
     console = Console(highlight=False)
     console.print(f"{job.id} {job.status}", markup=False)
     if job.status == "succeeded":
-        print_policy(job.best())
+        document = job.best()
+        print_policy(document)
+        print_front(job.content["result"], job.content["study"]["budget"]["metric"], document)
         console.print(
             f"fetch it: automl-compress best {job.id} -o policy.json --network network.safetensors",
             markup=False,
@@ -62,6 +64,23 @@ def print_policy(document: PolicyDocument) -> None:
     Console(highlight=False).print(table)
 
 
+def print_front(result: Mapping[str, Any], metric: str, best: PolicyDocument) -> None:
+    """Print the policies of a job that has several; metric: of its budgets."""
+    policies, full = result["policies"], getattr(best.before, metric)
+    if len(policies) < 2:
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("policy", "trial", f"{metric} kept", "accuracy on test"):
+        table.add_column(title, justify="left" if title == "policy" else "right")
+    for each in policies:
+        kept = each["test"]["cost"][metric] / full
+        accuracy = each["test"]["accuracy"]
+        table.add_row(
+            each["policy_id"], str(each["trial_number"]), f"{kept:.1%}", f"{accuracy:.2%}"
+        )
+    Console(highlight=False).print(table)
+
+
 def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of jobs."""
     table = Table(box=None, pad_edge=False)
@@ -70,13 +89,15 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
         table.add_column(title, justify=justify, no_wrap=True)
     for job in jobs:
         progress, budget = job["progress"], job["study"]["budget"]
+        ratios = [budget["ratio"], *job["study"]["smaller_ratios"]]
+        kept = ",".join(f"{100 * ratio:.4g}%" for ratio in ratios)
         best = "" if progress["best"] is None else f"{progress['best']['score']:.4f}"
         table.add_row(
             job["id"],
             job["name"],
             job["status"],
             job["study"]["searcher"],
-            f"{budget['ratio']:.0%} {budget['metric']}",
+            f"{kept} {budget['metric']}",
             str(progress["trials"]),
             f"{progress['fraction']:.0%}",
             best,

@@ -17,6 +17,9 @@ def search(
     network: options.NetworkOptions,
     service: options.ServiceOptions,
     name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
+    is_estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what it would take; submit nothing.")
+    ] = False,
     is_watching: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
     is_waiting: Annotated[bool, typer.Option("--wait", help="Wait silently.")] = False,
     timeout: options.Timeout = None,
@@ -27,6 +30,7 @@ def search(
     fields, told = network.fields(), network.normalisation()
 
     from automl_api.client import Client
+    from automl_api.commands.estimates import print_estimate
     from automl_api.commands.inputs import known_normalisation, register_data, register_model
     from automl_api.commands.results import finish
 
@@ -38,7 +42,11 @@ def search(
             "dataset_id": register_data(client, data, {"normalisation": normalisation}),
             "study": wanted,
         }
-        job = client.submit({each: value for each, value in body.items() if value is not None})
+        body = {each: value for each, value in body.items() if value is not None}
+        if is_estimate:
+            print_estimate(client.estimate(body), is_json=is_json)
+            return
+        job = client.submit(body)
         finish(
             job, is_watching=is_watching, is_waiting=is_waiting, timeout=timeout, is_json=is_json
         )

@@ -27,12 +27,15 @@ def serve(
     is_with_parent: Annotated[
         bool, typer.Option("--with-parent", hidden=True, help="End when standard input does.")
     ] = False,
+    log_format: options.LogFormatOption = None,
     is_json: options.Json = False,
 ) -> None:
     """Run the HTTP interface and one worker."""
+    from automl_api.logs import set_up_logs
     from automl_api.serving import ServeOptions, end_with_parent, read_settings, serve_forever
 
-    settings = read_settings(host=host, port=port, **asdict(place))
+    settings = read_settings(host=host, port=port, log_format=log_format, **asdict(place))
+    set_up_logs(settings.log_format, settings.log_level)
     if has_no_auth:
         settings = settings.model_copy(update={"key": None})
     if is_with_parent:

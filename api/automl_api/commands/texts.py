@@ -19,27 +19,21 @@ def ratio(text: str, option: str) -> float:
     return value
 
 
-def budget(
-    max_macs: str | None,
-    max_parameters: str | None,
-    max_bytes: str | None,
-    max_bit_operations: str | None,
-) -> dict[str, Any]:
-    """Read the one budget that was given."""
-    told = {
-        "macs": (max_macs, "--max-macs"),
-        "parameters": (max_parameters, "--max-parameters"),
-        "size_bytes": (max_bytes, "--max-bytes"),
-        "bit_operations": (max_bit_operations, "--max-bit-operations"),
-    }
-    given = {metric: pair for metric, pair in told.items() if pair[0] is not None}
+def budgets(told: dict[str, str | None]) -> tuple[dict[str, Any], list[float]]:
+    """Read the one budget that was given, and the smaller ratios after its commas.
+
+    Args:
+        told: what stands after `--max-...`, by metric.
+    """
+    flags = {metric: f"--max-{metric.removeprefix('size_').replace('_', '-')}" for metric in told}
+    given = {metric: text for metric, text in told.items() if text is not None}
     if len(given) != 1:
         raise typer.BadParameter(
-            f"{len(given)} budgets came; give one of --max-macs, --max-parameters, --max-bytes, "
-            "--max-bit-operations"
+            f"{len(given)} budgets came; give one of {', '.join(flags.values())}"
         )
-    ((metric, (text, option)),) = given.items()
-    return {"metric": metric, "ratio": ratio(str(text), option)}
+    ((metric, text),) = given.items()
+    ratios = [ratio(part, flags[metric]) for part in text.split(",")]
+    return {"metric": metric, "ratio": ratios[0]}, ratios[1:]
 
 
 def assignments(texts: list[str] | None, option: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from automl_api.system.capabilities import capabilities
 from automl_compress.store import JobState, browsing
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import models as model_rows
+from automl_compress.store.browsing import JobFilter
 from automl_compress.store.paging import LARGEST_PAGE
 
 _LABELS = {"number": "Trial", "macs": "MACs", "size_bytes": "Bytes"}
@@ -51,7 +52,8 @@ def get_jobs(
 ) -> Response:
     """Show the jobs, the newest first."""
     with service.database.reading() as session:
-        found = browsing.jobs(session, states=[status] if status else (), text=text, number=page)
+        wanted = JobFilter(states=[status] if status else (), text=text)
+        found = browsing.jobs(session, wanted, number=page)
         jobs = [job_body(row) for row in found.rows]
 
     def address(number: int) -> str:

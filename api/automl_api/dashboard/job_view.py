@@ -70,6 +70,9 @@ class Layered:
     is_on_front: bool = False
 
 
+Files = tuple[str, Sequence[ArtifactBody]]  # a heading, which may be empty, and files below it
+
+
 @dataclass(frozen=True)
 class JobView:
     """A job with what its page needs.
@@ -90,7 +93,7 @@ class JobView:
     confirmed: Sequence[Mapping[str, Any]]
     doing: str
     events: Sequence[EventBody]
-    artifacts: Sequence[ArtifactBody]
+    files: Sequence[Files]
 
 
 def job_view(session: Session, job_id: str, table: Table) -> JobView:
@@ -125,8 +128,24 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         confirmed=(row.result or {}).get("policies", []),
         doing=_doing(latest),
         events=[event_body(each) for each in events],
-        artifacts=[artifact_body(each) for each in artifact_rows.of_job(session, job_id)],
+        files=_files(row, [artifact_body(each) for each in artifact_rows.of_job(session, job_id)]),
     )
+
+
+def _files(job: JobRow, artifacts: Sequence[ArtifactBody]) -> list[Files]:
+    """Return the files of each confirmed policy, then the others; one policy needs no heading."""
+    policies = (job.result or {}).get("policies", [])
+    if len(policies) < 2:
+        return [("", artifacts)]
+    owned = {name for policy in policies for name in policy["artifacts"]}
+    grouped = [
+        (
+            f"Trial {policy['trial_number']}",
+            [each for each in artifacts if each.name in policy["artifacts"]],
+        )
+        for policy in policies
+    ]
+    return [*grouped, ("The whole job", [each for each in artifacts if each.name not in owned])]
 
 
 def _doing(latest: TrialRow | None) -> str:

@@ -14,6 +14,7 @@ from automl_api.models.schemas import ModelDetailsBody, model_details_body
 from automl_compress.core import LayerGraph
 from automl_compress.store import browsing
 from automl_compress.store import models as model_rows
+from automl_compress.store.browsing import JobFilter
 
 JOBS_SHOWN = 20
 
@@ -68,7 +69,7 @@ def model_view(session: Session, model_id: str) -> ModelView:
     row = model_rows.get(session, model_id)
     graph = graph_from_json(row.details["graph"])
     layers = _layers(graph)
-    found = browsing.jobs(session, model_id=model_id, limit=JOBS_SHOWN)
+    found = browsing.jobs(session, JobFilter(model_id=model_id), limit=JOBS_SHOWN)
     return ModelView(
         model=model_details_body(row),
         layers=layers,

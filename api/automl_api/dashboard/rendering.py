@@ -26,6 +26,7 @@ METRIC_NAMES = {
     "parameters": "parameters",
     "size_bytes": "bytes",
     "bit_operations": "bit operations",
+    "micronet": "MicroNet score × 10⁹",
 }
 
 _KIB = 1024
@@ -59,7 +60,7 @@ def render_page(
     """Render a template for this request.
 
     Besides the content, templates have `home` (the relative way to the start page), `path`,
-    `version` and `has_sign_out`.
+    `version`, `has_sign_out` and `is_administrator`.
     """
     path, settings = path_below_root(request), request.app.state.settings
     assert isinstance(settings, Settings)
@@ -71,6 +72,7 @@ def render_page(
             path=path,
             version=__version__,
             has_sign_out=settings.key is not None,
+            is_administrator=request.state.caller.is_administrator,
             **content,
         )
     )
@@ -111,6 +113,7 @@ def _environment() -> Environment:
         size=_size,
         moment=_moment,
         metric=METRIC_NAMES.__getitem__,
+        budgets=_budgets,
         heading=_heading,
         metrics=metrics_of,
     )
@@ -121,11 +124,18 @@ def metrics_of(costs: object) -> list[str]:
     """Name the metrics that costs tell, which are a mapping or a body; in our order."""
     if isinstance(costs, Mapping):
         return [name for name in METRIC_NAMES if name in costs]
-    return [name for name in METRIC_NAMES if hasattr(costs, name)]
+    return [name for name in METRIC_NAMES if getattr(costs, name, None) is not None]
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _budgets(study: Mapping[str, Any]) -> str:
+    """Say what a study's networks may keep: `50 %, 30 % of MACs`."""
+    ratios = [study["budget"]["ratio"], *study.get("smaller_ratios", ())]
+    kept = ", ".join(f"{100 * ratio:.4g} %" for ratio in ratios)
+    return f"{kept} of {METRIC_NAMES[study['budget']['metric']]}"
 
 
 def _heading(text: str) -> str:

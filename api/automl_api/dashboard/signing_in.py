@@ -1,23 +1,30 @@
-"""`/sign-in` and `/sign-out`: a browser gives the key once and keeps a session."""
+"""`/sign-in` and `/sign-out`: a browser gives a key once and keeps a session."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from automl_api.dashboard.rendering import PageRoute, render_page
+from automl_api.keys.doorkeeper import COOKIE, LIFETIME, Doorkeeper, read_cookie
 from automl_api.service import ServiceDependency
-from automl_api.session import COOKIE, LIFETIME_SECONDS, is_key, new_session
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Wanted = Annotated[str, Query(alias="next", max_length=2000)]
 
 
+def _doorkeeper(request: Request) -> Doorkeeper:
+    return cast("Doorkeeper", request.app.state.doorkeeper)
+
+
+DoorkeeperDependency = Annotated[Doorkeeper, Depends(_doorkeeper)]
+
+
 @router.get("/sign-in")
-def get_form(request: Request, service: ServiceDependency, wanted: Wanted = "/") -> Response:
-    """Ask for the key; a service without one sends on at once."""
-    if service.settings.key is None:
+def get_form(request: Request, doorkeeper: DoorkeeperDependency, wanted: Wanted = "/") -> Response:
+    """Ask for a key; a service without one sends on at once."""
+    if doorkeeper.is_open:
         return RedirectResponse(_address(wanted), 303)
     return render_page(request, "sign_in.html", wanted=wanted, is_wrong=False)
 
@@ -26,20 +33,21 @@ def get_form(request: Request, service: ServiceDependency, wanted: Wanted = "/")
 def sign_in(
     request: Request,
     service: ServiceDependency,
+    doorkeeper: DoorkeeperDependency,
     key: Annotated[str, Form(max_length=1000)],
     wanted: Annotated[str, Form(alias="next", max_length=2000)] = "/",
 ) -> Response:
     """Begin a session and go back to the page that was asked for."""
-    secret = service.settings.key
-    if secret is None:
+    if doorkeeper.is_open:
         return RedirectResponse(_address(wanted), 303)
-    if not is_key(secret.get_secret_value(), key.strip()):
+    caller = doorkeeper.admit(key.strip(), request.client.host if request.client else "")
+    if caller is None:
         return render_page(request, "sign_in.html", status_code=403, wanted=wanted, is_wrong=True)
     response = RedirectResponse(_address(wanted), 303)
     response.set_cookie(
         COOKIE,
-        new_session(secret.get_secret_value()),
-        max_age=LIFETIME_SECONDS,
+        doorkeeper.sign_in(caller),
+        max_age=int(LIFETIME.total_seconds()),
         path=service.settings.root_path or "/",
         secure=request.url.scheme == "https",
         httponly=True,
@@ -49,8 +57,11 @@ def sign_in(
 
 
 @router.post("/sign-out")
-def sign_out(service: ServiceDependency) -> Response:
-    """Forget the session in this browser."""
+def sign_out(
+    request: Request, service: ServiceDependency, doorkeeper: DoorkeeperDependency
+) -> Response:
+    """End the session, here and in this browser."""
+    doorkeeper.sign_out(read_cookie(request.cookies))
     response = RedirectResponse("./", 303)
     response.delete_cookie(COOKIE, path=service.settings.root_path or "/")
     return response

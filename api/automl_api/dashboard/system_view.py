@@ -9,17 +9,18 @@ from automl_api.jobs.schemas import JobBody, job_body
 from automl_api.service import Service
 from automl_api.system.capabilities import versions
 from automl_compress.store import JobState, browsing, leases
-from automl_compress.store.tables import now
 
 
 @dataclass(frozen=True)
 class WorkerView:
-    """A worker process: its last sign of life, and the jobs in its hands."""
+    """A worker process: its last sign of life, its trouble, and the jobs in its hands."""
 
     owner: str
     host: str
+    version: str | None
     renewed: datetime
     is_silent: bool
+    trouble: str | None
     jobs: Sequence[JobBody]
 
 
@@ -48,16 +49,17 @@ def system_view(service: Service) -> SystemView:
     with service.database.reading() as session:
         rows = browsing.waiting_jobs(session)
         alive = [each for each in leases.every(session) if each.reaped_by is None]
-        counts = browsing.jobs_in_states(session)
+        counts, at = browsing.jobs_in_states(session), leases.database_now(session)
     taken = {row.id: row.owner or "" for row in rows}
     waiting = [job_body(row) for row in rows]
     workers = [
         WorkerView(
             owner=each.owner,
             host=each.host,
+            version=each.version,
             renewed=each.renewed_at,
-            # By this machine's clock, which may differ from the worker's; the page says so.
-            is_silent=(now() - each.renewed_at).total_seconds() > settings.lease_seconds,
+            is_silent=leases.silent_seconds(each, at) > settings.lease_seconds,
+            trouble=each.trouble,
             jobs=[job for job in waiting if taken[job.id].startswith(f"{each.owner}/")],
         )
         for each in alive

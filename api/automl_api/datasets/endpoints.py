@@ -13,36 +13,43 @@ from automl_api.datasets.schemas import (
 )
 from automl_api.files.uploaded import uploaded_path
 from automl_api.intake import inspect_dataset
-from automl_api.pages import After, Limit, Listing, listing
+from automl_api.once import IdempotencyKey, request_of
+from automl_api.pages import After, Limit, Listing, Text, listing
+from automl_api.problem import Problem
 from automl_api.service import Service, ServiceDependency
 from automl_api.sources import DataSource
+from automl_api.system.capabilities import installation
+from automl_compress.core.errors import UnknownName
+from automl_compress.store import DatasetRow, once, removal
 from automl_compress.store import datasets as dataset_rows
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 
 @router.post("", status_code=201)
-def create_dataset(new: NewDataset, response: Response, service: ServiceDependency) -> DatasetBody:
+def create_dataset(
+    new: NewDataset,
+    response: Response,
+    service: ServiceDependency,
+    idempotency_key: IdempotencyKey = None,
+) -> DatasetBody:
     """Register data: all of them are read, checked and split before they are stored."""
-    source = _source(service, new)
-    details = inspect_dataset(source, service.files.directory)
-    first_file = getattr(new.source, "file_id", None) or getattr(new.source, "train_file_id", None)
-    with service.database.session() as session:
-        row = dataset_rows.add(
-            session, name=new.name, source=source.to_json(), file_id=first_file, details=details
-        )
+    request = request_of(idempotency_key, new)
+    with service.database.reading() as session:
+        made = once.made_by(session, DatasetRow, request)
+    row = made or _registered(service, new, request)
     response.headers["Location"] = f"/v1/datasets/{row.id}"
     return dataset_body(row)
 
 
 @router.get("")
 def list_datasets(
-    service: ServiceDependency, after: After = None, limit: Limit = 50
+    service: ServiceDependency, text: Text = "", after: After = None, limit: Limit = 50
 ) -> Listing[DatasetBody]:
     """List the data sets, the newest first."""
     with service.database.reading() as session:
-        page = dataset_rows.page(session, after=after, limit=limit)
-    return listing(page, dataset_body, "/v1/datasets", {"limit": limit})
+        page = dataset_rows.page(session, after=after, limit=limit, text=text)
+    return listing(page, dataset_body, "/v1/datasets", {"text": text or None, "limit": limit})
 
 
 @router.get("/{dataset_id}")
@@ -50,6 +57,29 @@ def get_dataset(dataset_id: str, service: ServiceDependency) -> DatasetBody:
     """Describe one data set."""
     with service.database.reading() as session:
         return dataset_body(dataset_rows.get(session, dataset_id))
+
+
+@router.delete("/{dataset_id}", status_code=204)
+def delete_dataset(dataset_id: str, service: ServiceDependency) -> None:
+    """Delete a data set that no job is on, for good; its files stay."""
+    with service.database.session() as session:
+        removal.remove_dataset(session, dataset_id)
+    service.files.remove(f"samples/{dataset_id}.json")
+
+
+def _registered(service: Service, new: NewDataset, request: once.Request) -> DatasetRow:
+    source = _source(service, new)
+    details = inspect_dataset(source, service.files.directory)
+    first_file = getattr(new.source, "file_id", None) or getattr(new.source, "train_file_id", None)
+    with service.database.session() as session:
+        return dataset_rows.add(
+            session,
+            name=new.name,
+            source=source.to_json(),
+            file_id=first_file,
+            details=details,
+            request=request,
+        )
 
 
 def _source(service: Service, new: NewDataset) -> DataSource:
@@ -62,6 +92,7 @@ def _source(service: Service, new: NewDataset) -> DataSource:
     told = {name: value for name, value in options.items() if value is not None}
     chosen = new.source
     if isinstance(chosen, BuiltinSource):
+        _check_builtin(chosen.name)
         return DataSource("builtin", (chosen.name,), told)
     if isinstance(chosen, NpzSource):
         return DataSource("npz", (_path(service, chosen.file_id, "npz", "file_id"),), told)
@@ -69,6 +100,15 @@ def _source(service: Service, new: NewDataset) -> DataSource:
     if chosen.test_file_id is not None:
         paths.append(_path(service, chosen.test_file_id, "parquet", "test_file_id"))
     return DataSource("parquet", tuple(paths), told)
+
+
+def _check_builtin(name: str) -> None:
+    """Refuse a name that no data have before a process is started to find that out."""
+    known = installation()["datasets"]
+    if name not in known:
+        detail = str(UnknownName("built-in data set", name, known))
+        errors = [{"pointer": "/source/name", "detail": detail}]
+        raise Problem(422, "unknown-name", detail, errors=errors)
 
 
 def _path(service: Service, file_id: str, wanted: str, field: str) -> str:

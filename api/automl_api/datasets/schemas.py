@@ -37,8 +37,8 @@ class ParquetSource(RequestBody):
 class NormalisationBody(RequestBody):
     """Of pixels scaled to [0, 1]: one mean and one standard deviation for each channel."""
 
-    mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
-    std: Annotated[tuple[float, ...], Field(min_length=1, max_length=4)]
+    mean: Annotated[list[float], Field(min_length=1, max_length=4)]
+    std: Annotated[list[float], Field(min_length=1, max_length=4)]
 
 
 class NewDataset(RequestBody):

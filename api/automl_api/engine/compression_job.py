@@ -1,5 +1,6 @@
 """What a job is: the compression of one network under one budget."""
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -10,20 +11,23 @@ from torch import nn
 from automl_agents.catalogue import check_serves, create_searcher
 from automl_api.engine.confirmation import Contest, confirm
 from automl_api.engine.pipeline import Finished, OwnedJob
-from automl_api.engine.preparation import prepared_pruning_net
+from automl_api.engine.preparation import prepared_pruning_net, trial_limits
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
-from automl_compress.core import CompressionSpace, StudySpec
+from automl_compress.core import CompressionSpace, Effort, StudySpec
 from automl_compress.core.errors import ModelInvalid, WrongState
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import Study, StudyEvent
 from automl_compress.store import JobState, SqlRecall
 from automl_compress.train.pruning_net import TrainedPruningNet
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Workload:
         check_fits(data, tuple(spec["model"].get("input_shape", data.input_shape)))
         network = trace(module, data.input_shape)
         space = compression_space(network.graph, study.space)
-        space.check_reachable(study.budget)
+        space.check_reachable(study.budgets[-1])
         problem = search_problem(network, data, space, study)
         check_serves(study.searcher, problem, study.searcher_options)
         return cls(network, data, space, study)
@@ -62,6 +66,7 @@ class Workload:
         recipe = replace(self.study.recipe, repair="none", **inherited)
         split, train = self.data.split("search"), self.data.split("train")
         evaluator = PolicyEvaluator(self.network, split, train, recipe)
+        began = time.monotonic()
         score = evaluator.score_uncut()
         return {
             "accuracy": score.correct / score.total,
@@ -69,15 +74,16 @@ class Workload:
             "total": score.total,
             "cross_entropy": score.cross_entropy,
             "split": evaluator.split,
+            "wall_seconds": time.monotonic() - began,
             "cost": self.space.full.to_json(),
         }
 
-    def pool(self, processes: int) -> EvaluationPool:
-        """Start the child processes that score candidates."""
+    def pool(self, processes: int, limits: TrialLimits) -> EvaluationPool:
+        """Start the child processes that score candidates, each trial within the limits."""
         search, train = self.data.split("search"), self.data.split("train")
         net = None if self.trained is None else self.trained.net
         record = EvaluatorRecord.of(self.network, search, train, self.study.recipe, net)
-        return EvaluationPool(record, processes)
+        return EvaluationPool(record, processes, limits)
 
 
 class CompressionPipeline:
@@ -99,7 +105,8 @@ class CompressionPipeline:
         trained = prepared_pruning_net(job, self._settings, *parts)
         workload = replace(workload, trained=trained)
         limit = self._settings.evaluation_processes or study.parallelism
-        pool = workload.pool(min(study.parallelism, limit))
+        limits = trial_limits(study.effort, job.row().baseline, self._settings)
+        pool = workload.pool(min(study.parallelism, limit), limits)
         try:
             return CompressionDriver(job, workload, pool)
         except BaseException:
@@ -149,6 +156,8 @@ class CompressionDriver:
         Raises:
             ModelInvalid: not one policy could be evaluated.
         """
+        # Its user may have changed it since.
+        self._study.change_effort(Effort(**self._job.row().spec["study"]["effort"]))
         has_ended = self._study.advance(time.monotonic() + seconds)
         summary = self._study.summary
         if summary is not None and summary.best is None:
@@ -181,6 +190,12 @@ class CompressionDriver:
 
     def _take_note(self, event: StudyEvent) -> None:
         self._latest = event
+        if event.failure is not None:
+            said = {"trial": event.number}
+            logger.warning("trial %d failed: %s", event.number, event.failure, extra=said)
+        else:
+            score = event.score
+            logger.info("trial %d: %s", event.number, score, extra={"trial": event.number})
 
     def _go_on(self) -> None:
         if self._closed.is_set():

@@ -12,7 +12,7 @@ from automl_compress import __version__
 from automl_compress.core import Measurement, StudySpec, Trial
 from automl_compress.core.document import ModelReference
 from automl_compress.data.datasets import ImageData
-from automl_compress.evaluate.confirm import Confirmer, best_trials
+from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network
 from automl_compress.store.artifacts import NewArtifact
@@ -65,7 +65,7 @@ class _Stored:
 
 
 def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Finished:
-    """Confirm the best trials and write the artifacts.
+    """Confirm the best trials within each budget and write the artifacts.
 
     The search split says which of them is the best; the test split, which nothing before has
     touched, says how good each is.
@@ -80,8 +80,7 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     tuning = {**confirmer.tuning, "version": __version__}
     scores = Scores(contest.job, confirmer, tuning)
     baseline, told_by = scores.baseline()
-    best = best_trials(contest.trials, contest.study.confirmation.top_k)
-    confirmed = [scores.confirmed(trial) for trial in best]
+    confirmed = [scores.confirmed(trial) for trial in confirmer.finalists(contest.trials)]
     confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
     stored: list[_Stored] = []
     for rank, each in enumerate(confirmed):

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from automl_api.engine.failure import problem_of
+from automl_api.engine.failure import WorkersDied, problem_of
 from automl_api.engine.pipeline import Finished, JobDriver, JobPipeline, OwnedJob
+from automl_api.logs import about
 from automl_compress.core.errors import AutomlCompressError, JobTaken, StorageFailed
 from automl_compress.store import (
     ArtifactFiles,
@@ -23,6 +24,7 @@ from automl_compress.store import (
 )
 
 SLICE_SECONDS = 0.5  # how soon a job notices that its user paused or cancelled it
+MOST_DEATHS = 5  # of workers, one after the other, that got nowhere with a job
 STORE_PAUSES = (0.5, 1, 2, 4, 8, 15, 30, 60)  # between tries to store the end of a job
 logger = logging.getLogger(__name__)
 
@@ -140,7 +142,7 @@ class JobExecution:
 
     def _with_driver(self, job_id: str, attempt: int, work: Work) -> Outcome:
         place = self._place(job_id)
-        with place.lock:
+        with place.lock, about(worker_id=self.executor_id, job_id=job_id, attempt=attempt):
             outcome: Outcome = "leave"
             try:
                 outcome = self._attempted(place, job_id, attempt, work)
@@ -173,9 +175,12 @@ class JobExecution:
         self._drop(place)
         owner = f"{self.executor_id}/{uuid.uuid4().hex[:12]}"
         with self.database.session() as session:
-            jobs.claim(session, job_id, attempt, owner)
+            row = jobs.claim(session, job_id, attempt, owner)
+        if row.deaths >= MOST_DEATHS:
+            raise WorkersDied(row.deaths)
         job = OwnedJob(job_id, owner, self.database, self.files, self.stopping)
         job.enter(JobState.VALIDATING)
+        logger.info("job %s begins: attempt %d", job_id, attempt)
         driver = self.pipeline.prepare(job)
         place.attempt, place.job, place.driver = attempt, job, driver
         return job, driver
@@ -249,6 +254,7 @@ def store_finished(job: OwnedJob, finished: Finished) -> None:
             artifacts.put(session, new, written)
         row.result = finished.result
         jobs.move(session, job.job_id, JobState.SUCCEEDED, stop_reason=finished.stop_reason)
+    logger.info("job %s succeeded", job.job_id)
 
 
 def _is_owned(job: OwnedJob) -> bool:

@@ -1,13 +1,18 @@
-"""What a job does between its profile and its search: training a PruningNet, told as events."""
+"""What a job does between its profile and its search.
+
+Its trials get their limits, and a PruningNet is trained, told as events.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from automl_api.engine.pipeline import OwnedJob
 from automl_api.settings import Settings
-from automl_compress.core import CompressionSpace, Recipe
+from automl_compress.core import CompressionSpace, Effort, Recipe
 from automl_compress.data.datasets import ImageData
+from automl_compress.evaluate.limits import TrialLimits, default_seconds
 from automl_compress.networks.trace import Network
 from automl_compress.store import JobState
 from automl_compress.train.progress import TrainingProgress
@@ -76,3 +81,21 @@ def prepared_pruning_net(
         told = {"is_reused": trained.is_reused, **trained.to_json()}
         job.publish("pruning_net.ready", told)
     return trained
+
+
+def trial_limits(
+    effort: Effort, baseline: Mapping[str, Any] | None, settings: Settings
+) -> TrialLimits:
+    """Return what one trial of a job may take: what the job asks for, the operator's limit at most.
+
+    Where neither says how long, the measured time of the uncut network does.
+    """
+    seconds = _lowest(effort.trial_seconds, settings.trial_seconds)
+    if seconds is None and baseline is not None and "wall_seconds" in baseline:
+        seconds = default_seconds(baseline["wall_seconds"])
+    memory = _lowest(effort.trial_memory_bytes, settings.trial_memory_bytes)
+    return TrialLimits(seconds, None if memory is None else int(memory))
+
+
+def _lowest(*limits: float | None) -> float | None:
+    return min((each for each in limits if each is not None), default=None)

@@ -1,5 +1,6 @@
 """The queue, as the API and the reaper see it."""
 
+import logging
 from collections.abc import Sequence
 
 from dbos import EnqueueOptions
@@ -13,7 +14,13 @@ from automl_api.engine.system import (
     storage_errors,
 )
 from automl_api.settings import Settings
+from automl_compress.core.errors import StorageFailed
 from automl_compress.store import Database, JobRow, jobs
+
+logger = logging.getLogger(__name__)
+
+# DBOS takes the lowest number first, and 0 is for what has none.
+FIRST_IN_LINE = jobs.MOST_PRIORITY + 1
 
 
 class JobQueue:
@@ -44,9 +51,20 @@ class JobQueue:
             "queue_name": QUEUE,
             "workflow_id": workflow_id(row.id, row.attempt),
             "app_version": GENERATION,
+            "priority": FIRST_IN_LINE - row.priority,
         }
         with storage_errors():
             self._client.enqueue(options, row.id, row.attempt)
+
+    def announce(self, job_id: str) -> None:
+        """Queue a job that is stored, now, or by a worker's sweep where the queue is away.
+
+        What was stored will be carried out, so nothing is raised that would deny it.
+        """
+        try:
+            self.submit(job_id)
+        except StorageFailed as error:
+            logger.warning("job %s is stored; a worker queues it later: %s", job_id, error)
 
     def cancel(self, job_id: str) -> JobRow:
         """Stop a job for good.
@@ -74,11 +92,10 @@ class JobQueue:
         Raises:
             NotFound: no job has this id.
             WrongState: the job has ended.
-            StorageFailed: the queue's database is gone; a worker queues the job later.
         """
         with self._database.session() as session:
             row = jobs.resume(session, job_id)
-        self.submit(job_id)
+        self.announce(job_id)
         return row
 
     def status(self, job_id: str) -> str | None:

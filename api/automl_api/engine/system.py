@@ -12,7 +12,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from automl_api.settings import Settings
-from automl_compress.core.errors import StorageFailed
+from automl_compress.core.errors import DatabaseAway, StorageFailed
+from automl_compress.store.database import POSTGRES_PATIENCE
+from automl_compress.store.outages import is_away
 
 APPLICATION = "automl-compress"
 GENERATION = "1"  # of the workflow's steps: a worker takes no job of another generation
@@ -53,7 +55,7 @@ def client_engine(settings: Settings) -> sa.Engine:
     url = system_url(settings)
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url)
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=POSTGRES_PATIENCE)
 
 
 def configuration(settings: Settings, executor_id: str, engine: sa.Engine | None) -> DBOSConfig:
@@ -89,7 +91,8 @@ def storage_errors() -> Generator[None]:
         yield
     except SQLAlchemyError as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
-        raise StorageFailed(
+        away = not isinstance(error, DBAPIError) or is_away(error)
+        raise (DatabaseAway if away else StorageFailed)(
             f"the queue's database did not take it: {str(reason).strip()}; nothing was queued. "
             "Check that it runs, has room and can be written, then try again"
         ) from error
@@ -99,6 +102,8 @@ def quieten() -> None:
     """Keep DBOS from reporting what is no news."""
     logger = logging.getLogger("dbos")
     logger.setLevel(logging.WARNING)
+    logger.handlers.clear()  # its lines go where all others go
+    logger.propagate = True
     if not any(isinstance(each, _Expected) for each in logger.filters):
         logger.addFilter(_Expected())
 

@@ -14,6 +14,7 @@ from dbos import DBOS
 
 from automl_api.engine import workflows
 from automl_api.engine.execution import JobExecution
+from automl_api.engine.health import disk_trouble
 from automl_api.engine.lease import Lease
 from automl_api.engine.pipeline import JobPipeline
 from automl_api.engine.queue import JobQueue
@@ -21,6 +22,7 @@ from automl_api.engine.reaper import Reaper
 from automl_api.engine.system import QUEUE, configuration, migrate, quieten, worker_engine
 from automl_api.settings import Settings
 from automl_api.threads import prefer_one_thread
+from automl_compress import __version__
 from automl_compress.core.errors import StorageFailed
 from automl_compress.store import ArtifactFiles, Database, leases
 
@@ -41,7 +43,7 @@ def run_worker(
 
     Raises:
         StorageFailed: the database cannot be reached at the start.
-        WrongState: the database is of a newer version.
+        WrongState: the database is of a newer version, or has become so.
     """
     prefer_one_thread()  # what a job needs of torch is imported below, by `_compression`
     database = Database(settings.tables_url)
@@ -49,6 +51,7 @@ def run_worker(
         database.upgrade()
         migrate(settings)
         while not stop.is_set():
+            database.check()  # a newer version may have upgraded it since
             _serve(settings, database, stop, pipeline or _compression(settings))
     finally:
         database.close()
@@ -91,9 +94,16 @@ def _serve(
     with ExitStack() as stack:
         queue = JobQueue(database, settings)
         stack.callback(queue.close)
-        lease = Lease(settings.tables_url, executor_id, settings.lease_seconds, lost.set)
+        lease = Lease(
+            settings.tables_url,
+            executor_id,
+            settings.lease_seconds,
+            lost.set,
+            lambda: disk_trouble(settings.data_dir),
+        )
         lease.start()
         stack.callback(lease.stop)
+        _name_other_versions(database)
         reaper = Reaper(database, queue, lease, execution.is_working_on)
         with _launched(settings, execution):
             reaper.start()
@@ -104,6 +114,14 @@ def _serve(
             if lost.is_set():
                 execution.close()  # what it works on belongs to others now
         _leave(database, queue, execution)
+
+
+def _name_other_versions(database: Database) -> None:
+    with database.reading() as session:
+        others = {row.version for row in leases.every(session)} - {__version__}
+    if others:
+        named = ", ".join(sorted(each or "unknown" for each in others))
+        logger.warning("this worker is %s, others are %s; bring all to one", __version__, named)
 
 
 @contextmanager

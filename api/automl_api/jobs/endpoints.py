@@ -2,27 +2,27 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from automl_api.caching import document_response
 from automl_api.jobs.best import best_policy
 from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.schemas import JobBody, job_body
+from automl_api.jobs.steering import described
 from automl_api.jobs.submission import submit
+from automl_api.once import IdempotencyKey
 from automl_api.pages import After, Limit, Listing, listing
-from automl_api.service import Service, ServiceDependency
-from automl_compress.store import JobState
+from automl_api.problem import Problem
+from automl_api.service import ServiceDependency
+from automl_compress.store import JobState, browsing
 from automl_compress.store import jobs as job_rows
+from automl_compress.store.browsing import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        description="A second request with this key and the same body gives the same job.",
-    ),
+Tag = Annotated[
+    list[str],
+    Query(max_length=16, description="NAME:VALUE, which the job must have; may be repeated."),
 ]
 
 
@@ -40,7 +40,7 @@ def create_job(
     """
     row = submit(service, new, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{row.id}"
-    return _job(service, row.id)
+    return described(response, service, row.id)
 
 
 @router.get("")
@@ -48,42 +48,41 @@ def list_jobs(
     service: ServiceDependency,
     status: JobState | None = None,
     model_id: Annotated[str | None, Query(max_length=64)] = None,
+    dataset_id: Annotated[str | None, Query(max_length=64)] = None,
+    searcher: Annotated[str | None, Query(max_length=100)] = None,
+    text: Annotated[str, Query(max_length=200, description="A part of the name.")] = "",
+    tag: Tag = [],  # noqa: B006 - FastAPI copies it
     after: After = None,
     limit: Limit = 50,
 ) -> Listing[JobBody]:
     """List the jobs, the newest first."""
-    states = () if status is None else (status,)
+    wanted = JobFilter(
+        states=() if status is None else (status,),
+        text=text,
+        model_id=model_id,
+        dataset_id=dataset_id,
+        searcher=searcher,
+        tags=dict(_name_and_value(each) for each in tag),
+    )
     with service.database.reading() as session:
-        page = job_rows.page(session, after=after, limit=limit, states=states, model_id=model_id)
-    filters = {"status": status, "model_id": model_id, "limit": limit}
+        page = browsing.jobs_behind(session, after, wanted, limit=limit)
+    told = {"status": status, "model_id": model_id, "dataset_id": dataset_id, "limit": limit}
+    filters = {**told, "searcher": searcher, "text": text or None, "tag": tag or None}
     return listing(page, job_body, "/v1/jobs", filters)
 
 
+def _name_and_value(tag: str) -> tuple[str, str]:
+    name, separator, value = tag.partition(":")
+    if not separator:
+        detail = f"tag is {tag!r}; give NAME:VALUE"
+        raise Problem(422, "invalid", detail, errors=[{"parameter": "tag", "detail": detail}])
+    return name, value
+
+
 @router.get("/{job_id}")
-def get_job(job_id: str, service: ServiceDependency) -> JobBody:
+def get_job(job_id: str, response: Response, service: ServiceDependency) -> JobBody:
     """Describe one job: its progress, the best so far, the time left."""
-    return _job(service, job_id)
-
-
-@router.post("/{job_id}/cancel", status_code=202)
-def cancel_job(job_id: str, service: ServiceDependency) -> JobBody:
-    """End a job for good; repeating is harmless."""
-    service.queue.cancel(job_id)
-    return _job(service, job_id)
-
-
-@router.post("/{job_id}/pause", status_code=202)
-def pause_job(job_id: str, service: ServiceDependency) -> JobBody:
-    """Stop a job until it is resumed; repeating is harmless."""
-    service.queue.pause(job_id)
-    return _job(service, job_id)
-
-
-@router.post("/{job_id}/resume", status_code=202)
-def resume_job(job_id: str, service: ServiceDependency) -> JobBody:
-    """Go on with a paused job; repeating is harmless."""
-    service.queue.resume(job_id)
-    return _job(service, job_id)
+    return described(response, service, job_id)
 
 
 @router.get("/{job_id}/best")
@@ -98,8 +97,3 @@ def get_best(
         row = best_policy(session, job_rows.get(session, job_id), max_macs_ratio)
     # Another policy may become the best one, so the client asks again each time.
     return document_response(request, row.document, "no-cache")
-
-
-def _job(service: Service, job_id: str) -> JobBody:
-    with service.database.reading() as session:
-        return job_body(job_rows.get(session, job_id))

@@ -13,8 +13,10 @@ from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Metric, StudySpec
 from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
+from automl_compress.core.study import MOST_BUDGETS
+from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
-SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100)]
+SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
 BitWidth = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16, 32]
 
 
@@ -35,10 +37,15 @@ class BudgetBody(RequestBody):
 
 
 class EffortBody(RequestBody):
-    """What the search may cost; it ends at whichever comes first."""
+    """What the search may cost; it ends at whichever comes first.
+
+    trial_seconds, trial_memory_bytes: a trial that takes more is killed and has failed.
+    """
 
     evaluations: Annotated[float, Field(gt=0, le=1_000_000)]
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
+    trial_seconds: Annotated[float, Field(gt=0)] | None = None
+    trial_memory_bytes: Annotated[int, Field(gt=0)] | None = None
 
 
 class SpaceBody(RequestBody):
@@ -81,7 +88,7 @@ class ConfirmationBody(RequestBody):
 
 
 class StudyBody(RequestBody):
-    """One search."""
+    """One search; `smaller_ratios` are further budgets, falling, each with a policy of its own."""
 
     searcher: SHORT_TEXT = "auto"
     budget: BudgetBody
@@ -92,6 +99,9 @@ class StudyBody(RequestBody):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     parallelism: Annotated[int, Field(ge=1, le=256)] = 1
     searcher_options: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=100)
+    smaller_ratios: Annotated[
+        list[Annotated[float, Field(gt=0, le=1)]], Field(max_length=MOST_BUDGETS - 1)
+    ] = Field(default_factory=list[float])
 
     def specification(self) -> StudySpec:
         """Return the study as the library's noun; raises InvalidInput."""
@@ -103,11 +113,19 @@ class StudyBody(RequestBody):
         return StudySpec.from_json(content)
 
 
+Tags = Annotated[dict[SHORT_TEXT, SHORT_TEXT], Field(max_length=16)]
+Priority = Annotated[int, Field(ge=LEAST_PRIORITY, le=MOST_PRIORITY)]
+
+
 class NewJobBody(RequestBody):
-    """A search to put into the queue."""
+    """A search to put into the queue.
+
+    priority: waiting jobs of a higher one are taken first; above 0 is for administrators.
+    """
 
     name: Name | None = None
     model_id: Identity
     dataset_id: Identity
     study: StudyBody
-    tags: dict[SHORT_TEXT, SHORT_TEXT] = Field(default_factory=dict[str, str], max_length=16)
+    tags: Tags = Field(default_factory=dict[str, str])
+    priority: Priority = 0

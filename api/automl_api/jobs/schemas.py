@@ -34,8 +34,10 @@ class JobBody(ResponseBody):
     """A search in the queue."""
 
     id: str
+    account: str
     name: str
     status: str
+    priority: int
     stop_reason: str | None
     error: Mapping[str, Any] | None
     model_id: str
@@ -87,8 +89,10 @@ def job_body(row: JobRow) -> JobBody:
     """Describe a job's row."""
     return JobBody(
         id=row.id,
+        account=row.account,
         name=row.name,
         status=row.state.value,
+        priority=row.priority,
         stop_reason=row.stop_reason,
         error=row.error,
         model_id=row.model_id,

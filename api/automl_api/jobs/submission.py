@@ -6,11 +6,13 @@ from typing import Any, NoReturn
 from automl_agents import catalogue
 from automl_api.graph_json import graph_from_json
 from automl_api.jobs.requests import NewJobBody
+from automl_api.keys.caller import Caller
+from automl_api.keys.quotas import check_queue
+from automl_api.once import request_digest
 from automl_api.problem import Problem, pointer
 from automl_api.service import Service
 from automl_api.system.capabilities import installation
-from automl_compress.core import SearchProblem, SpaceOptions, StudySpec
-from automl_compress.core.canonical import digest
+from automl_compress.core import CompressionSpace, SearchProblem, SpaceOptions, StudySpec
 from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
 from automl_compress.costs import compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
@@ -20,23 +22,51 @@ from automl_compress.store import models as model_rows
 from automl_compress.store.jobs import NewJob
 
 
-def submit(service: Service, new: NewJobBody, idempotency_key: str | None) -> JobRow:
+def submit(
+    service: Service, new: NewJobBody, idempotency_key: str | None, made_from: object = None
+) -> JobRow:
     """Store a job and put it into the queue.
+
+    Args:
+        service: as the caller sees it.
+        new: the job.
+        idempotency_key: under which the same request gives the same job.
+        made_from: what the caller sent, where that is not the job itself.
 
     Raises:
         Problem: the model, the data or a name in the body do not exist or do not go together,
-            or the key was used with another body.
+            or the account has as many unfinished jobs as it may.
+        KeyReused: the key was used with another body.
         BudgetUnreachable: no policy of the space is that small.
         InvalidInput: a value that is not allowed.
     """
-    model, dataset = _model(service, new.model_id), _dataset(service, new.dataset_id)
+    model, dataset = registered(service, new)
     study = new.study.specification()
     check_fits(model, dataset)
     check_searcher(study)
     check_space(model, study)
-    row = _store(service, new, idempotency_key, _specification(model, dataset, study))
-    service.queue.submit(row.id)
+    check_priority(service.caller, new.priority)
+    wanted = NewJob(
+        name=new.name or f"{model.name} {new.study.searcher}",
+        model_id=new.model_id,
+        dataset_id=new.dataset_id,
+        spec=_specification(model, dataset, study),
+        tags=dict(new.tags),
+        priority=new.priority,
+        # Accounts choose their keys without knowing of each other's.
+        idempotency_key=idempotency_key and f"{service.caller.account}/{idempotency_key}",
+        request_digest=request_digest(new if made_from is None else made_from),
+    )
+    row = _store(service, wanted)
+    service.queue.announce(row.id)
     return row
+
+
+def check_priority(caller: Caller, priority: int) -> None:
+    """Refuse to let a job overtake those of other accounts."""
+    if priority > 0 and not caller.is_administrator:
+        detail = f"a priority of {priority} is for administrators; give 0 or less"
+        raise Problem(403, "forbidden", detail, errors=[{"pointer": "/priority", "detail": detail}])
 
 
 def check_fits(model: ModelRow, dataset: DatasetRow) -> None:
@@ -98,36 +128,34 @@ def check_space(model: ModelRow, study: StudySpec) -> None:
         if told != getattr(SpaceOptions(), kind) and told not in installation()[names]:
             error = UnknownName(kind, told, installation()[names])
             _refuse(f"/study/space/{kind}", "unknown-name", str(error))
-    graph = graph_from_json(model.details["graph"])
-    try:
-        space = compression_space(graph, study.space)
-    except InvalidInput as error:
-        _refuse("/study/space", "invalid", str(error))
-    space.check_reachable(study.budget)
-    problem = SearchProblem(space, study.budget, study.effort, study.seed)
+    space = space_of(model, study)
+    space.check_reachable(study.budgets[-1])
+    problem = SearchProblem(
+        space, study.budget, study.effort, study.seed, smaller_ratios=study.smaller_ratios
+    )
     try:
         catalogue.check_serves(study.searcher, problem, study.searcher_options)
     except InvalidInput as error:
         _refuse("/study/searcher", "invalid", str(error))
 
 
-def _store(
-    service: Service, new: NewJobBody, idempotency_key: str | None, specification: dict[str, Any]
-) -> JobRow:
-    wanted = NewJob(
-        name=new.name or f"{specification['model']['name']} {new.study.searcher}",
-        model_id=new.model_id,
-        dataset_id=new.dataset_id,
-        spec=specification,
-        tags=dict(new.tags),
-        idempotency_key=idempotency_key,
-        request_digest=digest(new.model_dump(mode="json")).removeprefix("sha256:"),
-    )
+def space_of(model: ModelRow, study: StudySpec) -> CompressionSpace:
+    """Return what is decided about a network; raises a problem where it has no such space."""
+    graph = graph_from_json(model.details["graph"])
+    try:
+        return compression_space(graph, study.space)
+    except InvalidInput as error:
+        _refuse("/study/space", "invalid", str(error))
+
+
+def _store(service: Service, wanted: NewJob) -> JobRow:
+    with service.database.reading() as session:
+        existing = job_rows.with_key(session, wanted)
+    if existing is not None:  # a repetition takes no place in the queue
+        return existing
+    check_queue(service)
     with service.database.session() as session:
-        try:
-            return job_rows.create(session, wanted)
-        except InvalidInput as error:
-            raise Problem(422, "idempotency-mismatch", str(error)) from error
+        return job_rows.create(session, wanted)
 
 
 def _specification(model: ModelRow, dataset: DatasetRow, study: StudySpec) -> dict[str, Any]:
@@ -142,6 +170,11 @@ def _specification(model: ModelRow, dataset: DatasetRow, study: StudySpec) -> di
         "dataset": {**dataset.source, "id": dataset.id, "name": dataset.name},
         "study": study.to_json(),
     }
+
+
+def registered(service: Service, new: NewJobBody) -> tuple[ModelRow, DatasetRow]:
+    """Return the network and the data that a body names; raises a problem where there is none."""
+    return _model(service, new.model_id), _dataset(service, new.dataset_id)
 
 
 def _model(service: Service, identity: str) -> ModelRow:

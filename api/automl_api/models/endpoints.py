@@ -12,10 +12,14 @@ from automl_api.models.schemas import (
     model_details_body,
 )
 from automl_api.models.sensitivity import SensitivityBody, sensitivity_body
-from automl_api.pages import After, Limit, Listing, listing
+from automl_api.once import IdempotencyKey, request_of
+from automl_api.pages import After, Limit, Listing, Text, listing
 from automl_api.problem import Problem
 from automl_api.service import Service, ServiceDependency
 from automl_api.sources import ModelSource
+from automl_api.system.capabilities import installation
+from automl_compress.core.errors import UnknownName
+from automl_compress.store import ModelRow, once, removal
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store import probes as probe_rows
@@ -24,20 +28,33 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.post("", status_code=201)
-def create_model(new: NewModel, response: Response, service: ServiceDependency) -> ModelDetailsBody:
+def create_model(
+    new: NewModel,
+    response: Response,
+    service: ServiceDependency,
+    idempotency_key: IdempotencyKey = None,
+) -> ModelDetailsBody:
     """Register a network: it is built, filled with its weights and traced before it is stored."""
+    request = request_of(idempotency_key, new)
+    with service.database.reading() as session:
+        made = once.made_by(session, ModelRow, request)
+    row = made or _registered(service, new, request)
+    response.headers["Location"] = f"/v1/models/{row.id}"
+    return model_details_body(row)
+
+
+def _registered(service: Service, new: NewModel, request: once.Request) -> ModelRow:
     source = _source(new, service)
     details = inspect_model(source, service.files.directory)
     with service.database.session() as session:
-        row = model_rows.add(
+        return model_rows.add(
             session,
             name=new.name,
             source={**source.to_json(), "program_file_id": new.program_file_id},
             weights_file_id=new.weights_file_id,
             details=details,
+            request=request,
         )
-    response.headers["Location"] = f"/v1/models/{row.id}"
-    return model_details_body(row)
 
 
 def _source(new: NewModel, service: Service) -> ModelSource:
@@ -54,19 +71,30 @@ def _source(new: NewModel, service: Service) -> ModelSource:
         program = uploaded_path(
             service, new.program_file_id, "pt2", "/program_file_id", "invalid-model"
         )
+    if new.architecture is not None:
+        _check_architecture(new.architecture.name)
     if new.architecture is None:
         return ModelSource(None, weights=weights, program=program)
     return ModelSource(new.architecture.name, new.architecture.config, weights)
 
 
+def _check_architecture(name: str) -> None:
+    """Refuse a name that no architecture has before a process is started to find that out."""
+    known = [each["name"] for each in installation()["architectures"]]
+    if name not in known:
+        detail = str(UnknownName("architecture", name, known))
+        errors = [{"pointer": "/architecture/name", "detail": detail}]
+        raise Problem(422, "unknown-name", detail, errors=errors)
+
+
 @router.get("")
 def list_models(
-    service: ServiceDependency, after: After = None, limit: Limit = 50
+    service: ServiceDependency, text: Text = "", after: After = None, limit: Limit = 50
 ) -> Listing[ModelBody]:
     """List the networks, the newest first."""
     with service.database.reading() as session:
-        page = model_rows.page(session, after=after, limit=limit)
-    return listing(page, model_body, "/v1/models", {"limit": limit})
+        page = model_rows.page(session, after=after, limit=limit, text=text)
+    return listing(page, model_body, "/v1/models", {"text": text or None, "limit": limit})
 
 
 @router.get("/{model_id}")
@@ -74,6 +102,13 @@ def get_model(model_id: str, service: ServiceDependency) -> ModelDetailsBody:
     """Describe one network."""
     with service.database.reading() as session:
         return model_details_body(model_rows.get(session, model_id))
+
+
+@router.delete("/{model_id}", status_code=204)
+def delete_model(model_id: str, service: ServiceDependency) -> None:
+    """Delete a network that no job is on, for good; its files stay."""
+    with service.database.session() as session:
+        removal.remove_model(session, model_id)
 
 
 @router.get("/{model_id}/sensitivity")

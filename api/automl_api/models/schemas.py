@@ -43,6 +43,7 @@ class Totals(ResponseBody):
     parameters: int
     size_bytes: int
     bit_operations: int
+    micronet: int | None = None  # networks from before scores were counted have none
 
 
 class GroupBody(ResponseBody):

@@ -1,12 +1,80 @@
 """`/v1/policies`."""
 
-from fastapi import APIRouter, Request, Response
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated
 
+from fastapi import APIRouter, Query, Request, Response
+
+from automl_api.bodies import Moment, ResponseBody
 from automl_api.caching import document_response
+from automl_api.dashboard.policy_diff import policy_diff
+from automl_api.pages import After, Limit, Listing, listing
 from automl_api.service import ServiceDependency
+from automl_compress.store import PolicyRow
 from automl_compress.store import policies as policy_rows
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
+
+
+class PolicyBody(ResponseBody):
+    """A stored policy document, by what tells it from others; GET gives the document."""
+
+    id: str
+    job_id: str | None
+    trial_number: int | None
+    created: Moment
+
+
+class GroupDiffBody(ResponseBody):
+    """How many channels two policies keep of a group; `shared` are kept by both."""
+
+    name: str
+    channels: int
+    kept: tuple[int, int]
+    shared: int
+
+
+class LayerDiffBody(ResponseBody):
+    """A layer under two policies: its bits, and what it costs, by metric."""
+
+    name: str
+    bits: tuple[str, str]
+    costs: Mapping[str, tuple[int, int]]
+
+
+class PolicyDiffBody(ResponseBody):
+    """Two policies side by side; each pair has the first policy's value first.
+
+    is_same_network: otherwise only totals compare, and there are no groups and layers.
+    layers: those that differ; `equal_layers` do not.
+    """
+
+    policies: tuple[str, str]
+    totals: Mapping[str, tuple[int, int]]
+    is_same_network: bool
+    groups: Sequence[GroupDiffBody]
+    layers: Sequence[LayerDiffBody]
+    equal_layers: int
+
+
+@router.get("")
+def list_policies(
+    service: ServiceDependency,
+    job_id: Annotated[str | None, Query(max_length=64, description="Of this job alone.")] = None,
+    after: After = None,
+    limit: Limit = 50,
+) -> Listing[PolicyBody]:
+    """List the policies, the newest first."""
+    with service.database.reading() as session:
+        page = policy_rows.page(session, after=after, limit=limit, job_id=job_id)
+    return listing(page, _policy_body, "/v1/policies", {"job_id": job_id, "limit": limit})
+
+
+def _policy_body(row: PolicyRow) -> PolicyBody:
+    return PolicyBody(
+        id=row.id, job_id=row.job_id, trial_number=row.trial_number, created=row.created_at
+    )
 
 
 @router.get("/{policy_id}")
@@ -15,3 +83,19 @@ def get_policy(policy_id: str, request: Request, service: ServiceDependency) -> 
     with service.database.reading() as session:
         row = policy_rows.get(session, policy_id)
     return document_response(request, row.document, "private, max-age=31536000, immutable")
+
+
+@router.get("/{policy_id}/diff/{other_id}")
+def get_policy_diff(policy_id: str, other_id: str, service: ServiceDependency) -> PolicyDiffBody:
+    """Say where two policies differ, group by group and layer by layer."""
+    with service.database.reading() as session:
+        found = policy_diff(session, policy_id, other_id)
+    first, second = found.policies
+    return PolicyDiffBody(
+        policies=(first.id, second.id),
+        totals=found.totals,
+        is_same_network=found.is_same_network,
+        groups=[GroupDiffBody(**asdict(each)) for each in found.groups],
+        layers=[LayerDiffBody(**asdict(each)) for each in found.layers],
+        equal_layers=found.equal_layers,
+    )

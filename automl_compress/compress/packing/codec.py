@@ -1,6 +1,7 @@
 """Integers at their entropy: asymmetric numeral systems with one table for each array.
 
-A coded array begins with a byte: 0 for one table, as follows, or 1 for a split, below.
+A coded array begins with a byte: 0 for one table, as follows, 1 for a split, below, or 2 for the
+relative indices of `packing.relative`, which are only read here.
 
     ======================== ==========================================================
     signed varint            its smallest integer; the others are offsets from it
@@ -33,6 +34,7 @@ from automl_compress.compress.packing.frequencies import (
     read_frequencies,
     scaled_counts,
 )
+from automl_compress.compress.packing.relative import RELATIVE_LAYOUT, decode_relative
 from automl_compress.core.errors import InvalidInput
 
 _MOST_SYMBOLS = 4096
@@ -73,7 +75,7 @@ def coded_size(values: np.ndarray) -> CodedSize:
 
 
 def decode_integers(content: bytes | memoryview, count: int) -> np.ndarray:
-    """Read what `encode_integers` wrote, as int64 (count,).
+    """Read what `encode_integers` or `encode_relative` wrote, as int64 (count,).
 
     Memory grows with `count`, which the caller bounds, and not with what the content claims.
 
@@ -85,6 +87,8 @@ def decode_integers(content: bytes | memoryview, count: int) -> np.ndarray:
     layout = reader.byte()
     if layout == _ONE_TABLE:
         return _decoded(reader, count)
+    if layout == RELATIVE_LAYOUT:
+        return decode_relative(reader, count)
     if layout != _SPLIT:
         raise reader.invalid(f"its layout is {layout}")
     frequent = _read_lowest(reader)

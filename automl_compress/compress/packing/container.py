@@ -30,7 +30,9 @@ from dataclasses import dataclass
 import torch
 
 from automl_compress.compress.packing.byte_fields import ByteReader, text, varint
+from automl_compress.compress.packing.codec import encode_integers
 from automl_compress.compress.packing.sections import (
+    Encoder,
     PackedTensor,
     SectionSize,
     read_fields,
@@ -72,12 +74,19 @@ class PackedNetwork:
         }
 
 
-def pack(tensors: Mapping[str, PackedTensor], metadata: Mapping[str, str] | None = None) -> bytes:
+def pack(
+    tensors: Mapping[str, PackedTensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    encode: Encoder = encode_integers,
+) -> bytes:
     """Write tensors into a container; its length is the network's stored size.
 
     Args:
         tensors: by name; plain ones are stored bit for bit, as sparse where that is smaller.
         metadata: texts to come along.
+        encode: of codes and masks; `encode_relative` writes them as Deep Compression does, and
+            every container says itself how it was written.
 
     Raises:
         InvalidInput: a tensor has a type or number of axes that cannot be stored, or the
@@ -91,7 +100,7 @@ def pack(tensors: Mapping[str, PackedTensor], metadata: Mapping[str, str] | None
         shape = tuple(tensor.codes.shape if isinstance(tensor, QuantisedTensor) else tensor.shape)
         if len(shape) > _MOST_AXES:
             raise InvalidInput(f"{name} has {len(shape)} axes; {_MOST_AXES} at most can be stored")
-        kind, fields, section = written_tensor(name, tensor)
+        kind, fields, section = written_tensor(name, tensor, encode)
         sizes = b"".join(map(varint, shape))
         directory.append(text(name) + bytes([kind]) + varint(len(shape)) + sizes + fields)
         sections.append(section)

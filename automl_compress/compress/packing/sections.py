@@ -1,6 +1,7 @@
 """How one tensor stands in a container: plain, sparse or quantised."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor
 
 from automl_compress.compress.packing.byte_fields import ByteReader, varint
-from automl_compress.compress.packing.codec import decode_integers, encode_integers
+from automl_compress.compress.packing.codec import decode_integers
 from automl_compress.compress.quantisers.grid import Grid, GridForm, QuantisedTensor
 from automl_compress.core.errors import DataInvalid, InvalidInput
 
 PackedTensor = Tensor | QuantisedTensor
+#: Writes an array of integers so that `decode_integers` reads it.
+Encoder = Callable[[np.ndarray], bytes]
 
 _PLAIN, _SPARSE, _QUANTISED = range(3)
 # How many numbers the directory holds for a tensor of each kind, beside name and shape.
@@ -44,14 +47,14 @@ class SectionSize:
     code_bytes: int
 
 
-def written_tensor(name: str, tensor: PackedTensor) -> tuple[int, bytes, bytes]:
+def written_tensor(name: str, tensor: PackedTensor, encode: Encoder) -> tuple[int, bytes, bytes]:
     """Return the kind, the directory's fields, and the section of a tensor.
 
     Raises:
-        InvalidInput: the tensor's type cannot be stored.
+        InvalidInput: the tensor's type cannot be stored, or its codes cannot be encoded.
     """
     if isinstance(tensor, QuantisedTensor):
-        return _written_quantised(name, tensor)
+        return _written_quantised(name, tensor, encode)
     if tensor.dtype not in _TYPES:
         raise InvalidInput(
             f"{name} is of {tensor.dtype}, which cannot be stored; give one of "
@@ -63,7 +66,7 @@ def written_tensor(name: str, tensor: PackedTensor) -> tuple[int, bytes, bytes]:
     plain = items.tobytes()
     if bool(is_stored.all()):
         return _PLAIN, type_field, plain
-    mask = encode_integers(np.asarray(is_stored, dtype=np.uint8))
+    mask = encode(np.asarray(is_stored, dtype=np.uint8))
     sparse = mask + items[is_stored].tobytes()
     if len(sparse) >= len(plain):
         return _PLAIN, type_field, plain
@@ -118,11 +121,13 @@ def _mask(name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(bool)
 
 
-def _written_quantised(name: str, tensor: QuantisedTensor) -> tuple[int, bytes, bytes]:
+def _written_quantised(
+    name: str, tensor: QuantisedTensor, encode: Encoder
+) -> tuple[int, bytes, bytes]:
     grid = tensor.grid
     if grid.bits > _LARGEST_BITS:
         raise InvalidInput(f"{name} has {grid.bits} bits; {_LARGEST_BITS} at most can be stored")
-    codes = encode_integers(tensor.codes.cpu().numpy())
+    codes = encode(tensor.codes.cpu().numpy())
     axis = 0 if grid.axis is None else grid.axis + 1
     numbers = (_FORMS.index(grid.form), grid.bits, axis, int(grid.is_signed), len(grid.values))
     values = _items(grid.values.float()).tobytes()

@@ -1,6 +1,7 @@
-"""MobileNetV1 and V2 for 32x32 images."""
+"""MobileNetV1 and V2 for 32x32 images, and V2 for large ones."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -17,10 +18,10 @@ _V1_LAYERS = (
     *((512, 1),) * 5,
     *((1024, 2), (1024, 1)),
 )
-# (expansion, output channels, blocks, first stride): Sandler et al. 2018, table 2; the stride
-# of the second row is 1 instead of 2, see MobilenetV2.
+# (expansion, output channels, blocks, first stride): Sandler et al. 2018, table 2.
+_EARLY_CHANNELS = 24  # the stage whose stride follows the size of the images
 _V2_STAGES = (
-    *((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
 
@@ -41,6 +42,17 @@ class MobilenetConfig(ImageConfig):
         """Raise `InvalidInput` for the first field that is out of range."""
         super().__post_init__()
         require_number("width_multiplier", self.width_multiplier, 0.1, 4)
+
+
+@dataclass(frozen=True)
+class LargeMobilenetConfig(MobilenetConfig):
+    """A MobileNet for large images: MobileNetV2-1.4 as published unless set otherwise."""
+
+    minimum_size: ClassVar[int] = 32
+
+    num_classes: int = 1000
+    image_size: int = 224
+    width_multiplier: float = 1.4
 
 
 class MobilenetV1(nn.Module):
@@ -96,15 +108,17 @@ class MobilenetV2(nn.Module):
     without dropout in front of the classifier.
     """
 
-    def __init__(self, config: MobilenetConfig) -> None:
+    def __init__(self, config: MobilenetConfig, *, early_stride: int) -> None:
         super().__init__()
         multiplier = config.width_multiplier
         in_channels = _multiple_of_eight(32 * multiplier)
-        layers = _normalised_convolution(config.in_channels, in_channels, 3, 1, nn.ReLU6)
+        layers = _normalised_convolution(config.in_channels, in_channels, 3, early_stride, nn.ReLU6)
         for expansion, channels, blocks, first_stride in _V2_STAGES:
             width = _multiple_of_eight(channels * multiplier)
             for block in range(blocks):
                 stride = first_stride if block == 0 else 1
+                if channels == _EARLY_CHANNELS:
+                    stride = min(stride, early_stride)
                 layers.append(InvertedResidual(in_channels, width, stride, expansion))
                 in_channels = width
         # The last layer only grows: section 4 keeps it at 1,280 for multipliers below one.
@@ -152,5 +166,16 @@ MOBILENET_V1 = Architecture(
     "mobilenet-v1", MobilenetConfig, MobilenetV1, image_shape, MobilenetConfig.minimum_size
 )
 MOBILENET_V2 = Architecture(
-    "mobilenet-v2", MobilenetConfig, MobilenetV2, image_shape, MobilenetConfig.minimum_size
+    "mobilenet-v2",
+    MobilenetConfig,
+    partial(MobilenetV2, early_stride=1),
+    image_shape,
+    MobilenetConfig.minimum_size,
+)
+MOBILENET_V2_14 = Architecture(
+    "mobilenet-v2-1.4",
+    LargeMobilenetConfig,
+    partial(MobilenetV2, early_stride=2),
+    image_shape,
+    LargeMobilenetConfig.minimum_size,
 )

@@ -62,13 +62,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
         dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
         quick = {"effort": {"evaluations": 8}, "confirmation": {"finetune_epochs": 0}}
         jobs: list[dict[str, Any]] = []
-        for name, searcher, seed, ratio in (
-            (HOSTILE, "sensitivity", 0, 0.3),
-            ("random one", "random", 0, 0.5),
-            ("random two", "random", 1, 0.5),
+        for name, searcher, seed, ratios in (
+            (HOSTILE, "sensitivity", 0, [0.3, 0.2]),
+            ("random one", "random", 0, [0.5]),
+            ("random two", "random", 1, [0.5]),
         ):
-            budget = {"metric": "macs", "ratio": ratio}
-            body = job_body(model, dataset, searcher=searcher, seed=seed, budget=budget, **quick)
+            budget = {"metric": "macs", "ratio": ratios[0]}
+            budgets = {"budget": budget, "smaller_ratios": ratios[1:]}
+            body = job_body(model, dataset, searcher=searcher, seed=seed, **budgets, **quick)
             jobs.append(client.submit(body | {"name": name}).content)
         done = [client.job(each["id"]).wait().content for each in jobs]
         assert [each["status"] for each in done] == ["succeeded"] * 3
@@ -179,6 +180,20 @@ def check_the_points(page: Page, searched: Searched) -> None:
     ]
     results = [job["result"]["policies"][0]["test"]["accuracy"] for job in searched.jobs[1:]]
     assert sorted(told) == sorted(results)
+
+
+def test_a_job_of_two_budgets_shows_a_policy_for_each(page: Page, searched: Searched) -> None:
+    page.goto(f"/jobs/{searched.jobs[0]['id']}")
+    settle(page)
+
+    expect(page.locator("#results tbody tr")).to_have_count(3)
+    expect(page.locator("#results h3")).to_have_text(
+        [re.compile("^Trial"), re.compile("^Trial"), "The whole job"]
+    )
+    expect(page.locator("#progress svg")).to_contain_text("within 20.0%")
+    page.get_by_label("hypervolume").check()
+    page.get_by_text("The latest steps as a table").click()
+    expect(page.locator("#progress-table tbody th").first).to_have_text("all trials")
 
 
 def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:

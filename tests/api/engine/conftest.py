@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,16 @@ from automl_api.engine import JobQueue, migrate
 from automl_api.engine.system import system_url
 from automl_api.settings import Settings
 from automl_compress.core import Trial, TrialState
-from automl_compress.store import Database, EventRow, JobRow, JobState, SqlTrialStore, events, jobs
+from automl_compress.store import (
+    Database,
+    EventRow,
+    JobRow,
+    JobState,
+    SqlTrialStore,
+    events,
+    jobs,
+    leases,
+)
 from automl_compress.store.jobs import TERMINAL
 from tests.api.engine.toy import toy_spec
 from tests.automl_compress.store.conftest import database_url, new_job, postgres_url
@@ -26,7 +35,8 @@ from tests.automl_compress.store.databases import opened
 
 ROOT = Path(__file__).resolve().parents[3]
 LEASE_SECONDS = 1.5
-TOY_WORKER = (sys.executable, "-m", "tests.api.engine.toy")
+# Not by -m: children of the pool would import all of the toy's worker again.
+TOY_WORKER = (sys.executable, "-c", "from tests.api.engine.toy import serve; serve()")
 
 __all__ = ["database_url", "postgres_url"]
 
@@ -57,8 +67,8 @@ class Service:
         self.workers.append(worker)
         return worker
 
-    def submit(self, **content: Any) -> str:
-        new = new_job(self.database)
+    def submit(self, priority: int = 0, **content: Any) -> str:
+        new = replace(new_job(self.database), priority=priority)
         new.spec.update(toy_spec(self.log, **content))
         with self.database.session() as session:
             row = jobs.create(session, new)
@@ -87,6 +97,16 @@ class Service:
         row = self.wait(job_id, lambda row: row.state is state or row.state in TERMINAL, seconds)
         assert row.state is state, f"{row.error}\n{self.output()}"
         return row
+
+    def wait_for_beats(self, owner: str, count: int) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            with self.database.reading() as session:
+                beats = {row.owner: row.beats for row in leases.every(session)}
+            if beats[owner] >= count:
+                return
+            assert time.monotonic() < deadline, beats
+            time.sleep(0.02)
 
     def is_locked(self, job_id: str) -> bool:
         """Whether somebody holds a lock that a worker needs to take over the job."""
@@ -132,11 +152,13 @@ def service(database_url: str, tmp_path: Path) -> Iterator[Service]:
 
 
 @contextmanager
-def running_service(database_url: str, tmp_path: Path) -> Iterator[Service]:
+def running_service(
+    database_url: str, tmp_path: Path, lease_seconds: float = LEASE_SECONDS
+) -> Iterator[Service]:
     settings = Settings(
         data_dir=tmp_path / "data",
         database_url=database_url,
-        lease_seconds=LEASE_SECONDS,
+        lease_seconds=lease_seconds,
         poll_seconds=0.1,
         chunk_seconds=0.5,
     )

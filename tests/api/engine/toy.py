@@ -1,6 +1,7 @@
 """A toy job: the real study loop and tables, an evaluation that only sleeps and writes a line.
 
-`python -m tests.api.engine.toy` is a worker process for toy jobs.
+With `processes` it evaluates in the real pool of child processes. `serve` is a worker process for
+toy jobs.
 """
 
 import json
@@ -14,12 +15,22 @@ from typing import Any
 from automl_agents.random_search import RandomSearcher
 from automl_api.engine import Finished, OwnedJob, PolicyDocument, serve_worker
 from automl_api.settings import Settings
-from automl_compress.core import Budget, Effort, Outcome, Policy, SearchProblem
-from automl_compress.core.errors import DataInvalid
+from automl_compress.core import (
+    Budget,
+    Effort,
+    Executor,
+    Outcome,
+    Policy,
+    SearchProblem,
+)
+from automl_compress.core.errors import DataInvalid, ModelInvalid
+from automl_compress.evaluate.limits import TrialLimits
+from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.search import Study
 from automl_compress.store import JobState
 from automl_compress.store.artifacts import NewArtifact
 from automl_compress.store.ids import new_id
+from tests.api.engine.toy_record import ToyRecord
 from tests.fakes import FormulaEvaluator, residual_graph, space_of
 
 BUDGET = Budget("macs", 0.5)
@@ -28,7 +39,9 @@ BUDGET = Budget("macs", 0.5)
 def toy_spec(log: Path, **changes: object) -> dict[str, Any]:
     """What a toy job does: evaluations that take so long each, each written into the log."""
     usual = {"evaluations": 30, "seconds": 0.03, "finalise": 0.0, "broken": False}
-    return {**usual, "log": str(log), **changes}
+    more = {"processes": 0, "limits": {}, "ill": {}}
+    told = {**usual, **more, "log": str(log), **changes}
+    return {**told, "study": {"effort": {"evaluations": told["evaluations"]}}}
 
 
 class ToyExecutor:
@@ -61,19 +74,53 @@ class ToyExecutor:
         pass
 
 
+class ToyPool(EvaluationPool):
+    """The real pool; each begin and end is written into the log."""
+
+    def __init__(self, spec: dict[str, Any], log: Path) -> None:
+        self._ill, self._log = spec["ill"], log
+        self._toy = ToyRecord(spec["seconds"], log.parent)
+        super().__init__(self._toy, spec["processes"], TrialLimits(**spec["limits"]))
+
+    def submit(self, number: int, policy: Policy, images: slice | None = None) -> None:
+        write_line(self._log, f"begin {number}")
+        if str(number) in self._ill:
+            self._toy.illness(policy).write_text(self._ill[str(number)])
+        super().submit(number, policy, images)
+
+    def next_finished(self, timeout_seconds: float | None = None) -> Outcome | None:
+        outcome = super().next_finished(timeout_seconds)
+        if outcome is not None:
+            write_line(self._log, f"end {outcome.number}")
+        return outcome
+
+
+def toy_executor(spec: dict[str, Any], log: Path) -> Executor:
+    if spec["processes"]:
+        return ToyPool(spec, log)
+    return ToyExecutor(FormulaEvaluator(space_of(residual_graph())), spec["seconds"], log)
+
+
 class ToyDriver:
     def __init__(self, job: OwnedJob) -> None:
         self._job, self._spec = job, job.row().spec
         log, effort = Path(self._spec["log"]), Effort(self._spec["evaluations"])
         space = space_of(residual_graph())
         searcher = RandomSearcher(SearchProblem(space, BUDGET, effort, seed=0))
-        executor = ToyExecutor(FormulaEvaluator(space), self._spec["seconds"], log)
-        self._study = Study(searcher, executor, job.trials(), space, BUDGET, effort)
+        self._executor = toy_executor(self._spec, log)
+        places = self._executor.capacity
+        self._study = Study(
+            searcher, self._executor, job.trials(), space, BUDGET, effort, parallelism=places
+        )
         self._closed = threading.Event()
         self.eta_seconds = None
 
     def advance(self, seconds: float) -> bool:
-        return self._study.advance(time.monotonic() + seconds)
+        has_ended = self._study.advance(time.monotonic() + seconds)
+        summary = self._study.summary
+        if summary is not None and summary.best is None:
+            raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
+        return has_ended
 
     def finalise(self) -> Finished:
         if self._closed.wait(self._spec["finalise"]):
@@ -92,6 +139,7 @@ class ToyDriver:
 
     def close(self) -> None:
         self._closed.set()
+        self._executor.close()
 
 
 class ToyPipeline:
@@ -115,5 +163,5 @@ def _score(trial: Any) -> float:
     return -1.0 if trial.measurement is None else trial.measurement.score
 
 
-if __name__ == "__main__":
+def serve() -> None:
     serve_worker(Settings(), ToyPipeline())

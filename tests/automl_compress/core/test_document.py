@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,18 @@ def test_members_of_a_later_minor_version_are_ignored() -> None:
     content["digest"] = digest({key: each for key, each in content.items() if key != "digest"})
 
     assert PolicyDocument.from_json(content) == small_document()
+
+
+def test_documents_from_before_scores_were_counted_keep_their_digest() -> None:
+    content = small_document().to_json()
+
+    found = PolicyDocument.from_json(content)
+
+    assert "micronet" not in content["totals"]
+    assert (found.before.micronet, found.digest) == (0, content["digest"])
+    scored = replace(small_document(), before=Cost(100, 50, 200, 1, 9), after=Cost(9, 9, 9, 1, 3))
+    assert scored.to_json()["totals"]["micronet"]["after"] == 3
+    assert PolicyDocument.from_json(scored.to_json()) == scored
 
 
 def test_save_and_load(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from automl_compress.core import LayerGraph
 from automl_compress.core.errors import InvalidInput
 from automl_compress.costs import AnalyticCosts, LayerBits, bit_operations
 from automl_compress.costs.adders import accumulation_bits
-from automl_compress.costs.elementwise import elementwise_uses
 from automl_compress.costs.micronet import MicroNetCount, MicroNetRules, micronet_count
 from automl_compress.networks.describe import describe, record_uses
+from automl_compress.networks.elementwise import elementwise_uses
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.surgery import cut_module
 from automl_compress.networks.trace import trace

@@ -18,7 +18,7 @@ from automl_compress.core import (
 )
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import BudgetUnreachable, ModelInvalid
-from automl_compress.evaluate.confirm import Confirmer, best_trials, count_cost
+from automl_compress.evaluate.confirm import Confirmer, count_cost
 from automl_compress.export.documents import network_bytes
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.trace import Network, trace
@@ -52,7 +52,8 @@ def test_one_call_returns_a_policy_within_its_budget(
 
     counted = count_cost(result.network, (1, 8, 8))
 
-    assert counted == result.policy.after
+    # Scores need a graph; what the cut network's own graph gives is held in the costs' tests.
+    assert counted == replace(result.policy.after, micronet=0)
     assert STUDY.budget.allows(counted, full)
     assert len(result.trials) == 4
 
@@ -88,7 +89,7 @@ def test_a_policy_that_costs_too_much_when_counted_is_not_returned(
     network: Network, result: library.CompressionResult
 ) -> None:
     tight = replace(STUDY, budget=Budget("macs", 0.3), confirmation=Confirmation(1, 0))
-    trial = best_trials(result.trials, 1)[0]
+    trial = next(trial for trial in result.trials if trial.score is not None)
 
     with pytest.raises(ModelInvalid, match="not returned"):
         Confirmer(network, library.load_data("digits"), tight).confirm(trial)
@@ -103,14 +104,38 @@ def test_an_unreachable_budget_is_refused_with_the_smallest_reachable_cost(
         library.compress_network(network.module, "digits", study, has_progress_bar=False)
 
 
-def test_best_trials_lists_each_policy_once_and_the_earliest_first(
-    result: library.CompressionResult,
+def test_finalists_are_each_policy_once_and_the_earliest_first(
+    network: Network, result: library.CompressionResult
 ) -> None:
-    best = best_trials(result.trials, 10)[0]
+    study = replace(STUDY, confirmation=Confirmation(top_k=10))
+    confirmer = Confirmer(network, library.load_data("digits"), study)
+    best = confirmer.finalists(result.trials)[0]
     again = replace(best, number=99)
     failed = Trial(100, best.policy, TrialState.FAILED, failure="no")
 
-    assert best_trials([again, failed, best], 10) == [best]
+    assert confirmer.finalists([again, failed, best]) == [best]
+
+
+def test_each_of_several_budgets_has_its_finalist_within_it(network: Network) -> None:
+    study = replace(
+        STUDY, smaller_ratios=(0.3, 0.15), effort=Effort(9), confirmation=Confirmation(1, 0)
+    )
+
+    result = library.compress_network(network.module, "digits", study, has_progress_bar=False)
+
+    full = count_cost(network.module, (1, 8, 8))
+    kept = sorted(count_cost(each.network, (1, 8, 8)).macs for each in result.confirmed)
+    limits = [budget.limit(full) for budget in reversed(study.budgets)]
+    assert all(macs <= limit for macs, limit in zip(kept, limits, strict=True))
+    finalists = Confirmer(network, library.load_data("digits"), study).finalists(result.trials)
+    for budget, trial in zip(study.budgets, finalists, strict=True):
+        assert not any(
+            other.score > trial.score  # type: ignore[operator]
+            for other in result.trials
+            if other.score is not None
+            and other.measurement is not None
+            and budget.allows(other.measurement.cost, full)
+        )
 
 
 QUANTISED = replace(

@@ -13,6 +13,7 @@ from torch import nn
 from automl_compress.core import Outcome, Policy, Recipe
 from automl_compress.core.errors import ModelInvalid, WrongState
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.limits import TrialLimits, default_seconds
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.networks.trace import Network, trace
 from tests.automl_compress.evaluate.sleepy import HANGS, Broken, Sleepy
@@ -42,7 +43,7 @@ def record(network: Network) -> EvaluatorRecord:
 @pytest.fixture(scope="module")
 def pool(record: EvaluatorRecord) -> Iterator[EvaluationPool]:
     """One child, and less time for a trial than a child takes to start."""
-    with EvaluationPool(record, trial_seconds=1.0) as pool:
+    with EvaluationPool(record, limits=TrialLimits(seconds=1.0)) as pool:
         yield pool
 
 
@@ -95,24 +96,45 @@ def test_idle_pool_has_nothing_to_wait_for(pool: EvaluationPool) -> None:
     assert pool.next_finished() is None
 
 
-def test_killed_child_fails_its_trial_and_the_next_one_works(
+def kill_child() -> int:
+    [pid] = child_pids()
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def test_trial_of_a_killed_child_runs_again(pool: EvaluationPool, network: Network) -> None:
+    pool.submit(0, policy_of(network, 3))
+    assert finish(pool).failure is None  # so the child is warm
+    pool.submit(1, policy_of(network, 4))
+    pid = kill_child()
+
+    outcome = finish(pool)
+
+    assert (outcome.number, outcome.failure) == (1, None)
+    assert child_pids().isdisjoint({pid})
+
+
+def test_trial_whose_process_dies_twice_fails_and_the_next_one_works(
     pool: EvaluationPool, network: Network
 ) -> None:
     pool.submit(0, policy_of(network, 3))
-    assert finish(pool).failure is None  # so the child is warm
+    finish(pool)
     pool.submit(1, policy_of(network, HANGS))
-    assert pool.next_finished(0.2) is None
-    [pid] = child_pids()
+    first = kill_child()
+    while child_pids() <= {first}:  # until its death is seen
+        assert pool.next_finished(0.01) is None
+    second = kill_child()
 
-    os.kill(pid, signal.SIGKILL)
     killed = finish(pool)
     pool.submit(2, policy_of(network, 3))
     following = finish(pool)
 
     assert killed.number == 1
-    assert killed.failure == "the evaluating process ended with exit code -9"
+    assert killed.failure is not None
+    assert "died 2 times, the last time with exit code -9" in killed.failure
+    assert "memory runs out" in killed.failure
     assert (following.number, following.failure) == (2, None)
-    assert child_pids().isdisjoint({pid})
+    assert child_pids().isdisjoint({first, second})
 
 
 def test_child_killed_between_trials_is_replaced(pool: EvaluationPool, network: Network) -> None:
@@ -136,9 +158,15 @@ def test_trial_that_takes_too_long_is_killed(pool: EvaluationPool, network: Netw
 
     outcome = finish(pool)
 
-    assert outcome == Outcome(1, failure="the evaluation took longer than 1 s; killed")
+    assert (outcome.number, outcome.measurement) == (1, None)
+    assert "took longer than its limit of 1 s and was killed" in str(outcome.failure)
     assert 1.0 <= time.monotonic() - began < 30.0
     assert child_pids().isdisjoint({pid})
+
+
+def test_time_limit_grows_with_the_uncut_network_and_is_never_short() -> None:
+    assert default_seconds(0.01) == 60
+    assert default_seconds(10) == 300
 
 
 def test_two_children_answer_every_trial_once_and_leave_no_process(

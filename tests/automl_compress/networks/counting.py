@@ -1,5 +1,7 @@
 """Independent counts and random cuts: what the library's own are held against."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ def random_kept(plan: ChannelPlan, rng: np.random.Generator) -> list[Tensor]:
 
 
 def counted_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
-    """Count by torch's own counter and by the stored tensors."""
+    """Count by torch's own counter and by the stored tensors; no MicroNet score."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.zeros(1, *input_shape))
     stored = module.state_dict().values()
@@ -46,6 +48,11 @@ def counted_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
         size_bytes=sum(tensor.numel() * tensor.element_size() for tensor in stored),
         bit_operations=counter.get_total_flops() // 2 * 32 * 32,
     )
+
+
+def without_score(cost: Cost) -> Cost:
+    """Return what `counted_cost` counts; scores have tests of their own."""
+    return replace(cost, micronet=0)
 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:

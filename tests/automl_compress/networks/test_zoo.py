@@ -26,7 +26,7 @@ from automl_compress.networks.architectures import (
     register,
 )
 
-# name: (parameters, MACs) with ten classes.
+# name: (parameters, MACs) with as many classes as it has unless told.
 PUBLISHED = {
     # LeCun et al. 1998: 266,610; one MAC a weight.
     "lenet-300-100": (266_610, 266_200),
@@ -45,6 +45,12 @@ PUBLISHED = {
     "mobilenet-v1": (3_217_226, 46_354_432),
     # 3,504,872 less 990 classes of 1,281 parameters.
     "mobilenet-v2": (2_236_682, 87_976_448),
+    # The rules of MicroNet 2019 have 1,170 M operations, two for a MAC. Their 6.9 M parameters are
+    # those of Sandler et al. 2018, table 4, of which the layers of its table 2 have 6.11 M.
+    "mobilenet-v2-1.4": (6_108_776, 582_195_824),
+    # Zagoruyko and Komodakis 2016, table 1: 36.5 M parameters, with 100 classes; the rules of
+    # MicroNet 2019: 10.49 G operations, two for a MAC.
+    "wide-resnet-28-10": (36_479_194, 5_243_328_768),
     # 1,235,496 less 990 classes of 513 parameters.
     "squeezenet": (727_626, 23_511_040),
     # Huang et al. 2017, table 2: 0.8 M; 769,162 is what its authors' code counts.
@@ -70,7 +76,7 @@ def test_parameters_and_macs_are_the_published_ones(name: str) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         logits = network.eval()(images)
 
-    assert logits.shape == (1, 10)
+    assert logits.shape == (1, architecture(name).configure().num_classes)
     assert parameter_count(network) == PUBLISHED[name][0]
     assert counter.get_total_flops() == 2 * PUBLISHED[name][1]
 

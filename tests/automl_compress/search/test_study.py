@@ -6,6 +6,7 @@ import pytest
 
 from automl_agents.catalogue import create_searcher
 from automl_compress.core import (
+    Budget,
     Effort,
     Measurement,
     Outcome,
@@ -25,6 +26,8 @@ from automl_compress.search import (
     StudyEvent,
     StudySummary,
 )
+from automl_compress.search.study import highest_score
+from automl_compress.search.tally import Tally
 from tests.fakes import IMAGES, FixedClock, FormulaEvaluator, problem_of
 
 KEEPS = ([1.0] * 4 + [0.5] * 5, [0.5] * 5 + [1.0] * 4)
@@ -138,8 +141,9 @@ def test_one_event_is_published_for_each_trial() -> None:
     assert events[-1].best_score == max(event.score or 0.0 for event in events)
     assert all(0.4 < (event.cost_ratio or 0) <= 0.5 for event in events)
     assert [event.elapsed_seconds for event in events] == [0, 2, 4, 6, 8]
-    # After 3 of 5 trials in 4 seconds, 2 are left at 4/3 seconds each.
-    assert events[2].eta_seconds == pytest.approx(8 / 3)
+    # The first trial, in which processes start, says nothing; the next two took 2 seconds each.
+    assert events[0].eta_seconds is None
+    assert events[2].eta_seconds == pytest.approx(4.0)
     assert events[0].to_json()["state"] == "complete"
 
 
@@ -280,6 +284,32 @@ def test_advance_goes_on_in_chunks() -> None:
     assert counts == [4, 8]
     assert study.summary is not None
     assert study.summary.evaluations == 10
+
+
+@pytest.mark.parametrize(("changed", "spent"), [(6.0, 6), (2.0, 4), (15.0, 15)])
+def test_a_study_that_runs_ends_by_its_new_effort(changed: float, spent: int) -> None:
+    problem, store, clock = problem_of(evaluations=10), MemoryTrialStore(), FixedClock()
+
+    def publish(event: StudyEvent) -> None:
+        clock.seconds += 1.0
+
+    study = Study(
+        random_searcher(problem),
+        InProcessExecutor(FormulaEvaluator(problem.space)),
+        store,
+        problem.space,
+        problem.budget,
+        problem.effort,
+        publish=publish,
+        clock=clock,
+    )
+    study.advance(until=clock.seconds + 4.0)
+
+    study.change_effort(Effort(changed))
+    while not study.advance(until=clock.seconds + 4.0):
+        pass
+
+    assert len(store.trials()) == spent
 
 
 def test_several_evaluations_in_flight_come_back_in_any_order() -> None:
@@ -430,6 +460,49 @@ def test_a_probe_may_be_over_the_budget_and_cannot_win() -> None:
 
     assert summary.best is not None
     assert (summary.best.number, summary.evaluations) == (1, 2.0)
+
+
+class FailsInBetween(FormulaEvaluator):
+    """Measures the first and the last of seven policies."""
+
+    count = 0
+
+    def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
+        self.count += 1
+        if 1 < self.count < 7:
+            raise ValueError("too slow")
+        return super().evaluate(policy, images)
+
+
+def test_failed_probes_do_not_end_a_study_that_has_measured_others() -> None:
+    problem = problem_of(evaluations=7)
+    space, ratios = problem.space, (0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
+    script = [
+        Suggestion(number, space.policy(space.uniform(Budget("macs", ratio))), role="probe")
+        for number, ratio in enumerate(ratios)
+    ]
+    assert len({each.policy for each in script}) == 6
+    script.append(Suggestion(6, space.policy(space.uniform(problem.budget))))
+
+    executor = InProcessExecutor(FailsInBetween(space))
+    summary = run(problem, searcher=Scripted(script), executor=executor)
+
+    assert summary.stop_reason == "completed"
+    assert summary.best is not None
+    assert summary.best.number == 6
+
+
+def test_a_study_whose_candidates_all_fail_says_that_its_probes_were_measured() -> None:
+    tally, space = Tally(highest_score), problem_of(evaluations=1).space
+    policy = space.policy(space.largest)
+    tally.add(
+        Suggestion(0, policy, role="probe").complete(FormulaEvaluator(space).evaluate(policy))
+    )
+    tally.add(Suggestion(1, policy).failed("too slow"))
+
+    assert tally.failed() == (
+        "1 probes were measured, but no candidate: 1 trials failed; the last one: too slow"
+    )
 
 
 def test_a_candidate_over_the_budget_is_still_refused() -> None:

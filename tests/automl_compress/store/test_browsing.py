@@ -16,6 +16,7 @@ from automl_compress.store import (
     jobs,
     policies,
 )
+from automl_compress.store.browsing import ALL_JOBS, JobFilter
 from tests.automl_compress.store.conftest import new_job
 from tests.automl_compress.store.measured import complete, failed, suggestion
 
@@ -96,24 +97,44 @@ def test_jobs_are_found_by_state_and_by_a_part_of_the_name(database: Database) -
         rows = [jobs.create(session, each) for each in wanted]
         jobs.cancel(session, rows[0].id)
 
-    def found(**wanted: object) -> list[str]:
+    def found(wanted: JobFilter = ALL_JOBS) -> list[str]:
         with database.reading() as session:
-            return [row.name for row in browsing.jobs(session, **wanted).rows]  # type: ignore[arg-type]
+            return [row.name for row in browsing.jobs(session, wanted).rows]
 
     assert found() == names[::-1]
-    assert found(states=[JobState.CANCELLED]) == ["ResNet half"]
-    assert found(text="resnet") == ["ResNet half"]
-    assert found(text="0%_p") == ["100%_plain"], "what LIKE takes as a wildcard is a letter here"
+    assert found(JobFilter(states=[JobState.CANCELLED])) == ["ResNet half"]
+    assert found(JobFilter(text="resnet")) == ["ResNet half"]
+    assert found(JobFilter(text="0%_p")) == ["100%_plain"], (
+        "what LIKE takes as a wildcard is a letter here"
+    )
 
 
 def test_jobs_are_found_by_their_network_and_their_data(database: Database) -> None:
     new = [new_job(database) for _ in range(2)]
     with database.session() as session:
         first, second = (jobs.create(session, each) for each in new)
-        found = browsing.jobs(session, model_id=first.model_id).rows
+        found = browsing.jobs(session, JobFilter(model_id=first.model_id)).rows
         assert [row.id for row in found] == [first.id]
-        found = browsing.jobs(session, dataset_id=second.dataset_id).rows
+        found = browsing.jobs(session, JobFilter(dataset_id=second.dataset_id)).rows
         assert [row.id for row in found] == [second.id]
+
+
+def test_jobs_are_found_by_their_searcher_and_their_tags(database: Database) -> None:
+    new = [
+        replace(new_job(database), tags=tags, spec={"study": {"searcher": searcher}})
+        for searcher, tags in (("amc", {"team": "edge"}), ("tpe", {"team": "edge", "try": "2"}))
+    ]
+    with database.session() as session:
+        amc, tpe = (jobs.create(session, each).id for each in new)
+
+    def found(wanted: JobFilter) -> list[str]:
+        with database.reading() as session:
+            return [row.id for row in browsing.jobs_behind(session, None, wanted).rows]
+
+    assert found(JobFilter(searcher="amc")) == [amc]
+    assert found(JobFilter(tags={"team": "edge"})) == [tpe, amc]
+    assert found(JobFilter(tags={"team": "edge", "try": "2"})) == [tpe]
+    assert found(JobFilter(tags={"team": "cloud"})) == []
 
 
 def test_the_queue_is_told_in_its_order(database: Database) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from automl_compress.core.errors import InvalidInput, JobTaken, NotFound, WrongState
 from automl_compress.store import Database, DesiredState, JobRow, JobState, events, jobs
+from automl_compress.store.browsing import JobFilter, jobs_behind
 from automl_compress.store.jobs import MOVES, TERMINAL
 from tests.automl_compress.store.conftest import new_job
 
@@ -125,7 +126,7 @@ def test_same_idempotency_key_gives_the_same_job(database: Database) -> None:
         first = jobs.create(session, new)
     with database.session() as session:
         again = jobs.create(session, new)
-    with database.session() as session, pytest.raises(InvalidInput, match="k1"):
+    with database.session() as session, pytest.raises(InvalidInput, match="idempotency key"):
         jobs.create(session, replace(new, request_digest="b"))
 
     assert first.id == again.id
@@ -138,10 +139,10 @@ def test_pages_of_jobs_come_newest_first_and_filtered(database: Database) -> Non
     put(database, made[1], JobState.RUNNING)
 
     with database.reading() as session:
-        first = jobs.page(session, limit=2)
-        second = jobs.page(session, after=first.rows[-1].id, limit=3)
-        running = jobs.page(session, states=[JobState.RUNNING])
-        other = jobs.page(session, model_id="mdl_other")
+        first = jobs_behind(session, None, limit=2)
+        second = jobs_behind(session, first.rows[-1].id, limit=3)
+        running = jobs_behind(session, None, JobFilter(states=[JobState.RUNNING]))
+        other = jobs_behind(session, None, JobFilter(model_id="mdl_other"))
 
     assert [row.id for row in (*first.rows, *second.rows)] == made[::-1]
     assert (first.has_more, second.has_more) == (True, False)
@@ -152,7 +153,7 @@ def test_pages_of_jobs_come_newest_first_and_filtered(database: Database) -> Non
 @pytest.mark.parametrize("limit", [0, 201])
 def test_page_refuses_limits_out_of_range(database: Database, limit: int) -> None:
     with database.reading() as session, pytest.raises(InvalidInput, match="1 to 200"):
-        jobs.page(session, limit=limit)
+        jobs_behind(session, None, limit=limit)
 
 
 def test_unknown_job_is_not_found(database: Database) -> None:

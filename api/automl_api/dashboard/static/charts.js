@@ -30,10 +30,11 @@ export function ticksIn(width) {
   return Math.max(3, Math.min(8, Math.floor(width / 90)));
 }
 
-// points: {number, x, y, isConfirmed, text}; front: those that nothing beats, by rising x.
+// points: {number, x, y, isConfirmed, text}; front: those that nothing beats, by rising x; budgets
+// and limit: places on x.
 // Returns how many points lie below the picture.
-export function drawFront(target, { points, front, limit, uncut, xLabel, yLabel, choose }) {
-  const floor = floorOf(points, front);
+export function drawFront(target, { points, front, limit, budgets, uncut, xLabel, yLabel, choose }) {
+  const floor = floorOf(points, front, budgets);
   const searched = thinned(points.filter((point) => !point.isConfirmed && point.y >= floor));
   const confirmed = points.filter((point) => point.isConfirmed);
   const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, (width) => ({
@@ -44,6 +45,7 @@ export function drawFront(target, { points, front, limit, uncut, xLabel, yLabel,
     marks: [
       uncut === undefined ? null : Plot.ruleY([uncut], { stroke: "currentColor", strokeDasharray: "1 4" }),
       uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "left", dx: 4, dy: -7 }),
+      Plot.ruleX(budgets, { stroke: "currentColor", strokeOpacity: 0.25 }),
       Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
       Plot.dot(searched, { x: "x", y: "y", r: 3, stroke: "currentColor", strokeOpacity: 0.45 }),
       Plot.line(front.filter((point) => point.y >= floor), { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
@@ -57,14 +59,38 @@ export function drawFront(target, { points, front, limit, uncut, xLabel, yLabel,
   return points.filter((point) => point.y < floor).length;
 }
 
+// steps: {line, evaluations, value}, each line's in order
+export function drawProgress(target, { steps, yLabel }) {
+  const lines = [...new Set(steps.map((step) => step.line))];
+  place(target, `${yLabel} against evaluations; the table below has the latest steps`, () => ({
+    height: 240,
+    marginLeft: 56,
+    marginRight: lines.length > 1 ? longest(lines) : 20,
+    x: { label: "evaluations →", labelOffset: 40, domain: [0, d3.max(steps, (step) => step.evaluations)] },
+    y: { label: `↑ ${yLabel}`, grid: true, nice: true },
+    color: { domain: lines, range: lines.map((_, index) => d3.interpolateViridis(0.15 + (0.7 * index) / Math.max(lines.length - 1, 1))) },
+    marks: [
+      Plot.line(steps, { x: "evaluations", y: "value", z: "line", stroke: "line", curve: "step-after", strokeWidth: 1.8 }),
+      Plot.text(lines.length > 1 ? steps : [], Plot.selectLast({ x: "evaluations", y: "value", z: "line", text: "line", textAnchor: "start", dx: 5 })),
+      Plot.tip(steps, Plot.pointer({
+        x: "evaluations",
+        y: "value",
+        title: (step) => `${step.line}\n${step.value.toFixed(4)} after ${step.evaluations.toFixed(1)} evaluations`,
+      })),
+    ],
+  }));
+}
+
 // A few hopeless trials would press all others into one line: what is far below the better nine
-// tenths is left out of the picture. The least of the picture is returned.
-function floorOf(points, front) {
+// tenths, and below the best within each budget, is left out of the picture. The least of the
+// picture is returned.
+function floorOf(points, front, budgets) {
   const heights = points.map((point) => point.y);
   const [least, usual, most] = [d3.min(heights), d3.quantile(heights, 0.1), d3.max(heights)];
   const spread = Math.max(most - usual, 0.01);
   const isCrowded = points.length > 20 && most - least > 3 * spread && front.length > 0;
-  return isCrowded ? most - 1.5 * spread : least;
+  const best = budgets.map((ratio) => front.findLast((point) => point.x <= ratio + 1e-9)?.y ?? most);
+  return isCrowded ? Math.min(most - 1.5 * spread, ...best.map((height) => height - 0.5 * spread)) : least;
 }
 
 // Of points that would cover each other, one.

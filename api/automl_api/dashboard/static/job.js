@@ -3,6 +3,7 @@
 /* global d3 */
 
 import { drawBars, drawFront, drawHeat, percent } from "./charts.js";
+import { showProgress } from "./progress.js";
 import { refresh, SILENT, steer, trouble } from "./live.js";
 import { drawFrom, drawSensitivityTable, forgetDrawn } from "./tables.js";
 
@@ -14,6 +15,7 @@ const trials = new Map(); // number -> what its event told
 const confirmed = new Map();
 const axes = document.getElementById("axes");
 const limit = document.getElementById("limit");
+const shown = document.getElementById("progress-shown");
 let stream;
 let lastSeq = 0;
 
@@ -43,7 +45,9 @@ function visiblePoints() {
   const full = Number(told[metric.replace(/_(.)/g, (_, letter) => letter.toUpperCase())]);
   const isAccuracy = axes.elements.quality.value === "accuracy";
   const images = Number(told.images) || undefined;
-  const point = (number, cost, y, isConfirmed) => ({
+  const isPortfolio = told.searcher === "portfolio";
+  const point = (number, cost, y, isConfirmed, told = {}) => ({
+    ...told,
     number,
     cost: cost[metric],
     x: cost[metric] / full,
@@ -54,7 +58,9 @@ function visiblePoints() {
   const points = [];
   for (const each of trials.values()) {
     if (images !== undefined && each.images < images) continue;
-    points.push(point(each.number, each.cost, isAccuracy ? each.accuracy : each.score, false));
+    const searcher = isPortfolio ? each.note.split(":")[0] : "all trials";
+    const more = { evaluations: each.evaluations, accuracy: each.accuracy, searcher };
+    points.push(point(each.number, each.cost, isAccuracy ? each.accuracy : each.score, false, more));
   }
   for (const each of confirmed.values()) {
     points.push(point(each.number, each.test.cost, isAccuracy ? each.test.accuracy : each.search.score, true));
@@ -89,6 +95,7 @@ function redrawFront() {
     points,
     front,
     limit: limit.value / 100,
+    budgets: metric === job().metric ? job().ratios.split(" ").map(Number) : [],
     uncut: hasUncut ? Number(job().uncut) : undefined,
     xLabel: `${costName()} kept`,
     yLabel: isAccuracy ? "accuracy" : `score (${job().signal.replace("_", " ")})`,
@@ -96,6 +103,18 @@ function redrawFront() {
   });
   fillFrontTable([...points.filter((each) => each.isConfirmed), ...front]);
   sayWhatIf(front, hidden);
+  redrawProgress(points.filter((each) => !each.isConfirmed));
+}
+
+function redrawProgress(points) {
+  const kind = shown.elements.kind.value;
+  const isAccuracy = kind === "hypervolume" || axes.elements.quality.value === "accuracy";
+  showProgress(document.getElementById("progress"), document.querySelector("#progress-table tbody"), {
+    points: kind === "hypervolume" ? points.map((each) => ({ ...each, y: each.accuracy })) : points,
+    ratios: axes.elements.metric.value === job().metric ? job().ratios.split(" ").map(Number) : [1],
+    kind,
+    yLabel: isAccuracy ? "accuracy" : `score (${job().signal.replace("_", " ")})`,
+  });
 }
 
 function fillFrontTable(points) {
@@ -204,6 +223,8 @@ function go(address) {
 
 steer(() => update(true));
 axes.addEventListener("input", redrawFront);
+shown.addEventListener("input", redrawFront);
+shown.addEventListener("submit", (event) => event.preventDefault());
 axes.addEventListener("submit", (event) => event.preventDefault());
 limit.addEventListener("change", () => {
   const best = bestWithin(frontOf(visiblePoints()));

@@ -8,6 +8,7 @@ const BUDGET_FLAGS = {
   parameters: "--max-parameters",
   size_bytes: "--max-bytes",
   bit_operations: "--max-bit-operations",
+  micronet: "--max-micronet",
 };
 
 const form = document.getElementById("search");
@@ -25,18 +26,23 @@ function chosenOption(name) {
 
 const BITS = { weight_bits: "--weight-bits", activation_bits: "--activation-bits" };
 
-function bits(name) {
+function numbers(name) {
   return fields[name].value.split(",").map((each) => each.trim()).filter(Boolean).map(Number);
 }
 
+function percents() {
+  return [Number(fields.ratio.value), ...numbers("smaller")];
+}
+
 function space() {
-  return Object.fromEntries(Object.keys(BITS).map((name) => [name, bits(name)]).filter(([, told]) => told.length));
+  return Object.fromEntries(Object.keys(BITS).map((name) => [name, numbers(name)]).filter(([, told]) => told.length));
 }
 
 function study() {
   return {
     searcher: fields.searcher.value,
-    budget: { metric: fields.metric.value, ratio: Number(fields.ratio.value) / 100 },
+    budget: { metric: fields.metric.value, ratio: percents()[0] / 100 },
+    ...(numbers("smaller").length ? { smaller_ratios: percents().slice(1).map((each) => each / 100) } : {}),
     effort: { evaluations: Number(fields.evaluations.value) },
     ...(Object.keys(space()).length ? { space: space() } : {}),
     confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
@@ -122,7 +128,7 @@ function asShell(isNew) {
     if (weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
     for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
-  parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${fields.ratio.value}%`);
+  parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`);
   for (const [name, told] of Object.entries(space())) parts.push(`${BITS[name]} ${told.join(",")}`);
   parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
   parts.push(`--finetune-epochs ${fields.epochs.value}`);

@@ -3,29 +3,14 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from automl_compress.core import LayerGraph
-
-
-@dataclass(frozen=True, slots=True)
-class ElementwiseUse:
-    """Multiplications and additions of one example that follow a layer, and grow with its width.
-
-    Attributes:
-        layer: the layer with weights that ran last; "" in front of the first one.
-        multiplies, additions: in the uncut network.
-    """
-
-    layer: str
-    multiplies: int
-    additions: int
-
+from automl_compress.core import ElementwiseUse, LayerGraph
 
 # Multiplications and additions for each output element, by the challenge's counting rules: a
 # ReLU is one multiplication, a sigmoid two and an addition, a swish one multiplication more.
@@ -60,7 +45,13 @@ def elementwise_uses(module: nn.Module, graph: LayerGraph) -> tuple[ElementwiseU
         graph: traced from it.
     """
     watch = _Watch()
-    names = {layer.name for layer in graph.layers}
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    # What has one weight for all channels, as a PReLU may, does not tell how many there are.
+    names = {
+        layer.name
+        for layer in graph.layers
+        if (axes := tensors[layer.weight].axes) and axes[0].size(graph.full_widths) > 1
+    }
     device = next(module.parameters()).device
     with _following_layers(module, names, watch), torch.no_grad(), watch:
         module(torch.zeros(1, *graph.input_shape, device=device))

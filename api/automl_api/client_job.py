@@ -1,0 +1,151 @@
+"""A job as the client sees it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from automl_api.transport import Event, Json, TookTooLong
+from automl_compress.core.document import PolicyDocument
+from automl_compress.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from automl_api.client import Client
+
+TERMINAL_STATES = ("succeeded", "failed", "cancelled")
+
+_POLL_SECONDS = 0.5
+
+
+class Job:
+    """A job as the service last told it.
+
+    Attributes:
+        content: the JSON object of `GET /v1/jobs/{id}`.
+    """
+
+    def __init__(self, client: "Client", content: Json) -> None:
+        """Hold what the service said."""
+        self._client, self.content = client, content
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.content["id"]
+
+    @property
+    def status(self) -> str:
+        """The state when it was last told."""
+        return self.content["status"]
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job had ended when it was last told."""
+        return self.status in TERMINAL_STATES
+
+    def refresh(self) -> "Job":
+        """Ask the service again."""
+        self.content = self._client.get(f"/v1/jobs/{self.id}")
+        return self
+
+    def cancel(self) -> "Job":
+        """End the job."""
+        return self._command("cancel")
+
+    def pause(self) -> "Job":
+        """Stop the job after the trial in hand, until `resume`."""
+        return self._command("pause")
+
+    def resume(self) -> "Job":
+        """Go on with a paused job."""
+        return self._command("resume")
+
+    def change(self, **changes: Any) -> "Job":
+        """Change the job, also while it runs.
+
+        Args:
+            changes: `name`, `tags`, `priority`, or `effort` with `evaluations` or `wall_seconds`.
+
+        Raises:
+            ProblemError: somebody else changed it in the meantime (`changed`).
+        """
+        path = f"/v1/jobs/{self.id}"
+        self.content = self._client.change(path, changes)
+        return self
+
+    def clone(self, **changes: Any) -> "Job":
+        """Submit a copy of the job.
+
+        Args:
+            changes: `name`, `model_id`, `dataset_id`, `tags`, `priority`, and `study`, whose
+                members replace those of the job's study.
+        """
+        return self._client.clone(self.id, changes)
+
+    def delete(self) -> None:
+        """Delete the job, which has ended, with its trials, policies and artifacts."""
+        self._client.delete(f"/v1/jobs/{self.id}")
+
+    def stream(self, after: int = 0) -> Iterator[Event]:
+        """Yield events as they happen until the job has ended; reconnects by itself."""
+        last = after
+        while True:
+            for event in self._client.stream(f"/v1/jobs/{self.id}/events", last):
+                last = max(last, event.seq)
+                yield event
+            if self.refresh().is_terminal and self.content["last_event_seq"] <= last:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def wait(self, timeout_seconds: float | None = None) -> "Job":
+        """Return when the job has ended.
+
+        Raises:
+            TookTooLong: it had not by then; the job goes on.
+        """
+        end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while not self.refresh().is_terminal:
+            if end is not None and time.monotonic() >= end:
+                raise TookTooLong(
+                    f"job {self.id} is still {self.status} after {timeout_seconds:g} s; it goes "
+                    "on: wait longer, or cancel it"
+                )
+            time.sleep(_POLL_SECONDS)
+        return self
+
+    def trials(self, *, state: str | None = None) -> Iterator[Json]:
+        """Yield the trials by number."""
+        return self._client.list(f"/v1/jobs/{self.id}/trials", state=state)
+
+    def best(self, *, max_macs_ratio: float | None = None) -> PolicyDocument:
+        """Return the best policy, confirmed ones first.
+
+        Raises:
+            ProblemError: nothing was measured that is within the limit (`nothing-fits`).
+        """
+        content = self._client.get(f"/v1/jobs/{self.id}/best", max_macs_ratio=max_macs_ratio)
+        return PolicyDocument.from_json(content)
+
+    def download_network(self, document: PolicyDocument, path: str | Path) -> Path:
+        """Write the compressed network of one of the job's policies to a safetensors file.
+
+        Raises:
+            NotFound: the job has stored no such network.
+            StorageFailed: the disk did not take it.
+        """
+        wanted = (document.repair.weights_sha256 or "").removeprefix("sha256:")
+        for artifact in self.artifacts():
+            if artifact["sha256"] == wanted:
+                return self._client.download(artifact["id"], path)
+        raise NotFound(
+            f"job {self.id} has stored no network of policy {document.id}; fetch the policy with "
+            "the job's `best`"
+        )
+
+    def artifacts(self) -> Iterator[Json]:
+        """Yield the files that the job made."""
+        return self._client.list("/v1/artifacts", job_id=self.id)
+
+    def _command(self, verb: str) -> "Job":
+        self.content = self._client.command(f"/v1/jobs/{self.id}/{verb}")
+        return self

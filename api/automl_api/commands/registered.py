@@ -1,0 +1,64 @@
+"""`automl-compress models`, `datasets` and `files`: what is registered, and deleting it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from automl_api.commands import options
+from automl_api.commands.spread import spread
+
+MostRows = Annotated[int, typer.Option("--limit", min=1, help="So many at most.")]
+
+
+def group(noun: str, what: str) -> typer.Typer:
+    """Make the commands `ls` and `rm` of one kind of things.
+
+    Args:
+        noun: of the path, `models` for instance.
+        what: they are, for the help.
+    """
+    app = typer.Typer(help=f"List and delete {what}.", no_args_is_help=True)
+
+    @spread
+    def ls(
+        service: options.ServiceOptions, limit: MostRows = 20, is_json: options.Json = False
+    ) -> None:
+        from itertools import islice
+
+        from automl_api.client import Client
+        from automl_api.commands.results import print_json
+
+        with Client(service.url, service.key) as client:
+            found = list(islice(client.list(f"/v1/{noun}"), limit))
+        if is_json:
+            print_json(found)
+            return
+        for each in found:
+            typer.echo(f"{each['id']}  {each['created'][:10]}  {each['name']}  {_told(each)}")
+
+    @spread
+    def rm(
+        identity: Annotated[str, typer.Argument(metavar="ID")], service: options.ServiceOptions
+    ) -> None:
+        from automl_api.client import Client
+
+        with Client(service.url, service.key) as client:
+            client.delete(f"/v1/{noun}/{identity}")
+        typer.echo(f"{identity} deleted")
+
+    app.command(help=f"List {what}, the newest first.")(ls)
+    app.command(help="Delete for good what nothing else is made of.")(rm)
+    return app
+
+
+def _told(each: Mapping[str, Any]) -> str:
+    if "format" in each:
+        return f"{each['format']}, {each['size_bytes']:,} bytes"
+    shape = "x".join(map(str, each["input_shape"]))
+    return f"{shape}, {each['num_classes']} classes"
+
+
+models = group("models", "networks")
+datasets = group("datasets", "data sets")
+files = group("files", "uploaded files")

@@ -1,0 +1,1 @@
+"""Who may do what: keys with scopes, accounts, and how much each may ask for."""

@@ -1,0 +1,89 @@
+"""Deleting what users brought and what jobs made of it.
+
+Nothing goes by itself, and nothing goes that something else is made of. Bytes leave the disk with
+the last row that names them, which is for the caller: the functions return their paths.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, String, cast, delete, exists, select
+from sqlalchemy.orm import Session
+
+from automl_compress.core.errors import InUse, WrongState
+from automl_compress.store import artifacts, datasets, files, jobs, models
+from automl_compress.store.tables import DatasetRow, FileRow, JobRow, ModelRow, Table
+
+# Core tables: what another account made of a row keeps it, too, though nobody may know of it.
+_MODELS, _DATASETS = ModelRow.__table__, DatasetRow.__table__
+_JOBS, _FILES = JobRow.__table__, FileRow.__table__
+
+
+def remove_file(session: Session, file_id: str) -> Sequence[str]:
+    """Delete an uploaded file's row.
+
+    Returns:
+        The path of its bytes, where no other row names them.
+
+    Raises:
+        NotFound: no file has this id.
+        InUse: a model or a data set is made of it.
+    """
+    row = files.get(session, file_id)
+    # Programs and test files stand in the source alone; a path holds the file's digest.
+    elsewhere = _is_there(session, (_FILES.c.path == row.path) & (_FILES.c.id != row.id))
+    for kind, table in (("model", _MODELS), ("data set", _DATASETS)):
+        named = cast(table.c.source, String).contains(row.path, autoescape=True)
+        if elsewhere:  # another account's use is of its own upload of the same bytes
+            named &= table.c.account == row.account
+        if _is_there(session, named):
+            raise InUse(f"a {kind} is made of file {file_id}; delete the {kind} first")
+    session.delete(row)
+    session.flush()
+    return () if elsewhere else (row.path,)
+
+
+def remove_model(session: Session, model_id: str) -> None:
+    """Delete a network; raises NotFound, or InUse where there are jobs on it."""
+    row = models.get(session, model_id)
+    _refuse_with_jobs(session, _JOBS.c.model_id == model_id, f"model {model_id}")
+    session.delete(row)
+    session.flush()
+
+
+def remove_dataset(session: Session, dataset_id: str) -> None:
+    """Delete a data set; raises NotFound, or InUse where there are jobs on it."""
+    row = datasets.get(session, dataset_id)
+    _refuse_with_jobs(session, _JOBS.c.dataset_id == dataset_id, f"data set {dataset_id}")
+    session.delete(row)
+    session.flush()
+
+
+def remove_job(session: Session, job_id: str) -> Sequence[str]:
+    """Delete a job that has ended, with its trials, events, policies and artifacts.
+
+    Returns:
+        The paths of the artifacts' bytes.
+
+    Raises:
+        NotFound: no job has this id.
+        WrongState: the job has not ended.
+    """
+    row = jobs.lock(session, job_id)
+    if row.state not in jobs.TERMINAL:
+        raise WrongState(f"job {job_id} is {row.state}; cancel it, then delete it")
+    paths = [each.path for each in artifacts.of_job(session, job_id)]
+    for table in reversed(Table.metadata.sorted_tables):
+        if table is not _JOBS and "job_id" in table.c:
+            session.execute(delete(table).where(table.c.job_id == job_id))
+    session.delete(row)
+    session.flush()
+    return paths
+
+
+def _refuse_with_jobs(session: Session, condition: ColumnElement[bool], what: str) -> None:
+    if _is_there(session, condition):
+        raise InUse(f"there are jobs on {what}; delete them first (DELETE /v1/jobs/{{id}})")
+
+
+def _is_there(session: Session, condition: ColumnElement[bool]) -> bool:
+    return bool(session.scalar(select(exists().where(condition))))

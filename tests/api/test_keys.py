@@ -1,0 +1,318 @@
+"""Keys, scopes, accounts and quotas, against a running service that asks for keys."""
+
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from automl_api.cli import app
+from automl_api.client import Client
+from automl_api.keys.caller import needed_scope
+from automl_compress.store import JobState, jobs, keys
+from tests.api.accounts import OPERATOR_KEY, Person, locked_settings
+from tests.api.conftest import RunningService, problem, running_service
+
+BODIES: dict[str, dict[str, Any]] = {
+    "patch": {"name": "mine now"},
+    "post": {},
+}
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningService]:
+    settings = locked_settings(
+        tmp_path_factory.mktemp("locked"),
+        max_unfinished_jobs=2,
+        max_stored_bytes=2000,
+        wrong_keys_per_minute=100,
+    )
+    with running_service(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def anna(locked: RunningService) -> Person:
+    return Person(locked, "anna").furnish()
+
+
+@pytest.fixture(scope="module")
+def bert(locked: RunningService) -> Person:
+    return Person(locked, "bert").furnish()
+
+
+@pytest.fixture(scope="module")
+def boss(locked: RunningService) -> Person:
+    return Person(locked, "boss", "admin")
+
+
+def operations(locked: RunningService) -> list[tuple[str, str]]:
+    """Every method and path of the interface."""
+    with Client(locked.url, OPERATOR_KEY) as client:
+        paths = client.get("/openapi.json")["paths"]
+    return [(method, path) for path, methods in paths.items() for method in methods]
+
+
+def test_the_ids_of_others_are_not_found_at_any_path(
+    locked: RunningService, anna: Person, bert: Person
+) -> None:
+    tried = 0
+    for method, path in operations(locked):
+        if "{" not in path or path.startswith("/v1/keys"):
+            continue
+        address = re.sub(r"{(\w+)}", lambda found: bert.ids[found[1]], path)
+
+        response = anna.send(method, address, json=BODIES.get(method), headers={"If-Match": "*"})
+
+        problem(response, 404, "not-found")
+        tried += 1
+    assert tried > 20
+
+
+def test_ids_of_others_are_not_found_in_pages_bodies_and_queries(
+    locked: RunningService, anna: Person, bert: Person
+) -> None:
+    own, other = anna.ids, bert.ids
+    for path in (
+        f"/jobs/{other['job_id']}",
+        f"/models/{other['model_id']}",
+        f"/compare?job={other['job_id']}",
+    ):
+        assert anna.send("GET", path, headers={"Accept": "text/html"}).status_code == 404
+    assert other["job_id"] not in anna.send("GET", "/").text
+    problem(anna.send("GET", f"/v1/compare?job={other['job_id']}"), 404, "not-found")
+    problem(anna.send("GET", f"/v1/artifacts?job_id={other['job_id']}"), 404, "not-found")
+    body = {"name": "x", "architecture": {"name": "resnet-20"}, "weights_file_id": other["file_id"]}
+    problem(anna.send("POST", "/v1/models", json=body), 404, "not-found")
+    for name in ("model_id", "dataset_id"):
+        body = {"model_id": own["model_id"], "dataset_id": own["dataset_id"]} | {name: other[name]}
+        study = {"budget": {"ratio": 0.5}, "effort": {"evaluations": 1}}
+        refused = anna.send("POST", "/v1/jobs", json={**body, "study": study})
+        assert problem(refused, 422, "unknown-name")["errors"][0]["pointer"] == f"/{name}"
+    for path in ("files", "models", "datasets", "jobs", "policies", "artifacts"):
+        listed = anna.send("GET", f"/v1/{path}").json()["data"]
+        assert {each["id"] for each in listed} & {*other.values()} == set()
+        assert {each["id"] for each in listed} & {*own.values()}
+
+
+def test_an_administrator_sees_the_things_of_all(
+    locked: RunningService, anna: Person, bert: Person, boss: Person
+) -> None:
+    listed = {each["id"]: each["account"] for each in boss.send("GET", "/v1/jobs").json()["data"]}
+
+    assert listed[anna.ids["job_id"]] == "anna"
+    assert listed[bert.ids["job_id"]] == "bert"
+    assert boss.send("GET", "/system").status_code == 200
+    problem(anna.send("GET", "/v1/keys"), 403, "forbidden")
+    assert anna.send("GET", "/system", headers={"Accept": "text/html"}).status_code == 403
+
+
+@pytest.mark.parametrize("scope", ["read", "write", "admin"])
+def test_a_scope_allows_what_it_says_and_no_more(
+    locked: RunningService, anna: Person, scope: str
+) -> None:
+    person = Person(locked, "carla", scope)
+    allowed = ("read", "write", "admin")[: ("read", "write", "admin").index(scope) + 1]
+
+    for method, path in operations(locked):
+        address = re.sub(r"{(\w+)}", "job_00000000000000000000", path)
+        needed = needed_scope(method.upper(), path)
+        response = person.send(method, address, json=BODIES.get(method))
+        refused = response.status_code == 403 and response.json()["code"] == "forbidden"
+        assert refused == (needed not in allowed), (method, path, response.text)
+
+
+def test_only_a_digest_of_a_key_is_stored(locked: RunningService, boss: Person) -> None:
+    made = boss.send("POST", "/v1/keys", json={"account": "dora", "scope": "read"})
+    secret, identity = made.json()["key"], made.json()["id"]
+
+    assert made.status_code == 201
+    assert "key" not in boss.send("GET", f"/v1/keys/{identity}").json()
+    stored = b"".join(each.read_bytes() for each in locked.settings.data_dir.glob("*.sqlite*"))
+    assert secret.encode() not in stored
+    assert keys.digest_of(secret).encode() in stored
+    dora = {"Authorization": f"Bearer {secret}"}
+    assert locked.http.get("/v1/me", headers=dora).json()["account"] == "dora"
+    problem(locked.http.post("/v1/models", json={}, headers=dora), 403, "forbidden")
+    assert boss.send("DELETE", f"/v1/keys/{identity}").status_code == 204
+    problem(locked.http.get("/v1/me", headers=dora), 401, "unauthorized")
+
+
+def test_any_key_opens_a_session_which_ends_with_it(locked: RunningService, boss: Person) -> None:
+    eva = Person(locked, "eva")
+    headers = {"Origin": locked.url}
+    answer = locked.http.post("/sign-in", data={"key": eva.secret}, headers=headers)
+    locked.http.cookies.clear()
+    cookie = answer.headers["Set-Cookie"].partition(";")[0]
+
+    def status() -> int:
+        return locked.http.get("/v1/jobs", headers={"Cookie": cookie}).status_code
+
+    assert eva.secret not in answer.headers["Set-Cookie"]
+    assert status() == 200
+    left = locked.http.get("/", headers={"Cookie": cookie, "Accept": "text/html"}).text
+    assert "Sign out" in left
+    boss.send("DELETE", f"/v1/keys/{eva.key_id}")
+    assert status() == 401
+
+
+def test_signing_out_ends_the_session_wherever_the_cookie_is(locked: RunningService) -> None:
+    fred = Person(locked, "fred", "read")
+    signed = locked.http.post("/sign-in", data={"key": fred.secret})
+    locked.http.cookies.clear()
+    headers = {"Cookie": signed.headers["Set-Cookie"].partition(";")[0]}
+
+    assert locked.http.get("/v1/jobs", headers=headers).status_code == 200
+    assert locked.http.post("/sign-out", headers=headers).status_code == 303
+    locked.http.cookies.clear()
+    assert locked.http.get("/v1/jobs", headers=headers).status_code == 401
+
+
+def test_an_account_has_so_many_unfinished_jobs_and_no_more(
+    locked: RunningService, model_of: Any
+) -> None:
+    gina = Person(locked, "gina")
+    body = model_of(gina)
+    made = [
+        gina.send("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": str(each)})
+        for each in range(2)
+    ]
+
+    refused = gina.send("POST", "/v1/jobs", json=body)
+    again = gina.send("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": "1"})
+
+    assert [each.status_code for each in made] == [202, 202]
+    told = problem(refused, 429, "queue-full")
+    assert (told["unfinished_jobs"], told["limit"]) == (2, 2)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert again.json()["id"] == made[1].json()["id"], "a repetition takes no place"
+    gina.send("POST", f"/v1/jobs/{made[0].json()['id']}/cancel")
+    assert gina.send("POST", "/v1/jobs", json=body).status_code == 202
+    problem(gina.send("POST", "/v1/jobs", json={**body, "priority": 1}), 403, "forbidden")
+
+
+@pytest.fixture
+def model_of(locked: RunningService, digits_model: dict[str, Any]) -> Any:
+    """Makes a job's body on a traced network of a person."""
+
+    def make(person: Person) -> dict[str, Any]:
+        person.furnish()
+        with locked.database.session() as session:
+            from automl_compress.store import models
+
+            models.get(session, person.ids["model_id"]).details = digits_model
+            jobs.move(session, person.ids["job_id"], JobState.CANCELLED)
+        study = {"searcher": "random", "budget": {"ratio": 0.5}, "effort": {"evaluations": 9}}
+        ids = {name: person.ids[name] for name in ("model_id", "dataset_id")}
+        return {**ids, "study": study}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def digits_model() -> dict[str, Any]:
+    from automl_api.intake import inspect_model
+    from automl_api.sources import ModelSource
+    from tests.api.conftest import DIGITS_CONFIG
+
+    return inspect_model(ModelSource("resnet-20", DIGITS_CONFIG), Path())
+
+
+def test_an_account_stores_so_many_bytes_and_no_more(locked: RunningService) -> None:
+    hugo = Person(locked, "hugo")
+    large = b"PAR1" + bytes(1500) + b"PAR1"
+
+    first = hugo.send("POST", "/v1/files", content=large)
+    declared = hugo.send("POST", "/v1/files", content=large + b"PAR1")
+    streamed = hugo.send("POST", "/v1/files", content=iter([large, b"PAR1"]))
+
+    assert first.status_code == 201
+    for refused in (declared, streamed):
+        assert problem(refused, 429, "quota-exceeded")["limit_bytes"] == 2000
+    assert hugo.send("GET", "/v1/me").json()["stored_bytes"] == len(large)
+    assert hugo.send("DELETE", f"/v1/files/{first.json()['id']}").status_code == 204
+    assert not list(locked.settings.data_dir.glob(f"files/{first.json()['sha256']}*"))
+    assert hugo.send("POST", "/v1/files", content=large + b"PAR1").status_code == 201
+
+
+def test_requests_and_wrong_keys_are_limited(tmp_path: Path) -> None:
+    settings = locked_settings(tmp_path, requests_per_minute=5, wrong_keys_per_minute=3)
+    with running_service(settings) as running:
+        anna, bert = Person(running, "anna"), Person(running, "bert")
+        answers = [anna.send("GET", "/v1/me") for _ in range(7)]
+        wrong = {"Authorization": "Bearer amc_guess"}
+        guesses = [running.http.get("/v1/me", headers=wrong) for _ in range(5)]
+
+        assert [each.status_code for each in answers] == [200] * 5 + [429] * 2
+        assert int(answers[-1].headers["Retry-After"]) in range(1, 61)
+        problem(answers[-1], 429, "rate-limited")
+        assert [each.status_code for each in guesses] == [401] * 3 + [429] * 2
+        problem(bert.send("GET", "/v1/me"), 429, "rate-limited")
+        operator = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+        problem(running.http.get("/v1/me", headers=operator), 429, "rate-limited")
+        form = running.http.post("/sign-in", data={"key": "amc_another guess"})
+        assert form.status_code == 429
+        assert running.http.get("/v1/health").status_code == 200
+
+
+def test_who_was_let_in_before_goes_on_beside_a_guesser(tmp_path: Path) -> None:
+    with running_service(locked_settings(tmp_path, wrong_keys_per_minute=2)) as running:
+        anna = Person(running, "anna")
+        assert anna.send("GET", "/v1/me").status_code == 200
+        for each in range(5):
+            headers = {"Authorization": f"Bearer amc_{each}"}
+            running.http.get("/v1/me", headers=headers)
+
+        assert anna.send("GET", "/v1/me").status_code == 200
+
+
+def test_keys_are_made_listed_and_revoked_from_the_command_line(locked: RunningService) -> None:
+    runner, place = CliRunner(), ["--data-dir", str(locked.settings.data_dir)]
+
+    made = runner.invoke(app, ["keys", "create", "ida", "--scope", "read", *place])
+    secret = made.stdout.strip()
+    with Client(locked.url, secret) as client:
+        assert (client.me()["account"], client.me()["scope"]) == ("ida", "read")
+    listed = runner.invoke(app, ["keys", "list", *place])
+    (line,) = [each for each in listed.stdout.splitlines() if " ida " in each]
+    assert secret not in listed.stdout
+    assert runner.invoke(app, ["keys", "revoke", line.split()[0], *place]).exit_code == 0
+    problem(
+        locked.http.get("/v1/me", headers={"Authorization": f"Bearer {secret}"}),
+        401,
+        "unauthorized",
+    )
+    wrong = runner.invoke(app, ["keys", "create", "No Such", *place])
+    assert "an account cannot be called" in str(wrong.exception)
+
+
+def test_the_client_makes_and_ends_keys(locked: RunningService) -> None:
+    with Client(locked.url, OPERATOR_KEY) as client:
+        made = client.create_key("jon", scope="read")
+        before = list(client.keys())
+        assert made["id"] in [each["id"] for each in before]
+        client.revoke_key(made["id"])
+        after = list(client.keys())
+        (revoked,) = [each for each in after if each["id"] == made["id"]]
+    assert revoked["revoked"] is not None
+
+
+def test_an_administrator_makes_and_revokes_keys_on_their_page(
+    locked: RunningService, boss: Person, anna: Person
+) -> None:
+    made = boss.send("POST", "/keys", data={"account": "kim", "scope": "read", "name": "<b>"})
+    (secret,) = re.findall(r"<code>(amc_[^<]+)</code>", made.text)
+    kim = {"Authorization": f"Bearer {secret}"}
+    identity = locked.http.get("/v1/me", headers=kim).json()["key_id"]
+
+    listed = boss.send("GET", "/keys").text
+    assert secret not in listed
+    assert "&lt;b&gt;" in listed
+    assert boss.send("POST", f"/keys/{identity}/revoke").status_code == 303
+    problem(locked.http.get("/v1/me", headers=kim), 401, "unauthorized")
+    assert boss.send("POST", "/keys", data={"account": "No Such"}).status_code == 422
+    assert 'href="./keys"' in boss.send("GET", "/").text
+    assert "keys" not in anna.send("GET", "/").text
+    problem(anna.send("POST", "/keys", data={"account": "kim"}), 403, "forbidden")

@@ -1,0 +1,339 @@
+"""Changing, copying, estimating, comparing, deleting and fetching, over HTTP and by the client."""
+
+import hashlib
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from automl_api import transfers
+from automl_api.cli import app
+from automl_api.client import Client, ProblemError
+from automl_api.files.digests import digest_header
+from automl_compress.core.errors import StorageFailed
+from automl_compress.store import JobState, artifacts, jobs
+from automl_compress.store.artifacts import NewArtifact
+from tests.api.accounts import Person
+from tests.api.conftest import RunningService, job_body, problem
+
+Made = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def person(service: RunningService) -> Person:
+    """The things of a finished job, in a service that asks for no key."""
+    return Person(service, "anna").furnish()
+
+
+def submit(service: RunningService, model: Made, dataset: Made, **more: Any) -> Made:
+    answer = service.post("/v1/jobs", job_body(model, dataset) | more)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def test_a_change_needs_the_version_that_it_changes(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    job = submit(service, model, dataset)
+    path = f"/v1/jobs/{job['id']}"
+    seen = service.http.get(path).headers["ETag"]
+
+    def change(tag: str | None, **changes: Any) -> Any:
+        headers = {} if tag is None else {"If-Match": tag}
+        return service.http.patch(path, json=changes, headers=headers)
+
+    problem(change(None, name="new"), 428, "needs-if-match")
+    changed = change(seen, name="new", priority=7, effort={"evaluations": 25})
+    problem(change(seen, name="newer"), 412, "changed")
+
+    assert changed.status_code == 200, changed.text
+    told = changed.json()
+    assert (told["name"], told["priority"]) == ("new", 7)
+    assert told["study"]["effort"]["evaluations"] == 25
+    assert told["progress"]["evaluations_limit"] == 25
+    assert changed.headers["ETag"] != seen
+    assert change("*", tags={"a": "b"}).json()["tags"] == {"a": "b"}
+    kinds = [each["type"] for each in service.http.get(f"{path}/events").json()["data"]]
+    assert kinds.count("job.changed") == 2
+    problem(change("*", effort={"evaluations": 0}), 422, "invalid")
+
+
+def test_progress_changes_no_version(service: RunningService, model: Made, dataset: Made) -> None:
+    job = submit(service, model, dataset)
+    path = f"/v1/jobs/{job['id']}"
+    seen = service.http.get(path).headers["ETag"]
+    with service.database.session() as session:
+        jobs.lock(session, job["id"]).trials_done = 5
+
+    assert service.http.get(path).headers["ETag"] == seen
+    assert service.http.get(path).headers["Cache-Control"] == "no-store"
+
+
+def test_the_effort_of_a_search_that_has_ended_stays(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    with service.client() as client:
+        job = client.job(submit(service, model, dataset)["id"]).cancel()
+
+        with pytest.raises(ProblemError) as caught:
+            job.change(effort={"evaluations": 99})
+        assert caught.value.code == "wrong-state"
+        assert job.change(name="kept").content["name"] == "kept"
+
+
+def test_a_clone_is_the_job_with_changes(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    first = submit(service, model, dataset, name="first", tags={"team": "edge"})
+    with service.client() as client:
+        job = client.job(first["id"])
+        same = job.clone().content
+        other = job.clone(
+            name="second", study={"budget": {"ratio": 0.4}, "effort": {"wall_seconds": 60}}
+        ).content
+        with pytest.raises(ProblemError) as caught:
+            job.clone(study={"budget": {"ratio": 7}})
+
+    assert same["name"] == "first (copy)"
+    assert (same["study"], same["tags"]) == (first["study"], first["tags"])
+    assert same["id"] != first["id"]
+    assert other["study"]["budget"] == {"metric": "macs", "ratio": 0.4}
+    assert other["study"]["effort"]["evaluations"] == 10
+    assert other["study"]["effort"]["wall_seconds"] == 60
+    assert caught.value.errors[0]["pointer"] == "/study/budget/ratio"
+
+
+def test_a_clone_may_have_any_other_searcher(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    first = submit(service, model, dataset)
+    with service.client() as client:
+        job = client.job(first["id"])
+        for each in ("amc", "metapruning", "auto", "uniform"):
+            job = job.clone(study={"searcher": each})
+            assert job.content["study"]["searcher"] == each
+
+
+def test_an_estimate_says_what_can_be_reached_and_stores_nothing(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    before = [each["id"] for each in service.http.get("/v1/jobs").json()["data"]]
+    with service.client() as client:
+        told = client.estimate(job_body(model, dataset))
+        budget = {"metric": "macs", "ratio": 0.001}
+        far = client.estimate(job_body(model, dataset, budget=budget))
+
+    assert told["decisions"] == len(model["groups"])
+    assert told["uncut"] == model["totals"]
+    assert told["is_reachable"]
+    assert told["seconds"] is None, "no job on this network has evaluated anything"
+    assert not far["is_reachable"]
+    assert far["limit"] < far["smallest"]["macs"] == told["smallest"]["macs"]
+    assert [each["id"] for each in service.http.get("/v1/jobs").json()["data"]] == before
+
+
+def test_an_estimate_takes_its_time_from_earlier_jobs(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    for seconds in (20.0, 50.0):
+        job = submit(service, model, dataset)
+        with service.database.session() as session:
+            row = jobs.lock(session, job["id"])
+            row.evaluations, row.elapsed_seconds = 10.0, seconds
+    with service.client() as client:
+        told = client.estimate(job_body(model, dataset, effort={"evaluations": 100}))
+
+    seconds = told["seconds"]
+    assert (seconds["low"], seconds["high"]) == (200.0, 500.0)
+    assert (seconds["jobs"], seconds["is_same_data"]) == (2, True)
+
+
+def test_jobs_are_compared_and_policies_told_apart(
+    service: RunningService, person: Person, model: Made, dataset: Made
+) -> None:
+    other = submit(service, model, dataset)["id"]
+    with service.client() as client:
+        told = client.compare([person.ids["job_id"], other])
+        diff = client.policy_diff(person.ids["policy_id"], person.ids["policy_id"])
+
+    assert [each["job"]["id"] for each in told["jobs"]] == [person.ids["job_id"], other]
+    assert not told["is_same_network"]
+    assert told["points"][0]["accuracy"] == 0.5
+    assert diff["totals"]["macs"] == [50, 50]
+    assert diff["is_same_network"]
+    assert diff["groups"] == [{"name": "conv1", "channels": 2, "kept": [1, 1], "shared": 1}]
+
+
+def test_lists_are_filtered_and_the_next_page_keeps_the_filters(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    made = [
+        submit(service, model, dataset, tags={"sweep": "7"}, name=f"s {n}")["id"] for n in "abc"
+    ]
+    with service.client() as client:
+        found = [job.id for job in client.jobs(tag=["sweep:7"], limit=2)]
+        by_name = [job.id for job in client.jobs(text="S A", tag=["sweep:7"])]
+        none = list(client.jobs(searcher="amc", tag=["sweep:7"]))
+
+    assert found == made[::-1]
+    assert by_name == [made[0]]
+    assert none == []
+    problem(service.http.get("/v1/jobs?tag=sweep"), 422, "invalid")
+    names = service.http.get("/v1/models", params={"text": "RESNET"}).json()["data"]
+    assert model["id"] in [each["id"] for each in names]
+    assert service.http.get("/v1/datasets", params={"text": "nothing"}).json()["data"] == []
+
+
+def test_a_model_and_data_are_made_once_under_a_key(service: RunningService, model: Made) -> None:
+    body = {"name": "again", "source": {"kind": "builtin", "name": "digits"}}
+    key = {"Idempotency-Key": "data once"}
+
+    first, again = (service.post("/v1/datasets", body, **key) for _ in range(2))
+    other = service.post("/v1/datasets", body | {"seed": 1}, **key)
+
+    assert (first.status_code, again.json()) == (201, first.json())
+    problem(other, 422, "idempotency-mismatch")
+    with_keys = {each["id"] for each in service.http.get("/v1/datasets?text=again").json()["data"]}
+    assert with_keys == {first.json()["id"]}
+
+
+def test_what_is_deleted_is_gone_with_what_hangs_on_it(service: RunningService) -> None:
+    bert = Person(service, "bert").furnish()
+    ids = bert.ids
+    paths = {
+        name: f"/v1/{name.removesuffix('_id')}s/{ids[name]}"
+        for name in ("file_id", "model_id", "dataset_id", "job_id")
+    }
+    for name in ("file_id", "model_id", "dataset_id"):
+        problem(service.http.delete(paths[name]), 409, "in-use")
+    problem(service.http.delete(paths["job_id"]), 409, "wrong-state")
+    with service.database.session() as session:
+        jobs.move(session, ids["job_id"], JobState.CANCELLED)
+
+    for name in ("job_id", "model_id", "dataset_id", "file_id"):
+        assert service.http.delete(paths[name]).status_code == 204
+        problem(service.http.get(paths[name]), 404, "not-found")
+
+    for path in (f"/v1/policies/{ids['policy_id']}", f"/v1/artifacts/{ids['artifact_id']}"):
+        problem(service.http.get(path), 404, "not-found")
+    assert not list(service.settings.data_dir.rglob("bert.safetensors"))
+    assert not list(service.settings.data_dir.rglob(f"{ids['job_id']}/*"))
+
+
+def test_a_range_of_an_artifact_and_its_digest(service: RunningService, person: Person) -> None:
+    path = f"/v1/artifacts/{person.ids['artifact_id']}/content"
+    whole = service.http.get(path)
+    part = service.http.get(path, headers={"Range": "bytes=1-"})
+    replaced = service.http.get(path, headers={"Range": "bytes=1-", "If-Range": '"another"'})
+
+    assert whole.headers["Repr-Digest"] == digest_header(hashlib.sha256(whole.content).hexdigest())
+    assert (part.status_code, part.content) == (206, whole.content[1:])
+    assert (replaced.status_code, replaced.content) == (200, whole.content)
+    assert service.http.get(path, headers={"Range": "bytes=99-"}).status_code == 416
+
+
+class Breaking:
+    """A proxy before a service that cuts each answer's body short the first few times."""
+
+    def __init__(self, service: RunningService, cuts: int, after: int) -> None:
+        self._port, self._cuts, self._after = int(service.url.rpartition(":")[2]), cuts, after
+        self.ranges: list[str] = []
+
+    def __enter__(self) -> str:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client:
+                self._answer(client)
+
+    def _answer(self, client: socket.socket) -> None:
+        request = client.recv(65536)
+        lines = request.split(b"\r\n")
+        self.ranges += [each.decode() for each in lines if each.lower().startswith(b"range:")]
+        with socket.create_connection(("127.0.0.1", self._port)) as service:
+            service.sendall(lines[0] + b"\r\nConnection: close\r\n" + b"\r\n".join(lines[1:]))
+            answer = b"".join(iter(lambda: service.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if b"/content" in lines[0] and self._cuts and len(body) > self._after:
+            self._cuts -= 1
+            body = body[: self._after]
+        client.sendall(head + b"\r\n\r\n" + body)
+
+
+@pytest.fixture
+def large(service: RunningService, person: Person) -> tuple[str, bytes]:
+    """An artifact of a megabyte."""
+    content = bytes(range(256)) * 4096
+    written = service.files.write("artifacts/large", [content])
+    with service.database.session() as session:
+        new = NewArtifact(person.ids["job_id"], "large", "network", "application/octet-stream")
+        row = artifacts.put(session, new, written)
+    return row.id, content
+
+
+def test_a_download_goes_on_where_the_connection_broke(
+    service: RunningService,
+    large: tuple[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transfers, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    breaking = Breaking(service, cuts=2, after=300_000)
+    with breaking as url, Client(url) as client:
+        path = client.download(large[0], tmp_path / "network")
+
+    assert path.read_bytes() == large[1]
+    assert breaking.ranges == ["Range: bytes=300000-", "Range: bytes=600000-"]
+
+
+def test_a_download_that_arrives_damaged_leaves_nothing(
+    service: RunningService, large: tuple[str, bytes], tmp_path: Path
+) -> None:
+    (service.settings.data_dir / "artifacts" / "large").write_bytes(bytes(len(large[1])))
+
+    with service.client() as client, pytest.raises(StorageFailed, match="or others"):
+        client.download(large[0], tmp_path / "network")
+    assert not (tmp_path / "network").exists()
+
+
+def test_the_command_line_steers_copies_and_deletes(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    runner, at = CliRunner(), ["--url", service.url]
+    job = submit(service, model, dataset)["id"]
+
+    def run(*arguments: str) -> str:
+        done = runner.invoke(app, [*arguments, *at])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    run("jobs", "change", job, "--evaluations", "33", "--priority", "2", "--name", "mine")
+    with service.client() as client:
+        assert client.job(job).content["study"]["effort"]["evaluations"] == 33
+    copy = run("jobs", "clone", job, "--seed", "5", "--max-macs", "40%").split()[0]
+    assert f"{model['id']}" in run("models", "ls")
+    assert "digits" in run("datasets", "ls")
+    estimate = run("search", model["id"], dataset["id"], "--max-macs", "50%", "--estimate")
+    assert "within reach" in estimate
+    run("jobs", "compare", job, copy)
+    run("jobs", "cancel", copy)
+    assert "deleted" in run("jobs", "rm", copy)
+    refused = runner.invoke(app, ["models", "rm", model["id"], *at])
+    assert isinstance(refused.exception, ProblemError)
+    assert refused.exception.code == "in-use"

@@ -1,0 +1,36 @@
+import json
+
+import pytest
+
+from automl_compress.core import Budget, Cost, Effort, StudySpec
+from automl_compress.core.errors import InvalidInput
+
+STUDY = StudySpec("auto", Budget("macs", 0.5), Effort(30), smaller_ratios=(0.4, 0.2))
+FULL = Cost(macs=1000, parameters=10, size_bytes=40, bit_operations=1000)
+
+
+def cost_of(macs: int) -> Cost:
+    return Cost(macs=macs, parameters=5, size_bytes=20, bit_operations=macs)
+
+
+def test_specification_survives_json_and_budgets_fall() -> None:
+    assert StudySpec.from_json(json.loads(json.dumps(STUDY.to_json()))) == STUDY
+    assert STUDY.budgets == (Budget("macs", 0.5), Budget("macs", 0.4), Budget("macs", 0.2))
+
+
+@pytest.mark.parametrize(
+    "ratios",
+    [(0.5,), (0.6,), (0.3, 0.4), (0.3, 0.3), (0.0,), tuple(0.4 - i / 100 for i in range(16))],
+)
+def test_budgets_that_do_not_fall_or_are_too_many_are_refused(ratios: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidInput, match=r"ratio|at most 16"):
+        StudySpec("auto", Budget("macs", 0.5), Effort(30), smaller_ratios=ratios)
+
+
+@pytest.mark.parametrize(("macs", "ratio"), [(500, 0.5), (401, 0.5), (400, 0.4), (20, 0.2)])
+def test_tightest_budget_is_the_smallest_that_allows_a_cost(macs: int, ratio: float) -> None:
+    assert STUDY.tightest_budget(cost_of(macs), FULL) == Budget("macs", ratio)
+
+
+def test_a_cost_that_no_budget_allows_is_held_against_the_largest() -> None:
+    assert STUDY.tightest_budget(cost_of(700), FULL) == Budget("macs", 0.5)
