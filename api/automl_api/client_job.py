@@ -117,13 +117,18 @@ class Job:
         """Yield the trials by number."""
         return self._client.list(f"/v1/jobs/{self.id}/trials", state=state)
 
-    def best(self, *, max_macs_ratio: float | None = None) -> PolicyDocument:
-        """Return the best policy, confirmed ones first.
+    def best(self, *, max_ratio: float | None = None, metric: str | None = None) -> PolicyDocument:
+        """Return the best confirmed policy.
+
+        Args:
+            max_ratio: what the network may keep of the metric; None for no limit.
+            metric: which cost; None for that of the job's budget.
 
         Raises:
-            ProblemError: nothing was measured that is within the limit (`nothing-fits`).
+            ProblemError: nothing was confirmed that is within the limit (`nothing-fits`).
         """
-        content = self._client.get(f"/v1/jobs/{self.id}/best", max_macs_ratio=max_macs_ratio)
+        limit = {"max_ratio": max_ratio, "metric": metric}
+        content = self._client.get(f"/v1/jobs/{self.id}/best", **limit)
         return PolicyDocument.from_json(content)
 
     def download_network(self, document: PolicyDocument, path: str | Path) -> Path:

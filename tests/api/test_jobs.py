@@ -391,16 +391,19 @@ def test_the_best_policy_is_the_first_of_the_result(
     path = f"/v1/jobs/{job['id']}/best"
 
     found = service.http.get(path)
-    smaller = service.http.get(path, params={"max_macs_ratio": 0.4})
+    smaller = service.http.get(path, params={"max_ratio": 0.4})
+    of_parameters = service.http.get(path, params={"max_ratio": 0.4, "metric": "parameters"})
 
     assert found.json() == best.to_json()
     assert smaller.json() == smallest.to_json()
+    assert of_parameters.json() == smallest.to_json()
     assert found.headers["ETag"] == f'"{best.digest}"'
     again = service.http.get(path, headers={"If-None-Match": found.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
-    answer = problem(service.http.get(path, params={"max_macs_ratio": 0.1}), 404, "nothing-fits")
-    assert answer["nearest"]["macs_ratio"] == pytest.approx(0.3)
-    problem(service.http.get(path, params={"max_macs_ratio": "half"}), 422, "invalid")
+    answer = problem(service.http.get(path, params={"max_ratio": 0.1}), 404, "nothing-fits")
+    assert answer["nearest"]["ratio"] == pytest.approx(0.3)
+    assert answer["nearest"]["metric"] == "macs"
+    problem(service.http.get(path, params={"max_ratio": "half"}), 422, "invalid")
     with service.client() as client:
         assert client.job(job["id"]).best() == best
 

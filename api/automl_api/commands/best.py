@@ -1,11 +1,11 @@
 """`automl-compress best`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from automl_api.commands import options, texts
+from automl_api.commands import options
 from automl_api.commands.spread import spread
 
 
@@ -13,7 +13,7 @@ from automl_api.commands.spread import spread
 def best(
     job: Annotated[str, typer.Argument(metavar="JOB")],
     service: options.ServiceOptions,
-    max_macs: options.MaxMacs = None,
+    budget: options.BudgetOptions,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the policy document here.")
     ] = None,
@@ -22,15 +22,20 @@ def best(
     ] = None,
     is_json: options.Json = False,
 ) -> None:
-    """Fetch the best policy of a job, and the compressed network."""
-    limit = None if max_macs is None else texts.ratio(max_macs, "--max-macs")
+    """Fetch the best policy of a job, or the best within a budget, and the compressed network."""
+    limit: dict[str, Any] = {}
+    if budget.is_given:
+        kept, smaller_ratios = budget.required()
+        if smaller_ratios:
+            raise typer.BadParameter("one policy is fetched; give one ratio")
+        limit = {"metric": kept["metric"], "max_ratio": kept["ratio"]}
 
     from automl_api.client import Client
     from automl_api.commands.results import print_json, print_policy
 
     with Client(service.url, service.key) as client:
         found = client.job(job)
-        document = found.best(max_macs_ratio=limit)
+        document = found.best(**limit)
         if network is not None:
             found.download_network(document, network)
     if output is not None:

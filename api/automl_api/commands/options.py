@@ -17,7 +17,6 @@ LogFormatOption = Annotated[
     str | None, typer.Option("--log-format", help="text, or json: an object a line.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
-MaxMacs = Annotated[str | None, typer.Option("--max-macs", help="The MACs to keep: 50% or 0.5.")]
 ModelArgument = Annotated[
     str,
     typer.Argument(
@@ -90,8 +89,8 @@ class NetworkOptions:
 
 
 @dataclass(frozen=True)
-class StudyOptions:
-    """The search."""
+class BudgetOptions:
+    """What a compressed network may keep."""
 
     max_macs: Annotated[
         str | None,
@@ -107,6 +106,30 @@ class StudyOptions:
     max_micronet: Annotated[
         str | None, typer.Option(help="The MicroNet score to keep, instead.")
     ] = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any budget came."""
+        return any(text is not None for text in self._told().values())
+
+    def required(self) -> tuple[dict[str, Any], list[float]]:
+        """Return the one budget that must have come, and the smaller ratios after its commas."""
+        return texts.budgets(self._told())
+
+    def _told(self) -> dict[str, str | None]:
+        return {
+            "macs": self.max_macs,
+            "parameters": self.max_parameters,
+            "size_bytes": self.max_bytes,
+            "bit_operations": self.max_bit_operations,
+            "micronet": self.max_micronet,
+        }
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The search."""
+
     searcher: Annotated[str, typer.Option(help=f"One of: {', '.join(SEARCHER_NAMES)}.")] = "auto"
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the searcher.")
@@ -133,17 +156,9 @@ class StudyOptions:
     finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
     parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
 
-    def body(self) -> dict[str, Any]:
+    def body(self, budget: BudgetOptions) -> dict[str, Any]:
         """Write the study as `POST /v1/jobs` takes it."""
-        budget, smaller_ratios = texts.budgets(
-            {
-                "macs": self.max_macs,
-                "parameters": self.max_parameters,
-                "size_bytes": self.max_bytes,
-                "bit_operations": self.max_bit_operations,
-                "micronet": self.max_micronet,
-            }
-        )
+        kept, smaller_ratios = budget.required()
         effort = {
             "evaluations": self.evaluations,
             "wall_seconds": self.wall_seconds,
@@ -153,7 +168,7 @@ class StudyOptions:
         recipe = {"repair": self.repair, "signal": self.signal}
         return {
             "searcher": self.searcher,
-            "budget": budget,
+            "budget": kept,
             "effort": {name: value for name, value in effort.items() if value is not None},
             "recipe": {name: value for name, value in recipe.items() if value is not None},
             "confirmation": {"top_k": self.top_k, "finetune_epochs": self.finetune_epochs},

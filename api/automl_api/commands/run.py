@@ -13,6 +13,7 @@ from automl_api.commands.spread import spread
 def run(
     model: options.ModelArgument,
     data: options.DataArgument,
+    budget: options.BudgetOptions,
     study: options.StudyOptions,
     space: options.SpaceChoices,
     network: options.NetworkOptions,
@@ -22,7 +23,7 @@ def run(
     is_json: options.Json = False,
 ) -> None:
     """Do the same search as `search` on this machine, without a service."""
-    wanted: dict[str, Any] = {**study.body(), "space": space.body()}
+    wanted: dict[str, Any] = {**study.body(budget), "space": space.body()}
     fields, normalisation = network.fields(), network.normalisation()
 
     from automl_api.threads import prefer_one_thread

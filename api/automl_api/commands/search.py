@@ -12,6 +12,7 @@ from automl_api.commands.spread import spread
 def search(
     model: options.ModelArgument,
     data: options.DataArgument,
+    budget: options.BudgetOptions,
     study: options.StudyOptions,
     space: options.SpaceChoices,
     network: options.NetworkOptions,
@@ -26,7 +27,7 @@ def search(
     is_json: options.Json = False,
 ) -> None:
     """Submit a search to the service: MODEL is compressed for DATA within the budget."""
-    wanted: dict[str, Any] = {**study.body(), "space": space.body()}
+    wanted: dict[str, Any] = {**study.body(budget), "space": space.body()}
     fields, told = network.fields(), network.normalisation()
 
     from automl_api.client import Client

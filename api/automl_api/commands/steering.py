@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from automl_api.commands import options, texts
+from automl_api.commands import options
 from automl_api.commands.spread import spread
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
@@ -47,8 +47,8 @@ def change(
 def clone(
     job: JobId,
     service: options.ServiceOptions,
+    budget: options.BudgetOptions,
     searcher: Annotated[str | None, typer.Option(help="Another searcher.")] = None,
-    max_macs: options.MaxMacs = None,
     evaluations: Evaluations = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     name: Name = None,
@@ -58,8 +58,8 @@ def clone(
     from automl_api.client import Client
 
     study: dict[str, Any] = {"searcher": searcher, "seed": seed}
-    if max_macs is not None:
-        study["budget"] = {"metric": "macs", "ratio": texts.ratio(max_macs, "--max-macs")}
+    if budget.is_given:
+        study["budget"], study["smaller_ratios"] = budget.required()
     if evaluations is not None:
         study["effort"] = {"evaluations": evaluations}
     told = {each: value for each, value in study.items() if value is not None}

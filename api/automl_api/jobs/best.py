@@ -5,16 +5,25 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.problem import Problem
+from automl_compress.core import Metric
 from automl_compress.store import JobRow, PolicyRow
 from automl_compress.store import policies as policy_rows
 from automl_compress.store import trials as trial_rows
 
 
-def best_policy(session: Session, job: JobRow, max_macs_ratio: float | None) -> PolicyRow:
+def best_policy(
+    session: Session, job: JobRow, max_ratio: float | None = None, metric: Metric | None = None
+) -> PolicyRow:
     """Return the document of the best confirmed policy.
 
     The job's result lists its policies from the best to the worst, by what they scored on the
     search split after their tuning; the test split has no part in it.
+
+    Args:
+        session: the transaction.
+        job: whose policies.
+        max_ratio: of the uncut network's cost, which the policy may keep; None for no limit.
+        metric: which cost; None for that of the job's budget.
 
     Raises:
         Problem: nothing is confirmed yet, or nothing is within the limit (`nothing-fits`).
@@ -22,18 +31,18 @@ def best_policy(session: Session, job: JobRow, max_macs_ratio: float | None) -> 
     documents = _best_first(session, job)
     if not documents:
         raise _nothing_confirmed(session, job)
-    fitting = [
-        row for row in documents if max_macs_ratio is None or _macs_ratio(row) <= max_macs_ratio
-    ]
+    cost: str = metric or job.spec["study"]["budget"]["metric"]
+    fitting = [row for row in documents if max_ratio is None or _kept(row, cost) <= max_ratio]
     if not fitting:
-        nearest = min(documents, key=_macs_ratio)
+        nearest = min(documents, key=lambda row: _kept(row, cost))
+        kept = _kept(nearest, cost)
         raise Problem(
             404,
             "nothing-fits",
-            f"no confirmed policy of job {job.id} keeps at most {max_macs_ratio:.1%} of the MACs; "
-            f"the smallest, {nearest.id}, keeps {_macs_ratio(nearest):.1%}: allow that much, or "
-            "submit a job with a smaller budget",
-            extensions={"nearest": {"policy_id": nearest.id, "macs_ratio": _macs_ratio(nearest)}},
+            f"no confirmed policy of job {job.id} keeps at most {max_ratio:.1%} of its {cost}; the "
+            f"smallest, {nearest.id}, keeps {kept:.1%}: allow that much, or submit a job with a "
+            "smaller budget",
+            extensions={"nearest": {"policy_id": nearest.id, "metric": cost, "ratio": kept}},
         )
     return fitting[0]
 
@@ -44,8 +53,8 @@ def _best_first(session: Session, job: JobRow) -> list[PolicyRow]:
     return [rows[each["policy_id"]] for each in listed]
 
 
-def _macs_ratio(row: PolicyRow) -> float:
-    return float(row.document["totals"]["macs"]["ratio"])
+def _kept(row: PolicyRow, metric: str) -> float:
+    return float(row.document["totals"][metric]["ratio"])
 
 
 def _nothing_confirmed(session: Session, job: JobRow) -> Problem:

@@ -14,6 +14,7 @@ from automl_api.once import IdempotencyKey
 from automl_api.pages import After, Limit, Listing, listing
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
+from automl_compress.core import Metric
 from automl_compress.store import JobState, browsing
 from automl_compress.store import jobs as job_rows
 from automl_compress.store.browsing import JobFilter
@@ -90,10 +91,14 @@ def get_best(
     job_id: str,
     request: Request,
     service: ServiceDependency,
-    max_macs_ratio: Annotated[float | None, Query(gt=0, le=1)] = None,
+    max_ratio: Annotated[float | None, Query(gt=0, le=1)] = None,
+    metric: Metric | None = None,
 ) -> Response:
-    """Give the best policy document that keeps at most this share of the MACs."""
+    """Give the best policy document, or the best that keeps at most this ratio.
+
+    The ratio is of the metric; of that of the job's budget where none is told.
+    """
     with service.database.reading() as session:
-        row = best_policy(session, job_rows.get(session, job_id), max_macs_ratio)
+        row = best_policy(session, job_rows.get(session, job_id), max_ratio, metric)
     # Another policy may become the best one, so the client asks again each time.
     return document_response(request, row.document, "no-cache")
