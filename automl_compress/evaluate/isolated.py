@@ -10,6 +10,7 @@ from automl_compress.core.errors import AutomlCompressError, ModelInvalid
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.5
+_PARTING_SECONDS = 5.0  # to give back what the function took of the system, semaphores for one
 
 
 def run_isolated(
@@ -41,6 +42,7 @@ def run_isolated(
         while not ours.poll(_POLL_SECONDS):
             go_on()
         kind, content = ours.recv()
+        process.join(_PARTING_SECONDS)
     except EOFError as error:
         process.join()
         raise ModelInvalid(

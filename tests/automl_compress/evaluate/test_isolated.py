@@ -1,7 +1,12 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from multiprocessing import get_context
+from multiprocessing.synchronize import Lock
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -24,6 +29,14 @@ def refuse_a_name() -> None:
 
 def crash() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+KEPT: list[Lock] = []
+
+
+def keep_a_semaphore() -> None:
+    KEPT.append(get_context("spawn").Lock())
+    Finalize(None, time.sleep, args=(0.5,), exitpriority=100)  # its end takes a moment
 
 
 def tell_and_sleep(path: Path) -> None:
@@ -72,3 +85,16 @@ def test_several_threads_may_ask_at_once() -> None:
         thread.join()
 
     assert len(set(found)) == 3
+
+
+def test_what_the_function_took_of_the_system_is_given_back() -> None:
+    # The tracker of leaked semaphores speaks when the process that started everything ends.
+    code = (
+        "from automl_compress.evaluate.isolated import run_isolated;"
+        "from tests.automl_compress.evaluate.test_isolated import keep_a_semaphore;"
+        "run_isolated(keep_a_semaphore)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
