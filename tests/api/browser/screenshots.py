@@ -128,7 +128,7 @@ def _signed_in(browser: Browser, url: str, theme: Theme, width: int) -> Iterator
     page = context.new_page()
     page.goto("/sign-in")
     page.screenshot(path=TARGET / f"sign-in-{theme}-{width}.png")
-    page.get_by_label("Key of this service").fill(KEY)
+    page.get_by_label("Key for this service").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/")
     yield page

@@ -18,7 +18,7 @@ PATIENCE_MS = 120_000  # machines are shared: a job of seconds may take a minute
 
 def sign_in(page: Page) -> None:
     page.goto("/new")
-    page.get_by_label("Key of this service").fill(KEY)
+    page.get_by_label("Key for this service").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#as-json")).not_to_be_empty()  # the form is ready
 

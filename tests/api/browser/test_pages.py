@@ -89,7 +89,7 @@ def page(chromium: Browser, searched: Searched) -> Iterator[Page]:
 
 def sign_in(page: Page) -> None:
     page.goto("/sign-in")
-    page.get_by_label("Key of this service").fill(KEY)
+    page.get_by_label("Key for this service").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
 
