@@ -38,12 +38,11 @@ def search(
     with Client(service.url, service.key) as client:
         normalisation = known_normalisation(model, network.weights, told)
         body = {
-            "name": name,
             "model_id": register_model(client, model, network.weights, fields),
             "dataset_id": register_data(client, data, {"normalisation": normalisation}),
             "study": wanted,
+            **({} if name is None else {"name": name}),
         }
-        body = {each: value for each, value in body.items() if value is not None}
         if is_estimate:
             print_estimate(client.estimate(body), is_json=is_json)
             return

@@ -72,7 +72,7 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     service.start_worker(WORKER)
     job_id = submit(service)
 
-    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
     check_every_trial_is_stored_once(service, job_id, 6)
     check_everybody_names_the_same_policy_the_best(service, row)
@@ -116,7 +116,7 @@ def test_a_job_over_bits_ends_with_a_packed_network(service: Service) -> None:
         confirmation=Confirmation(top_k=1, finetune_epochs=1),
     )
 
-    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
     check_every_trial_is_stored_once(service, job_id, 6)
     with service.database.reading() as session:
@@ -143,13 +143,13 @@ def test_a_second_job_repeats_what_the_first_said_of_the_uncut_network(service: 
     service.start_worker(WORKER)
     tuned = Confirmation(top_k=1, finetune_epochs=1)
     first_id = submit(service, fingerprint=FINGERPRINT, confirmation=tuned)
-    first = service.wait_for_state(first_id, JobState.SUCCEEDED, seconds=100)
+    first = service.wait_for_state(first_id, JobState.SUCCEEDED, seconds=240)
     alike = {"fingerprint": FINGERPRINT, "dataset_id": first.dataset_id}
     second_id = submit(service, **alike, confirmation=tuned, budget=Budget("macs", 0.6))
     other_id = submit(service, **alike, confirmation=Confirmation(top_k=1, finetune_epochs=0))
 
-    second = service.wait_for_state(second_id, JobState.SUCCEEDED, seconds=100)
-    other = service.wait_for_state(other_id, JobState.SUCCEEDED, seconds=100)
+    second = service.wait_for_state(second_id, JobState.SUCCEEDED, seconds=240)
+    other = service.wait_for_state(other_id, JobState.SUCCEEDED, seconds=240)
 
     assert first.result is not None
     assert second.result is not None
@@ -194,7 +194,7 @@ def test_killed_worker_leaves_no_children_and_its_job_goes_on(service: Service) 
     worker.wait()
     service.start_worker(WORKER)
 
-    service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+    service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
     assert not [child for child in children if child.exists()]
 

@@ -23,7 +23,7 @@ def test_trials_that_hang_or_eat_memory_are_killed_alone_and_the_job_goes_on(
     ill = {"2": "hangs", "4": "eats"}
     job_id = service.submit(evaluations=8, processes=1, limits=limits, ill=ill)
 
-    service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=100)
+    service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
     trials = service.trials(job_id)
     assert [trial.number for trial in trials] == list(range(8))
@@ -44,7 +44,7 @@ def test_a_job_whose_every_trial_fails_stops_early_and_says_why(service: Service
     ill = {str(number): "fails" for number in range(1000)}
     job_id = service.submit(evaluations=1000, processes=1, ill=ill)
 
-    row = service.wait_for_state(job_id, JobState.FAILED, seconds=100)
+    row = service.wait_for_state(job_id, JobState.FAILED, seconds=240)
 
     assert row.error is not None
     assert row.error["code"] == "invalid-model"
