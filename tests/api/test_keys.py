@@ -273,6 +273,7 @@ def test_keys_are_made_listed_and_revoked_from_the_command_line(locked: RunningS
 
     made = runner.invoke(app, ["keys", "create", "ida", "--scope", "read", *place])
     secret = made.stdout.strip()
+    assert str(locked.settings.data_dir) in made.stderr
     with Client(locked.url, secret) as client:
         assert (client.me()["account"], client.me()["scope"]) == ("ida", "read")
     listed = runner.invoke(app, ["keys", "list", *place])

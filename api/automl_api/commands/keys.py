@@ -53,8 +53,9 @@ def create(
         return
     typer.echo(secret)
     typer.echo(
-        f"{row.id}: {scope} for account {account}; shown this once. Keys are asked for where the "
-        "service runs with AUTOML_COMPRESS_KEY, which is the operator's own.",
+        f"{row.id}: {scope} for account {account}; shown this once. It is one of the service on "
+        f"{_address(place)}, which asks for keys where it runs with AUTOML_COMPRESS_KEY, the "
+        "operator's own.",
         err=True,
     )
 
@@ -109,6 +110,15 @@ def _check_account(account: str) -> None:
             f"an account cannot be called {account!r}; give 1 to 50 of a-z, 0-9, '.', '_' and "
             "'-', a letter or digit first"
         )
+
+
+def _address(place: options.PlaceOptions) -> str:
+    """Say which tables are meant; the data directory of another service is easily taken."""
+    from sqlalchemy import make_url
+
+    from automl_api.serving import read_settings
+
+    return make_url(read_settings(**asdict(place)).tables_url).render_as_string()
 
 
 @contextmanager
