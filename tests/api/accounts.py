@@ -12,8 +12,6 @@ from automl_api.keys.doorkeeper import new_secret
 from automl_api.settings import Settings
 from automl_compress.core import Choice, Cost, Policy, StudySpec, Suggestion
 from automl_compress.core.document import GroupRow, MetricRow, ModelReference, PolicyDocument
-from automl_compress.core.recipe import Recipe
-from automl_compress.core.trial import Measurement, Trial, TrialState
 from automl_compress.store import (
     SqlTrialStore,
     artifacts,
@@ -30,6 +28,7 @@ from automl_compress.store.files import NewFile
 from automl_compress.store.jobs import NewJob
 from automl_compress.store.trials import get, page
 from tests.api.conftest import RunningService
+from tests.automl_compress.store.measured import complete
 
 OPERATOR_KEY = "the operator's own key"
 DETAILS = {
@@ -125,29 +124,10 @@ class Person:
     def _trial(self, job_id: str) -> str:
         store, asked = SqlTrialStore(self.service.database, job_id), _asked()
         store.asked(asked)
-        store.told(_told(asked))
+        store.told(complete(asked))
         with self.service.database.reading() as session:
             return get(session, page(session, job_id).rows[0].id).id
 
 
 def _asked() -> Suggestion:
     return Suggestion(0, Policy((Choice("conv1", 0.5),)))
-
-
-def _told(asked: Suggestion) -> Trial:
-    measurement = Measurement(
-        cost=Cost(5, 5, 20, 5120),
-        score=0.5,
-        correct=5,
-        total=10,
-        cross_entropy=1.0,
-        kl=None,
-        split="search",
-        fidelity="proxy",
-        recipe=Recipe(),
-        seed=0,
-        evaluations=1.0,
-        wall_seconds=0.1,
-        cpu_seconds=0.1,
-    )
-    return Trial(asked.number, asked.policy, TrialState.COMPLETE, measurement)

@@ -404,6 +404,9 @@ def test_the_best_policy_is_the_first_of_the_result(
     assert answer["nearest"]["ratio"] == pytest.approx(0.3)
     assert answer["nearest"]["metric"] == "macs"
     problem(service.http.get(path, params={"max_ratio": "half"}), 422, "invalid")
+    # These documents were made without a score.
+    untold = service.http.get(path, params={"max_ratio": 0.4, "metric": "micronet"})
+    assert "macs" in problem(untold, 404, "nothing-fits")["detail"]
     with service.client() as client:
         assert client.job(job["id"]).best() == best
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from automl_agents.auto.exchange import Setting
 from automl_compress.core import Budget, CompressionSpace
-
-Setting = tuple[int, ...]
 
 
 class Answers:

@@ -32,6 +32,8 @@ def best_policy(
     if not documents:
         raise _nothing_confirmed(session, job)
     cost: str = metric or job.spec["study"]["budget"]["metric"]
+    if max_ratio is not None:
+        documents = _with_cost(documents, job, cost)
     fitting = [row for row in documents if max_ratio is None or _kept(row, cost) <= max_ratio]
     if not fitting:
         nearest = min(documents, key=lambda row: _kept(row, cost))
@@ -51,6 +53,18 @@ def _best_first(session: Session, job: JobRow) -> list[PolicyRow]:
     listed = (job.result or {}).get("policies", [])
     rows = {row.id: row for row in policy_rows.of_job(session, job.id)}
     return [rows[each["policy_id"]] for each in listed]
+
+
+def _with_cost(documents: list[PolicyRow], job: JobRow, metric: str) -> list[PolicyRow]:
+    """Return the documents that tell this cost; older ones may lack it."""
+    telling = [row for row in documents if metric in row.document["totals"]]
+    if not telling:
+        detail = (
+            f"no confirmed policy of job {job.id} tells its {metric}; ask by one of: "
+            f"{', '.join(documents[0].document['totals'])}"
+        )
+        raise Problem(404, "nothing-fits", detail)
+    return telling
 
 
 def _kept(row: PolicyRow, metric: str) -> float:

@@ -260,13 +260,13 @@ def test_unreachable_budget_is_refused_before_anything_is_asked() -> None:
         run(problem_of(ratio=0.001), searcher=object())
 
 
-def test_advance_goes_on_in_chunks() -> None:
-    problem, store, clock = problem_of(evaluations=10), MemoryTrialStore(), FixedClock()
+def study_of_a_second_a_trial(store: MemoryTrialStore, clock: FixedClock) -> Study:
+    problem = problem_of(evaluations=10)
 
     def publish(event: StudyEvent) -> None:
         clock.seconds += 1.0
 
-    study = Study(
+    return Study(
         random_searcher(problem),
         InProcessExecutor(FormulaEvaluator(problem.space)),
         store,
@@ -276,6 +276,11 @@ def test_advance_goes_on_in_chunks() -> None:
         publish=publish,
         clock=clock,
     )
+
+
+def test_advance_goes_on_in_chunks() -> None:
+    store, clock = MemoryTrialStore(), FixedClock()
+    study = study_of_a_second_a_trial(store, clock)
 
     counts = []
     while not study.advance(until=clock.seconds + 4.0):
@@ -288,21 +293,8 @@ def test_advance_goes_on_in_chunks() -> None:
 
 @pytest.mark.parametrize(("changed", "spent"), [(6.0, 6), (2.0, 4), (15.0, 15)])
 def test_a_study_that_runs_ends_by_its_new_effort(changed: float, spent: int) -> None:
-    problem, store, clock = problem_of(evaluations=10), MemoryTrialStore(), FixedClock()
-
-    def publish(event: StudyEvent) -> None:
-        clock.seconds += 1.0
-
-    study = Study(
-        random_searcher(problem),
-        InProcessExecutor(FormulaEvaluator(problem.space)),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-        publish=publish,
-        clock=clock,
-    )
+    store, clock = MemoryTrialStore(), FixedClock()
+    study = study_of_a_second_a_trial(store, clock)
     study.advance(until=clock.seconds + 4.0)
 
     study.change_effort(Effort(changed))

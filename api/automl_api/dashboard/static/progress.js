@@ -1,5 +1,7 @@
 // How the best came about: what a search had reached after so many evaluations.
 
+/* global d3 */
+
 import { drawProgress, percent } from "./charts.js";
 
 // points: {evaluations, x, y, searcher}, in the order in which they came; ratios: the budgets.
@@ -21,7 +23,7 @@ function bestWithin(points, ratios) {
 // cost. One line for each searcher, where several take part.
 function hypervolume(points) {
   const steps = [];
-  for (const [searcher, own] of Map.groupBy(points, (point) => point.searcher)) {
+  for (const [searcher, own] of d3.group(points, (point) => point.searcher)) {
     let front = [];
     for (const point of own) {
       if (front.some((each) => each.x <= point.x && each.y >= point.y)) continue;
@@ -42,7 +44,7 @@ export function showProgress(target, table, { points, ratios, kind, yLabel }) {
     return;
   }
   const end = Math.max(...points.map((point) => point.evaluations));
-  const lines = [...Map.groupBy(steps, (step) => step.line).values()];
+  const lines = [...d3.group(steps, (step) => step.line).values()];
   const lasting = lines.flatMap((own) => [...own, { ...own.at(-1), evaluations: end }]);
   drawProgress(target, { steps: lasting, yLabel: kind === "best" ? yLabel : "hypervolume" });
   table.replaceChildren(...lines.flatMap((own) => own.slice(-10).reverse().map(row)));
