@@ -57,8 +57,9 @@ def run_demo(options: DemoOptions) -> None:
         _end_earlier(client)
         model, dataset = _register(client)
         searches = {
-            "uniform": _submit(client, model, dataset, options, "uniform", 1),
-            "amc": _submit(client, model, dataset, options, "amc", options.evaluations),
+            # Of the baseline only the figures are wanted.
+            "uniform": _submit(client, model, dataset, options, "uniform", 1, []),
+            "amc": _submit(client, model, dataset, options, "amc", options.evaluations, ["onnx"]),
         }
         for job in searches.values():
             watch(job)
@@ -118,6 +119,7 @@ def _submit(
     options: DemoOptions,
     searcher: str,
     evaluations: int,
+    formats: list[str],
 ) -> Job:
     return client.submit(
         {
@@ -128,7 +130,11 @@ def _submit(
                 "searcher": searcher,
                 "budget": {"metric": "macs", "ratio": options.macs_ratio},
                 "effort": {"evaluations": evaluations},
-                "confirmation": {"top_k": 1, "finetune_epochs": FINETUNE_EPOCHS},
+                "confirmation": {
+                    "top_k": 1,
+                    "finetune_epochs": FINETUNE_EPOCHS,
+                    "formats": formats,
+                },
             },
         }
     )

@@ -1,15 +1,26 @@
 """Writing a compressed network for an inference engine, from a policy document and weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from automl_api.local_apply import uncut_network
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, WeightsMismatch
-from automl_compress.export.formats import Exported, export_network, format_of
+from automl_compress.core.study import EngineFormat
+from automl_compress.export.formats import (
+    Exported,
+    export_network,
+    export_subject,
+    format_of,
+    suffix_of,
+)
+from automl_compress.export.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,52 @@ def export_files(
     format_of(output, wanted)
     module = _compressed(document, weights)
     return export_network(module, document, output, wanted, replaces=replaces)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """A compressed network and the formats that are wanted of it.
+
+    path: of the files, whose suffixes the formats say; their folder is there.
+    """
+
+    document: PolicyDocument
+    weights: Weights
+    path: Path
+    formats: tuple[EngineFormat, ...]
+
+
+#: By format the files, the main one last, and how they were checked; or why there are none.
+ExportNotes = dict[str, dict[str, Any]]
+
+
+def export_orders(orders: Sequence[ExportOrder]) -> list[ExportNotes]:
+    """Write several networks for engines, on one thread: the work of a process of its own.
+
+    A format that cannot be written takes no other along: its note has the `failure`.
+
+    Raises:
+        StorageFailed: the disk did not take a file.
+    """
+    torch.set_num_threads(1)
+    return [_export_order(order) for order in orders]
+
+
+def _export_order(order: ExportOrder) -> ExportNotes:
+    subject = Subject(_compressed(order.document, order.weights).eval(), order.document)
+    notes: ExportNotes = {}
+    for name in order.formats:
+        try:
+            exported = export_subject(subject, order.path.with_suffix(suffix_of(name)), name)
+        except InvalidInput as error:
+            notes[name] = {"failure": str(error)}
+        else:
+            assert exported.agreement is not None
+            notes[name] = {
+                "files": [path.name for path in exported.files],
+                **exported.agreement.to_json(),
+            }
+    return notes
 
 
 def _compressed(document: PolicyDocument, weights: Weights) -> nn.Module:

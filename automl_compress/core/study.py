@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, get_args
 
 from automl_compress.core.budget import Budget, Cost, Effort
-from automl_compress.core.errors import InvalidInput
+from automl_compress.core.errors import InvalidInput, UnknownName
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace
 from automl_compress.core.space_options import SpaceOptions
 
 MOST_BUDGETS = 16
+EngineFormat = Literal["onnx", "openvino", "pt2", "bundle"]
+ENGINE_FORMATS: tuple[EngineFormat, ...] = get_args(EngineFormat)
 
 
 def budgets_of(largest: Budget, smaller_ratios: Sequence[float]) -> tuple[Budget, ...]:
@@ -26,18 +28,33 @@ class Confirmation:
     top_k: how many of the best trials within each budget are cut, fine-tuned and scored on the
         test split.
     finetune_epochs: passes over the train split; 0 scores the repaired network as it is.
+    formats: the files that a job writes for engines, beside policy and weights.
     """
 
     top_k: int = 1
     finetune_epochs: int = 3
+    formats: tuple[EngineFormat, ...] = ("onnx",)
 
     def __post_init__(self) -> None:
-        """Refuse counts that make no sense."""
+        """Refuse counts that make no sense, and formats that are not there or come twice."""
         if self.top_k < 1 or self.finetune_epochs < 0:
             raise InvalidInput(
                 f"confirmation of top_k={self.top_k}, finetune_epochs={self.finetune_epochs}; "
                 "top_k is at least 1, finetune_epochs at least 0"
             )
+        for name in self.formats:
+            if name not in ENGINE_FORMATS:
+                raise UnknownName("format", name, ENGINE_FORMATS)
+        if len(set(self.formats)) < len(self.formats):
+            raise InvalidInput(f"formats are {list(self.formats)}; name each once")
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Confirmation":
+        """Read a JSON object; raises InvalidInput for values, TypeError for unknown fields."""
+        rest = dict(content)
+        if "formats" in rest:
+            rest["formats"] = tuple(rest["formats"])
+        return cls(**rest)
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ class StudySpec:
                 effort=Effort(**rest.pop("effort")),
                 space=SpaceOptions(**space),
                 recipe=Recipe.from_json(rest.pop("recipe", {})),
-                confirmation=Confirmation(**rest.pop("confirmation", {})),
+                confirmation=Confirmation.from_json(rest.pop("confirmation", {})),
                 **rest,
             )
         except (TypeError, KeyError, AttributeError) as error:

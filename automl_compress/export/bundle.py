@@ -27,7 +27,7 @@ def bundle_bytes(subject: Subject) -> tuple[bytes, Agreement]:
         ModelInvalid: the network cannot be written as ONNX, or ONNX Runtime computes something
             else.
     """
-    onnx, agreement = subject.checked_onnx()
+    onnx, agreement = subject.checked_onnx
     document = json.dumps(subject.document.to_json(), indent=1, allow_nan=False) + "\n"
     contents = {
         "README.md": (model_card(subject.document, is_bundle=True)).encode(),

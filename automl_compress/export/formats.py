@@ -9,6 +9,7 @@ from torch import nn
 
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, StorageFailed, UnknownName
+from automl_compress.core.study import EngineFormat
 from automl_compress.export.agreement import Agreement
 from automl_compress.export.bundle import bundle_bytes
 from automl_compress.export.card import model_card
@@ -18,7 +19,7 @@ from automl_compress.export.program_file import program_bytes
 from automl_compress.export.subject import Subject
 from automl_compress.whole_files import write_whole
 
-Format = Literal["safetensors", "onnx", "openvino", "pt2", "bundle"]
+Format = Literal["safetensors"] | EngineFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,12 @@ def _safetensors(subject: Subject) -> Contents:
 
 
 def _onnx(subject: Subject) -> Contents:
-    content, agreement = subject.checked_onnx()
+    content, agreement = subject.checked_onnx
     return (content,), agreement
 
 
 def _openvino(subject: Subject) -> Contents:
-    graph, weights, agreement = openvino_files(subject.onnx(), subject.module, subject.input_shape)
+    graph, weights, agreement = openvino_files(subject.onnx, subject.module, subject.input_shape)
     return (weights, graph), agreement
 
 
@@ -86,6 +87,11 @@ _KINDS: Mapping[Format, _Kind] = {
     "bundle": _Kind((".zip",), _bundle),
 }
 FORMATS: tuple[Format, ...] = tuple(_KINDS)
+
+
+def suffix_of(format: Format) -> str:
+    """Return the suffix of the file that the user names."""
+    return _KINDS[format].suffixes[-1]
 
 
 def format_of(path: Path, wanted: str | None = None) -> Format:
@@ -138,16 +144,24 @@ def export_network(
             no file is written then.
         StorageFailed: the disk did not take a file.
     """
-    chosen = format_of(Path(path), wanted)
+    format_of(Path(path), wanted)
     document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
+    return export_subject(Subject(module.eval(), document), Path(path), wanted, replaces=replaces)
+
+
+def export_subject(
+    subject: Subject, path: Path, wanted: str | None = None, *, replaces: bool = False
+) -> Exported:
+    """Do what `export_network` does; several formats of one subject share what they begin with."""
+    chosen = format_of(path, wanted)
     kind = _KINDS[chosen]
-    files = tuple(Path(path).with_suffix(suffix) for suffix in kind.suffixes)
+    files = tuple(path.with_suffix(suffix) for suffix in kind.suffixes)
     for each in files:
         if each.exists() and not replaces:
             raise InvalidInput(
                 f"{each} exists already; give another name, or --force to replace it"
             )
-    contents, agreement = kind.write(Subject(module.eval(), document))
+    contents, agreement = kind.write(subject)
     for each, content in zip(files, contents, strict=True):
         _write(each, content)
     return Exported(chosen, files, agreement)

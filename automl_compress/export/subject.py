@@ -1,6 +1,7 @@
 """What is exported: a compressed network with its policy document."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
@@ -26,8 +27,9 @@ class Subject:
         """Of one example, without the batch axis."""
         return self.document.model.input_shape
 
+    @cached_property
     def onnx(self) -> bytes:
-        """Return the network as an ONNX file; its metadata name the policy.
+        """The network as an ONNX file, which several formats begin with; names the policy.
 
         Raises:
             InvalidInput: a package of the extra `[engines]` is missing.
@@ -36,14 +38,15 @@ class Subject:
         notes = {"policy": self.document.digest, "automl-compress": version_of("automl-compress")}
         return onnx_bytes(self.module, self.input_shape, notes)
 
+    @cached_property
     def checked_onnx(self) -> tuple[bytes, Agreement]:
-        """Return the ONNX file, and how well ONNX Runtime's outputs agree with torch's.
+        """The ONNX file, and how well ONNX Runtime's outputs agree with torch's.
 
         Raises:
             InvalidInput: a package of the extra `[engines]` is missing.
             ModelInvalid: the network cannot be written, or the engine computes something else.
         """
-        content = self.onnx()
+        content = self.onnx
         session = onnxruntime_session(content)
         engine = (ONNX_RUNTIME, version_of(ONNX_RUNTIME))
         return content, check_agreement(engine, session.run, self.module, self.input_shape)

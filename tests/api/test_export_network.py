@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import sys
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +15,13 @@ import torch
 from torch import nn
 
 from automl_api.engine import exports
-from automl_api.engine.exports import write_exports
+from automl_api.engine.exports import Exportable, write_exports
 from automl_api.engine.pipeline import OwnedJob
-from automl_api.local_export import Weights, export_files
+from automl_api.local_export import ExportOrder, Weights, export_files, export_orders
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core import Measurement, Policy, Recipe
 from automl_compress.core.document import PolicyDocument, RepairNote
-from automl_compress.core.errors import InvalidInput, ModelInvalid, WeightsMismatch
+from automl_compress.core.errors import InvalidInput, WeightsMismatch
 from automl_compress.costs import AnalyticCosts
 from automl_compress.export.agreement import random_images
 from automl_compress.export.documents import model_reference, network_bytes, policy_document
@@ -93,9 +95,13 @@ def stored(job: OwnedJob, confirmed: Confirmed) -> WrittenFile:
     return job.files.write("artifacts/job_1/network.safetensors", [confirmed.weights.read_bytes()])
 
 
+def exportable(job: OwnedJob, confirmed: Confirmed, suffix: str = "") -> Exportable:
+    return Exportable(confirmed.document, stored(job, confirmed), suffix)
+
+
 @NEEDS_ONNX
 def test_a_job_gets_a_card_and_a_checked_onnx_file(job: OwnedJob, confirmed: Confirmed) -> None:
-    found = write_exports(job, confirmed.document, stored(job, confirmed), "-2", lambda: None)
+    (found,) = write_exports(job, [exportable(job, confirmed, "-2")], ("onnx",), lambda: None)
 
     assert [new.name for new, _ in found.artifacts] == ["card-2.md", "network-2.onnx"]
     card, onnx = (job.files.path_of(written.path) for _, written in found.artifacts)
@@ -109,31 +115,40 @@ def test_a_job_gets_a_card_and_a_checked_onnx_file(job: OwnedJob, confirmed: Con
     assert np.allclose(onnxruntime_session(onnx.read_bytes()).run(images.numpy()), expected, 1e-4)
 
 
-def test_without_the_engines_a_job_ends_all_the_same(
-    job: OwnedJob, confirmed: Confirmed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exports, "ONNX_PACKAGES", ("no_such_engine",))
-
-    found = write_exports(job, confirmed.document, stored(job, confirmed), "", lambda: None)
+def test_without_formats_a_job_gets_a_card_alone(job: OwnedJob, confirmed: Confirmed) -> None:
+    (found,) = write_exports(job, [exportable(job, confirmed)], (), lambda: None)
 
     assert [new.name for new, _ in found.artifacts] == ["card.md"]
-    assert "automl-compress[engines]" in found.notes["onnx"]["failure"]
+    assert found.notes == {}
 
 
-def refuse(*_: object) -> None:
-    raise ModelInvalid("ONNX Runtime lacks the operator Odd")
+def test_a_format_whose_engine_is_missing_takes_no_other_along(
+    confirmed: Confirmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    weights = Weights(confirmed.weights)
+    order = ExportOrder(confirmed.document, weights, tmp_path / "network", ("onnx", "pt2"))
+
+    (notes,) = export_orders([order])
+
+    assert "automl-compress[engines]" in notes["onnx"]["failure"]
+    assert notes["pt2"]["files"] == ["network.pt2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["network.pt2"]
 
 
-@NEEDS_ONNX
-def test_a_network_that_no_engine_runs_is_told_and_fails_no_job(
+def end_at_once(*_: object) -> None:
+    os._exit(3)
+
+
+def test_an_exporter_that_dies_fails_no_job(
     job: OwnedJob, confirmed: Confirmed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "_export_onnx", refuse)
+    monkeypatch.setattr(exports, "export_orders", end_at_once)
 
-    found = write_exports(job, confirmed.document, stored(job, confirmed), "", lambda: None)
+    (found,) = write_exports(job, [exportable(job, confirmed)], ("onnx", "pt2"), lambda: None)
 
     assert [new.name for new, _ in found.artifacts] == ["card.md"]
-    assert found.notes == {"onnx": {"failure": "ONNX Runtime lacks the operator Odd"}}
+    assert all("exit code 3" in found.notes[name]["failure"] for name in ("onnx", "pt2"))
 
 
 @NEEDS_ONNX

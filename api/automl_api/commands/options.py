@@ -154,6 +154,10 @@ class StudyOptions:
     ] = None
     top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
     finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
+    formats: Annotated[
+        str,
+        typer.Option(help="Files that a job writes for engines: onnx,openvino,pt2,bundle; none."),
+    ] = "onnx"
     parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
 
     def body(self, budget: BudgetOptions) -> dict[str, Any]:
@@ -171,7 +175,11 @@ class StudyOptions:
             "budget": kept,
             "effort": {name: value for name, value in effort.items() if value is not None},
             "recipe": {name: value for name, value in recipe.items() if value is not None},
-            "confirmation": {"top_k": self.top_k, "finetune_epochs": self.finetune_epochs},
+            "confirmation": {
+                "top_k": self.top_k,
+                "finetune_epochs": self.finetune_epochs,
+                "formats": [] if self.formats == "none" else self.formats.split(","),
+            },
             "seed": self.seed,
             "parallelism": self.parallelism,
             "searcher_options": texts.assignments(self.option, "--option"),

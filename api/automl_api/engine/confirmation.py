@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from automl_api.engine.exports import Artifact, write_exports
-from automl_api.engine.pipeline import Finished, OwnedJob, PolicyDocument
+from automl_api.engine.exports import Artifact, Exportable, write_exports
+from automl_api.engine.pipeline import Finished, FoundPolicy, OwnedJob
 from automl_api.engine.scores import Scored, Scores
 from automl_compress import __version__
 from automl_compress.core import Measurement, StudySpec, Trial
-from automl_compress.core.document import ModelReference
+from automl_compress.core.document import ModelReference, PolicyDocument
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.export.documents import model_reference, policy_document
@@ -49,7 +49,7 @@ class _Stored:
     """A confirmed trial, its document and its files; exports: how each format was checked."""
 
     confirmed: Scored
-    document: PolicyDocument
+    document: FoundPolicy
     artifacts: tuple[Artifact, ...]
     exports: dict[str, Any]
 
@@ -82,10 +82,7 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     baseline, told_by = scores.baseline()
     confirmed = [scores.confirmed(trial) for trial in confirmer.finalists(contest.trials)]
     confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
-    stored: list[_Stored] = []
-    for rank, each in enumerate(confirmed):
-        go_on()
-        stored.append(_store(contest, each, rank, baseline, go_on))
+    stored = _store(contest, confirmed, baseline, go_on)
     result = {
         "policy_id": stored[0].document.policy_id,
         "policies": [each.to_json() for each in stored],
@@ -101,23 +98,38 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
 
 def _store(
     contest: Contest,
-    confirmed: Scored,
-    rank: int,
+    confirmed: Sequence[Scored],
     baseline: Measurement,
     go_on: Callable[[], None],
-) -> _Stored:
-    suffix = "" if rank == 0 else f"-{rank + 1}"
-    network = NewArtifact(
-        contest.job.job_id,
-        f"network{suffix}.safetensors",
-        "network",
-        "application/octet-stream",
-    )
-    proxy = confirmed.trial.measurement
+) -> list[_Stored]:
+    policies = [
+        Exportable(
+            _document(contest, each, baseline), each.network, "" if rank == 0 else f"-{rank + 1}"
+        )
+        for rank, each in enumerate(confirmed)
+    ]
+    exports = write_exports(contest.job, policies, contest.study.confirmation.formats, go_on)
+    stored: list[_Stored] = []
+    for each, policy, exported in zip(confirmed, policies, exports, strict=True):
+        content = policy.document.to_json()
+        artifacts = (
+            (_new(contest, f"network{policy.suffix}.safetensors", "network"), each.network),
+            _write_json(contest, f"policy{policy.suffix}.json", "policy", content),
+            *exported.artifacts,
+        )
+        if each.packed is not None:
+            packed = _new(contest, f"network{policy.suffix}.amlc", "packed")
+            artifacts = (*artifacts, (packed, each.packed))
+        row = FoundPolicy(content["id"], each.trial.number, content)
+        stored.append(_Stored(each, row, artifacts, exported.notes))
+    return stored
+
+
+def _document(contest: Contest, confirmed: Scored, baseline: Measurement) -> PolicyDocument:
+    proxy, study = confirmed.trial.measurement, contest.study
     assert proxy is not None
-    study, identity = contest.study, new_id("pol")
     is_tuned = study.confirmation.finetune_epochs > 0
-    document = policy_document(
+    return policy_document(
         contest.network,
         contest.model(),
         confirmed.policy,
@@ -126,19 +138,13 @@ def _store(
         ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{confirmed.network.sha256}"),
         _provenance(contest, confirmed.trial),
         confirmed.quantisation,
-        id=identity,
+        id=new_id("pol"),
         created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    content = document.to_json()
-    policy = _write_json(contest, f"policy{suffix}.json", "policy", content)
-    exports = write_exports(contest.job, document, confirmed.network, suffix, go_on)
-    row = PolicyDocument(identity, confirmed.trial.number, content)
-    artifacts = ((network, confirmed.network), policy, *exports.artifacts)
-    if confirmed.packed is not None:
-        name = f"network{suffix}.amlc"
-        packed = NewArtifact(contest.job.job_id, name, "packed", "application/octet-stream")
-        artifacts = (*artifacts, (packed, confirmed.packed))
-    return _Stored(confirmed, row, artifacts, exports.notes)
+
+
+def _new(contest: Contest, name: str, kind: str) -> NewArtifact:
+    return NewArtifact(contest.job.job_id, name, kind, "application/octet-stream")
 
 
 def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:

@@ -1,18 +1,17 @@
-"""What a job hands out beside policy and weights: the model card and, by the engines, ONNX."""
+"""What a job hands out beside policy and weights: model cards, and files for engines."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from automl_api.engine.pipeline import OwnedJob
-from automl_api.local_export import Weights, export_files
+from automl_api.local_export import ExportNotes, ExportOrder, Weights, export_orders
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput
+from automl_compress.core.study import EngineFormat
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.export.card import model_card
-from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.store import WrittenFile
 from automl_compress.store.artifacts import NewArtifact
 
@@ -20,50 +19,71 @@ Artifact = tuple[NewArtifact, WrittenFile]
 
 
 @dataclass(frozen=True)
+class Exportable:
+    """A confirmed policy.
+
+    network: the compressed network's weights. suffix: of its files' names, before the dot.
+    """
+
+    document: PolicyDocument
+    network: WrittenFile
+    suffix: str
+
+
+@dataclass(frozen=True)
 class Exports:
-    """The files, and what is to be said of each format: its check, or why there is no file."""
+    """The files, and what is to be said of each format."""
 
     artifacts: tuple[Artifact, ...]
-    notes: dict[str, Any]
+    notes: ExportNotes
 
 
 def write_exports(
     job: OwnedJob,
-    document: PolicyDocument,
-    network: WrittenFile,
-    suffix: str,
+    policies: Sequence[Exportable],
+    formats: tuple[EngineFormat, ...],
     go_on: Callable[[], None],
-) -> Exports:
-    """Write what the weights and the document of a confirmed policy give.
+) -> list[Exports]:
+    """Write what the weights and the documents of confirmed policies give.
 
     A network that an engine cannot run is no failure of the job: the note says it.
 
     Args:
         job: gets the files.
-        document: of the policy.
-        network: the compressed network's weights.
-        suffix: of the files' names, before the dot.
+        policies: each gets a model card, too.
+        formats: what is wanted of each.
         go_on: called often; what it raises ends the export.
 
     Raises:
         StorageFailed: the disk did not take a file.
     """
-    card = model_card(document).encode()
-    artifacts = (_write(job, f"card{suffix}.md", "card", "text/markdown", card),)
-    if not is_installed(*ONNX_PACKAGES):
-        missing = "not installed on the worker: automl-compress[engines]"
-        return Exports(artifacts, {"onnx": {"failure": missing}})
-    weights = Weights(job.files.path_of(network.path), _program(job, document))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        try:
-            # torch's exporter cannot run twice at once in a process; a worker may have two jobs.
-            agreement = run_isolated(_export_onnx, document, weights, path, go_on=go_on)
-        except InvalidInput as error:
-            return Exports(artifacts, {"onnx": {"failure": str(error)}})
-        content = path.read_bytes()
-    onnx = _write(job, f"network{suffix}.onnx", "onnx", "application/octet-stream", content)
-    return Exports((*artifacts, onnx), {"onnx": agreement})
+        orders = [
+            ExportOrder(
+                each.document,
+                Weights(job.files.path_of(each.network.path), _program(job, each.document)),
+                Path(folder) / f"network{each.suffix}",
+                formats,
+            )
+            for each in policies
+        ]
+        notes = _exported(orders, go_on) if formats else [ExportNotes() for _ in orders]
+        return [
+            Exports((_card(job, each), *_stored(job, Path(folder), told)), told)
+            for each, told in zip(policies, notes, strict=True)
+        ]
+
+
+def _exported(orders: Sequence[ExportOrder], go_on: Callable[[], None]) -> list[ExportNotes]:
+    """Export in one process of its own.
+
+    torch's exporter cannot run twice at once in a process, and a worker may have two jobs.
+    """
+    try:
+        return run_isolated(export_orders, orders, go_on=go_on)
+    except InvalidInput as error:
+        failure = {"failure": str(error)}
+        return [dict.fromkeys(order.formats, failure) for order in orders]
 
 
 def _program(job: OwnedJob, document: PolicyDocument) -> Path | None:
@@ -74,13 +94,17 @@ def _program(job: OwnedJob, document: PolicyDocument) -> Path | None:
     return None if program is None else job.files.directory / program
 
 
-def _export_onnx(document: PolicyDocument, weights: Weights, path: Path) -> dict[str, Any]:
-    import torch
+def _card(job: OwnedJob, policy: Exportable) -> Artifact:
+    card = model_card(policy.document).encode()
+    return _write(job, f"card{policy.suffix}.md", "card", "text/markdown", card)
 
-    torch.set_num_threads(1)
-    agreement = export_files(document, weights, path).agreement
-    assert agreement is not None
-    return agreement.to_json()
+
+def _stored(job: OwnedJob, folder: Path, notes: ExportNotes) -> list[Artifact]:
+    return [
+        _write(job, name, kind, "application/octet-stream", (folder / name).read_bytes())
+        for kind, told in notes.items()
+        for name in told.get("files", ())
+    ]
 
 
 def _write(job: OwnedJob, name: str, kind: str, media_type: str, content: bytes) -> Artifact:

@@ -99,7 +99,7 @@ class OwnedJob:
 
 
 @dataclass(frozen=True)
-class PolicyDocument:
+class FoundPolicy:
     """A policy document that a job found; policy_id is the id that stands in it."""
 
     policy_id: str
@@ -118,7 +118,7 @@ class Finished:
 
     result: dict[str, Any]
     stop_reason: str
-    policies: Sequence[PolicyDocument] = ()
+    policies: Sequence[FoundPolicy] = ()
     artifacts: Sequence[tuple[NewArtifact, WrittenFile]] = field(default=())
 
 

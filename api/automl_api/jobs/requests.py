@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field
 
 from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
-from automl_compress.core import Metric, StudySpec
+from automl_compress.core import Confirmation, Metric, StudySpec
 from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
-from automl_compress.core.study import MOST_BUDGETS
+from automl_compress.core.study import ENGINE_FORMATS, MOST_BUDGETS, EngineFormat
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
@@ -85,6 +85,9 @@ class ConfirmationBody(RequestBody):
 
     top_k: Annotated[int, Field(ge=1, le=100)] = 1
     finetune_epochs: Annotated[int, Field(ge=0, le=10_000)] = 3
+    formats: Annotated[list[EngineFormat], Field(max_length=len(ENGINE_FORMATS))] = Field(
+        default_factory=lambda: list(Confirmation().formats)
+    )
 
 
 class StudyBody(RequestBody):

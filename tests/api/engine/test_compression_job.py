@@ -51,7 +51,7 @@ def submit(
         "budget": Budget("macs", 0.5),
         "effort": Effort(6),
         "recipe": Recipe(images=64, calibration_images=64),
-        "confirmation": Confirmation(top_k=2, finetune_epochs=0),
+        "confirmation": Confirmation(top_k=2, finetune_epochs=0, formats=()),
     }
     new = new_job(service.database, **({"dataset_id": dataset_id} if dataset_id else {}))
     new.spec.clear()
@@ -70,7 +70,7 @@ def submit(
 @on_sqlite
 def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     service.start_worker(WORKER)
-    job_id = submit(service)
+    job_id = submit(service, confirmation=Confirmation(top_k=2, finetune_epochs=0))
 
     row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
@@ -141,12 +141,12 @@ def test_a_job_over_bits_ends_with_a_packed_network(service: Service) -> None:
 @on_sqlite
 def test_a_second_job_repeats_what_the_first_said_of_the_uncut_network(service: Service) -> None:
     service.start_worker(WORKER)
-    tuned = Confirmation(top_k=1, finetune_epochs=1)
+    tuned = Confirmation(top_k=1, finetune_epochs=1, formats=())
     first_id = submit(service, fingerprint=FINGERPRINT, confirmation=tuned)
     first = service.wait_for_state(first_id, JobState.SUCCEEDED, seconds=240)
     alike = {"fingerprint": FINGERPRINT, "dataset_id": first.dataset_id}
     second_id = submit(service, **alike, confirmation=tuned, budget=Budget("macs", 0.6))
-    other_id = submit(service, **alike, confirmation=Confirmation(top_k=1, finetune_epochs=0))
+    other_id = submit(service, **alike, confirmation=Confirmation(finetune_epochs=0, formats=()))
 
     second = service.wait_for_state(second_id, JobState.SUCCEEDED, seconds=240)
     other = service.wait_for_state(other_id, JobState.SUCCEEDED, seconds=240)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from torch import nn
 
-from automl_api.engine import exports
 from automl_api.engine.confirmation import Contest, confirm
 from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import (
@@ -40,13 +39,12 @@ STUDY = StudySpec(
     Budget("macs", 0.5),
     Effort(2),
     recipe=Recipe(images=64, calibration_images=64),
-    confirmation=Confirmation(top_k=2, finetune_epochs=0),
+    confirmation=Confirmation(top_k=2, finetune_epochs=0, formats=()),
 )
 
 
 @pytest.fixture
-def contest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Contest]:
-    monkeypatch.setattr(exports, "ONNX_PACKAGES", ("no_such_engine",))  # exports take seconds
+def contest(tmp_path: Path) -> Iterator[Contest]:
     database = Database(f"sqlite:///{tmp_path}/database.sqlite")
     database.upgrade()
     new = new_job(database)

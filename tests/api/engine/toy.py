@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_agents.random_search import RandomSearcher
-from automl_api.engine import Finished, OwnedJob, PolicyDocument, serve_worker
+from automl_api.engine import Finished, FoundPolicy, OwnedJob, serve_worker
 from automl_api.settings import Settings
 from automl_compress.core import (
     Budget,
@@ -133,7 +133,7 @@ class ToyDriver:
         return Finished(
             {"policy_id": document["id"], "policies": [{"policy_id": document["id"]}]},
             "completed",
-            [PolicyDocument(document["id"], best.number, document)],
+            [FoundPolicy(document["id"], best.number, document)],
             [(new, written)],
         )
 

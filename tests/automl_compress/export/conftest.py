@@ -35,4 +35,4 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 @pytest.fixture(scope="session")
 def onnx(subject: Subject) -> bytes:
     """The network as an ONNX file; only for tests that need the packages."""
-    return subject.onnx()
+    return subject.onnx

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ ENGINE = ("engine", "1")
 
 @NEEDS_ONNX
 def test_one_file_serves_every_batch_size_and_agrees_with_torch(subject: Subject) -> None:
-    content, agreement = subject.checked_onnx()
+    content, agreement = subject.checked_onnx
 
     import onnx as onnx_package
 
@@ -50,7 +51,7 @@ def test_the_file_holds_the_cut_network_and_little_else(subject: Subject, onnx: 
 
 @NEEDS_ONNX
 def test_equal_networks_give_equal_bytes(subject: Subject, onnx: bytes) -> None:
-    assert subject.onnx() == onnx
+    assert replace(subject).onnx == onnx
 
 
 @NEEDS_ONNX
@@ -108,7 +109,7 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
 
     with pytest.raises(InvalidInput, match=r"ONNX file needs .* onnx.*automl-compress\[engines\]"):
-        subject.onnx()
+        _ = replace(subject).onnx
     assert not engines.is_installed("no_such_engine")
 
 
