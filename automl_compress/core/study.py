@@ -29,18 +29,28 @@ class Confirmation:
         test split.
     finetune_epochs: passes over the train split; 0 scores the repaired network as it is.
     formats: the files that a job writes for engines, beside policy and weights.
+    distillation_weight: of the uncut network's answers against the labels while fine-tuning, 0
+        (none) to 1; distillation_temperature: both sides' logits are divided by it, above 0.
     """
 
     top_k: int = 1
     finetune_epochs: int = 3
     formats: tuple[EngineFormat, ...] = ("onnx",)
+    distillation_weight: float = 0.0
+    distillation_temperature: float = 4.0
 
     def __post_init__(self) -> None:
-        """Refuse counts that make no sense, and formats that are not there or come twice."""
+        """Refuse values out of range, and formats that are not there or come twice."""
         if self.top_k < 1 or self.finetune_epochs < 0:
             raise InvalidInput(
                 f"confirmation of top_k={self.top_k}, finetune_epochs={self.finetune_epochs}; "
                 "top_k is at least 1, finetune_epochs at least 0"
+            )
+        if not 0 <= self.distillation_weight <= 1 or not 0 < self.distillation_temperature < 1000:
+            raise InvalidInput(
+                f"distillation_weight={self.distillation_weight}, distillation_temperature="
+                f"{self.distillation_temperature}; the weight is 0 to 1, the temperature above 0 "
+                "and below 1000"
             )
         for name in self.formats:
             if name not in ENGINE_FORMATS:

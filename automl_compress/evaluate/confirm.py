@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.trace import Network
 from automl_compress.train.accuracy import evaluate_accuracy
-from automl_compress.train.config import TrainingConfig
+from automl_compress.train.config import Distillation, TrainingConfig
 from automl_compress.train.quantised_training import train_quantised
 
 FINETUNE_LEARNING_RATE = 0.01  # a tenth of training from scratch: the weights are nearly right
@@ -86,6 +86,12 @@ class Confirmer:
         self._evaluator = PolicyEvaluator(network, *splits, study.recipe, pruning_net)
         self._costs = PolicyCosts(network.graph)
         self._full = AnalyticCosts(network.graph).full
+        told = study.confirmation
+        self._distillation = (
+            Distillation(told.distillation_temperature, told.distillation_weight)
+            if told.distillation_weight
+            else None
+        )
 
     @property
     def tuning(self) -> dict[str, Any]:
@@ -97,7 +103,12 @@ class Confirmer:
             "epochs": epochs,
             "learning_rate": FINETUNE_LEARNING_RATE,
             "seed": self._study.seed,
+            **self._distillation_notes,
         }
+
+    @property
+    def _distillation_notes(self) -> dict[str, Any]:
+        return {} if self._distillation is None else {"distillation": asdict(self._distillation)}
 
     def baseline(self) -> Measurement:
         """Tune the uncut network like the compressed ones and score it on the test split."""
@@ -172,7 +183,12 @@ class Confirmer:
                 epochs=epochs, learning_rate=FINETUNE_LEARNING_RATE, seed=self._study.seed
             )
             parts = module, choices, grids, norms, self._data, config
-            train_quantised(*parts, progress=lambda _: self._go_on())
+            train_quantised(
+                *parts,
+                teacher=None if self._distillation is None else self._network.module,
+                distillation=self._distillation,
+                progress=lambda _: self._go_on(),
+            )
         # One memory layout, so that the stored network gives the same bits as this one.
         module = module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if not choices:

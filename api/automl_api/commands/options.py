@@ -154,6 +154,10 @@ class StudyOptions:
     ] = None
     top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
     finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
+    distillation_weight: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Fine-tuning learns from the uncut network: 0 (no) to 1."),
+    ] = 0.0
     formats: Annotated[
         str,
         typer.Option(help="Files that a job writes for engines: onnx,openvino,pt2,bundle; none."),
@@ -178,6 +182,7 @@ class StudyOptions:
             "confirmation": {
                 "top_k": self.top_k,
                 "finetune_epochs": self.finetune_epochs,
+                "distillation_weight": self.distillation_weight,
                 "formats": [] if self.formats == "none" else self.formats.split(","),
             },
             "seed": self.seed,

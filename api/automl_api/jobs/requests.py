@@ -88,6 +88,8 @@ class ConfirmationBody(RequestBody):
     formats: Annotated[list[EngineFormat], Field(max_length=len(ENGINE_FORMATS))] = Field(
         default_factory=lambda: list(Confirmation().formats)
     )
+    distillation_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    distillation_temperature: Annotated[float, Field(gt=0, lt=1000)] = 4.0
 
 
 class StudyBody(RequestBody):

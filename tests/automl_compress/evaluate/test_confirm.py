@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import kl_div
 
 import automl_compress as library
 from automl_compress.compress.apply import apply_policy
+from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import (
     Budget,
     Confirmation,
@@ -18,6 +20,7 @@ from automl_compress.core import (
 )
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import BudgetUnreachable, ModelInvalid
+from automl_compress.costs import compression_space
 from automl_compress.evaluate.confirm import Confirmer, count_cost
 from automl_compress.export.documents import network_bytes
 from automl_compress.networks.architectures import build_network, load_weights
@@ -83,6 +86,28 @@ def test_without_tuning_the_uncut_network_is_scored_as_it_is(network: Network) -
     study = replace(STUDY, confirmation=Confirmation(finetune_epochs=0))
 
     assert Confirmer(network, data, study).baseline().correct >= 0.97 * 400
+
+
+def test_a_network_that_learns_from_the_uncut_one_answers_more_like_it(network: Network) -> None:
+    data = library.load_data("digits")
+    space = compression_space(network.graph, STUDY.space)
+    widths = space.repair([0.5] * len(network.graph.groups), STUDY.budget)
+    policy = ChannelSelector(network).explicit(space.policy(widths))
+    images = torch.cat([images for images, _ in data.split("search").batches(100)])
+    with torch.no_grad():
+        expected = network.module(images).softmax(1)
+    divergences: list[float] = []
+    for weight in (0.0, 1.0):
+        told = Confirmation(finetune_epochs=1, distillation_weight=weight)
+        confirmer = Confirmer(network, data, replace(STUDY, confirmation=told))
+        small = confirmer.compressed(policy).module
+        with torch.no_grad():
+            found = small(images).log_softmax(1)
+        divergences.append(float(kl_div(found, expected, reduction="batchmean")))
+        assert ("distillation" in confirmer.tuning) == (weight > 0)
+
+    labels_alone, teacher_alone = divergences
+    assert teacher_alone < labels_alone
 
 
 def test_a_policy_that_costs_too_much_when_counted_is_not_returned(
