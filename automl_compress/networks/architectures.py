@@ -26,6 +26,7 @@ _BUILT_IN = {
     "densenet-bc-100": f"{_ZOO}.densenet:DENSENET_BC_100",
     "lenet-300-100": f"{_ZOO}.lenet:LENET_300_100",
     "lenet-5": f"{_ZOO}.lenet:LENET_5",
+    "mixnet-s": f"{_ZOO}.mixnet:MIXNET_S",
     "mobilenet-v1": f"{_ZOO}.mobilenet:MOBILENET_V1",
     "mobilenet-v2": f"{_ZOO}.mobilenet:MOBILENET_V2",
     "mobilenet-v2-1.4": f"{_ZOO}.mobilenet:MOBILENET_V2_14",

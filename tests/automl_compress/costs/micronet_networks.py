@@ -43,6 +43,13 @@ def mobilenet_v2_14() -> tuple[nn.Module, LayerGraph]:
     return module, counted(module, (3, 224, 224))
 
 
+def mixnet_s() -> tuple[nn.Module, LayerGraph]:
+    """ImageNet's winner."""
+    with torch.device("meta"):
+        module = build_network("mixnet-s")
+    return module, counted(module, (3, 224, 224))
+
+
 def densenet_bc_100() -> tuple[nn.Module, LayerGraph]:
     with torch.device("meta"):
         module = DensenetBc100(ImageConfig(num_classes=100))

@@ -225,6 +225,18 @@ def test_mobilenet_v2_scores_two_but_for_the_parameters_that_it_does_not_have() 
     assert found.score("imagenet") == pytest.approx(2.0 - (6.9 - 6.08) / 6.9, rel=0.005)
 
 
+def test_mixnet_s_has_the_published_operations_and_parameters() -> None:
+    module, graph = micronet_networks.mixnet_s()
+    with torch.device("meta"):
+        uses = elementwise_uses(module, graph)
+
+    found = micronet_count(graph, (), {}, uses)
+
+    # Two for each multiply-accumulate, norms folded, activations and gates counted.
+    assert found.operations == pytest.approx(2 * 256e6, rel=0.05)
+    assert found.parameters == pytest.approx(4.1e6, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("accumulator", "published", "tolerance"),
     # Of the published counts the ratio of each layer is not known, only 75 % on average. With

@@ -12,6 +12,7 @@ NAMES = architecture_names()
 # Narrower, where the published width would only cost time.
 _NARROW = {
     "wide-resnet-28-10": {"widening_factor": 1},
+    "mixnet-s": {"num_classes": 10},
     "mobilenet-v2-1.4": {"width_multiplier": 0.5, "num_classes": 10},
 }
 
