@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from automl_api import problem
+from automl_api import answers
 from automl_api.artifacts import endpoints as artifacts
 from automl_api.dashboard import STATIC_FOLDER, keys_page, report, signing_in
 from automl_api.dashboard import endpoints as dashboard
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.openapi = lambda: describe(app)
     app.state.settings = settings
-    problem.install(app)
+    answers.install(app)
     app.state.meter = Meter()
     app.add_middleware(Guard, prefix=settings.root_path or "")
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost

@@ -12,10 +12,11 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from automl_api.addressing import below_prefix, path_below_root
+from automl_api.answers import respond
 from automl_api.arriving import limited
 from automl_api.keys.caller import OPERATOR, Caller, needed_scope
 from automl_api.keys.doorkeeper import Doorkeeper, read_cookie
-from automl_api.problem import Problem, from_known, respond
+from automl_api.problem import Problem, from_known
 from automl_compress.core.errors import AutomlCompressError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
