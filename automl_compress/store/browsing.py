@@ -1,11 +1,12 @@
 """Rows as people look through them: by any column, page by numbered page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from automl_compress.core import Metric, TrialState
@@ -135,7 +136,9 @@ def trials(
             f"trials cannot be sorted by {column!r}; choose one of: {', '.join(TRIAL_COLUMNS)}"
         )
     key = _TRIAL_COLUMNS[column]
-    order = (key.is_(None), key.desc() if is_falling else key, TrialRow.number)
+    order: tuple[Any, ...] = (key.desc() if is_falling else key, TrialRow.number)
+    if column != "number":  # whose index spares the sorting of all trials
+        order = (key.is_(None), *order)
     query = select(TrialRow).where(TrialRow.job_id == job_id)
     return _page(session, query, order, number, limit)
 
@@ -220,25 +223,25 @@ def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Seq
         limit: so many of the highest scores.
     """
     check_limit(limit)
-    order = (
-        TrialRow.measurement["cost", metric].as_float(),
-        TrialRow.score.desc(),
-        TrialRow.number,
-    )
-    before = func.max(TrialRow.score).over(order_by=order, rows=(None, -1))
-    ranked = (
-        select(TrialRow.number, TrialRow.score, before.label("before"))
+    cost = TrialRow.measurement["cost", metric].as_float()
+    falling = (
+        select(TrialRow.number, cost)
         .where(TrialRow.job_id == job_id, TrialRow.score.is_not(None))
-        .subquery()
+        .order_by(TrialRow.score.desc(), cost, TrialRow.number)
     )
-    stays = or_(ranked.c.before.is_(None), ranked.c.score > ranked.c.before)
-    query = (
-        select(TrialRow)
-        .join(ranked, ranked.c.number == TrialRow.number)
-        .where(TrialRow.job_id == job_id, stays)
-        .order_by(ranked.c.score.desc())
-    )
-    return session.scalars(query.limit(limit)).all()
+    # Down from the best score, by its index, each that is cheaper than all above is on the front;
+    # most trials of a long search are never looked at.
+    numbers: list[int] = []
+    cheapest = math.inf
+    with session.execute(falling.execution_options(yield_per=200)) as rows:
+        for number, told in rows:
+            if told < cheapest:
+                numbers.append(number)
+                cheapest = told
+            if len(numbers) == limit:
+                break
+    query = select(TrialRow).where(TrialRow.job_id == job_id, TrialRow.number.in_(numbers))
+    return session.scalars(query.order_by(TrialRow.score.desc())).all()
 
 
 def finished_candidates(session: Session, job_id: str) -> Sequence[tuple[int, Mapping[str, Any]]]:
@@ -267,7 +270,8 @@ def _page(
     limit: int,
 ) -> NumberedPage[Row]:
     check_limit(limit)
-    in_all = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
+    in_all = session.scalar(counted) or 0
     # A list may have become shorter since it was shown.
     shown = max(1, min(number, _last(in_all, limit)))
     rows = session.scalars(query.order_by(*order).limit(limit).offset((shown - 1) * limit)).all()

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import html
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -202,22 +200,23 @@ def test_what_the_searcher_does_is_told_in_words(
     assert "chooses what comes after trial 0" in told()
 
 
-def test_the_form_tells_what_earlier_jobs_took(
-    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+def test_the_points_are_what_the_trials_cost_and_scored(
+    service: RunningService, job: dict[str, Any]
 ) -> None:
-    created = submit(service, job_body(model, dataset, searcher="dp"))
-    with service.database.session() as session:
-        row = jobs.lock(session, created["id"])
-        row.evaluations, row.elapsed_seconds = 8.0, 20.0
-        row.result = {"policies": [{"test": {"accuracy": 0.75}}]}
+    answer = service.http.get(f"/jobs/{job['id']}/points")
 
-    page = service.http.get("/new").text
-
-    told = re.search(r'data-experience="([^"]+)"', page)
-    assert told is not None
-    (found,) = [each for each in json.loads(html.unescape(told[1])) if each["searcher"] == "dp"]
-    assert (found["seconds"], found["accuracy"]) == (2.5, 0.75)
-    assert (found["model"], found["dataset"]) == (model["id"], dataset["id"])
+    told = answer.json()
+    trials = service.http.get(f"/v1/jobs/{job['id']}/trials").json()["data"]
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert told["number"] == [each["number"] for each in trials]
+    assert told["evaluations"] == [each["number"] + 1 for each in trials]
+    for metric, costs in told["cost"].items():
+        assert costs == [each["measurement"]["cost"][metric] for each in trials]
+    assert told["accuracy"] == [round(each["measurement"]["accuracy"], 6) for each in trials]
+    assert told["seq"] == service.http.get(f"/v1/jobs/{job['id']}").json()["last_event_seq"]
+    # Without a portfolio a searcher's notes may say anything.
+    assert set(told["searcher"]) == {HOSTILE.partition(":")[0]}
+    problem(service.http.get("/jobs/job_0/points"), 404, "not-found")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from automl_api.dashboard import comparing_pages, registered_pages, system_pages
-from automl_api.dashboard.experience import experience
 from automl_api.dashboard.job_view import Table, job_view, sensitivity_of
 from automl_api.dashboard.policy_view import policy_view
 from automl_api.dashboard.rendering import PageRoute, render_page
@@ -108,7 +107,6 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
     with service.database.reading() as session:
         models = model_rows.page(session, limit=LARGEST_PAGE).rows
         datasets = dataset_rows.page(session, limit=LARGEST_PAGE).rows
-        told = experience(browsing.jobs(session, limit=LARGEST_PAGE).rows)
     return render_page(
         request,
         "new.html",
@@ -116,7 +114,6 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
         datasets=[dataset_body(row) for row in datasets],
         offered=offered,
         example=EXAMPLE,
-        experience=told,
     )
 
 

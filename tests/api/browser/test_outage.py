@@ -36,7 +36,7 @@ def test_a_page_says_that_the_service_is_gone_and_goes_on_when_it_is_back(
     expect(page.locator("#trouble")).to_contain_text("does not answer", timeout=PATIENCE_MS)
     shown = page.locator("#trials tbody th").first.text_content() or ""
 
-    with serving(tmp_path, urlsplit(url).port or 0):
+    with serving(tmp_path, port=urlsplit(url).port or 0):
         expect(page.locator("#trouble")).to_be_hidden(timeout=PATIENCE_MS)
         latest = page.locator("#trials tbody th").first
         expect(latest).not_to_have_text(shown, timeout=PATIENCE_MS)
