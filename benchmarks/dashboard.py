@@ -161,16 +161,19 @@ def summary(
 ) -> dict[str, Any]:
     """Return the figures under plain keys."""
     samples, redraws = stream["samples"], stream["redraws"]
-    first, last = samples[len(samples) // 5], samples[-1]
-    seconds = last["seconds"] - first["seconds"]
-    grown = last["heap_bytes"] - first["heap_bytes"]
+    first, last = samples[0], samples[-1]
+    seconds, trials_more = last["seconds"] - first["seconds"], last["trials"] - first["trials"]
+    heaps = [each["heap_bytes"] for each in samples]
+    # A sample may hold an answer that is being read; the least of several does not.
+    some = max(1, len(heaps) // 5)
+    floors = [min(heaps[:some]), min(heaps[-some:])]
     paints = [each["first_paint_ms"] for each in openings]
     fronts = [each["front_ms"] for each in openings]
     cpu = [each["page_cpu_ms"] for each in openings]
     return {
         "stream.trials": stream["trials"],
         "stream.minutes": round(last["seconds"] / 60, 1),
-        "stream.trials_per_second": round((last["trials"] - first["trials"]) / seconds, 1),
+        "stream.trials_per_second": round(trials_more / seconds, 1),
         "stream.longest_task_ms": round(max([*stream["tasks"], stream["traced"]["longest_ms"]])),
         "stream.tasks_over_100_ms": sum(each > 100 for each in stream["tasks"]),
         "stream.longest_task_cpu_ms": round(stream["traced"]["longest_cpu_ms"]),
@@ -179,8 +182,8 @@ def summary(
         ),
         "stream.redraw_ms": round(statistics.median(redraws)),
         "stream.longest_redraw_ms": round(max(redraws)),
-        "stream.heap_mib": [round(each["heap_bytes"] / MIB, 1) for each in samples],
-        "stream.heap_bytes_per_trial": round(grown / (last["trials"] - first["trials"])),
+        "stream.heap_mib_first_and_last": [round(each / MIB, 1) for each in floors],
+        "stream.heap_bytes_per_trial": round((floors[1] - floors[0]) / trials_more),
         "stream.nodes": [each["nodes"] for each in (first, last)],
         "stream.load": round(statistics.median(each["load"] for each in samples), 1),
         "opening.trials": trials,

@@ -30,6 +30,16 @@ _TRIAL_COLUMNS: Mapping[str, Any] = {
     "role": TrialRow.role,
 }
 TRIAL_COLUMNS = tuple(_TRIAL_COLUMNS)
+_JOB_COLUMNS: Mapping[str, Any] = {
+    "created": JobRow.id,  # which rises with time
+    "name": func.lower(JobRow.name),
+    "state": JobRow.state,
+    "searcher": JobRow.spec["study", "searcher"].as_string(),
+    "best": JobRow.best_score,
+    "trials": JobRow.trials_done,
+    "left": JobRow.eta_seconds,
+}
+JOB_COLUMNS = tuple(_JOB_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +112,22 @@ ALL_JOBS = JobFilter()
 
 
 def jobs(
-    session: Session, wanted: JobFilter = ALL_JOBS, *, number: int = 1, limit: int = 50
+    session: Session,
+    wanted: JobFilter = ALL_JOBS,
+    *,
+    column: str = "created",
+    is_falling: bool = True,
+    number: int = 1,
+    limit: int = 50,
 ) -> NumberedPage[JobRow]:
-    """Return the jobs of one numbered page, the newest first."""
-    query = select(JobRow).where(*wanted.criteria())
-    return _page(session, query, (JobRow.id.desc(),), number, limit)
+    """Return the jobs of one numbered page; of equal ones the newest first.
+
+    Raises:
+        InvalidInput: the column is none of `JOB_COLUMNS`.
+    """
+    key = _column("jobs", _JOB_COLUMNS, column)
+    order = (key.is_(None), key.desc() if is_falling else key, JobRow.id.desc())
+    return _page(session, select(JobRow).where(*wanted.criteria()), order, number, limit)
 
 
 def jobs_behind(
@@ -131,11 +152,7 @@ def trials(
     Raises:
         InvalidInput: the column is none of `TRIAL_COLUMNS`.
     """
-    if column not in _TRIAL_COLUMNS:
-        raise InvalidInput(
-            f"trials cannot be sorted by {column!r}; choose one of: {', '.join(TRIAL_COLUMNS)}"
-        )
-    key = _TRIAL_COLUMNS[column]
+    key = _column("trials", _TRIAL_COLUMNS, column)
     order: tuple[Any, ...] = (key.desc() if is_falling else key, TrialRow.number)
     if column != "number":  # whose index spares the sorting of all trials
         order = (key.is_(None), *order)
@@ -256,6 +273,14 @@ def finished_candidates(session: Session, job_id: str) -> Sequence[tuple[int, Ma
         .order_by(TrialRow.number)
     )
     return [(number, measured or {}) for number, measured in session.execute(query)]
+
+
+def _column(things: str, columns: Mapping[str, Any], wanted: str) -> Any:
+    if wanted not in columns:
+        raise InvalidInput(
+            f"{things} cannot be sorted by {wanted!r}; choose one of: {', '.join(columns)}"
+        )
+    return columns[wanted]
 
 
 def _last(rows_in_all: int, limit: int) -> int:

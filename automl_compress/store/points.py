@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -43,13 +42,14 @@ def points(session: Session, job_id: str) -> Sequence[Point]:
         .where(TrialRow.job_id == job_id, TrialRow.told_position.is_not(None))
         .order_by(TrialRow.told_position)
     )
-    rows = session.execute(query).all()
-    spent = accumulate(FAILED_EVALUATIONS if row[3] is None else row[3] for row in rows)
-    return [
-        Point(row[0], total, row[1], row[4], tuple(int(each or 0) for each in row[5:]), row[2])
-        for row, total in zip(rows, spent, strict=True)
-        if row[1] is not None
-    ]
+    found: list[Point] = []
+    spent = 0.0
+    for number, score, note, evaluations, accuracy, *cost in session.execute(query):
+        spent += FAILED_EVALUATIONS if evaluations is None else evaluations
+        if score is not None:
+            costs = tuple(int(each or 0) for each in cost)
+            found.append(Point(number, spent, score, accuracy, costs, note))
+    return found
 
 
 def best_accuracy(

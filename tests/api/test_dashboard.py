@@ -124,6 +124,11 @@ def test_the_jobs_can_be_filtered(
     assert shows(status="cancelled", text="LOOKED for")
     assert not shows(status="queued")
     assert not shows(text="something else")
+    newest_last = service.http.get("/", params={"sort": "created", "order": "asc"}).text
+    assert newest_last.index(named["id"]) == max(
+        newest_last.index(each["id"]) for each in service.http.get("/v1/jobs").json()["data"]
+    )
+    assert service.http.get("/", params={"sort": "policy"}).status_code == 422
     assert "No job is like this" in service.http.get("/", params={"text": "something else"}).text
 
 
@@ -172,6 +177,7 @@ def test_bits_and_zeros_of_a_policy_are_told_layer_by_layer(
     page = service.http.get(f"/jobs/{created['id']}", params={"trial": 0}).text
 
     assert "<td>weights 4, inputs 8</td>" in page
+    assert 'data-bits="weights 4, inputs 8; float"' in page, "of the layers of conv1's group"
     assert '<td>float</td><td class="number">25 %</td>' in page
 
 
@@ -250,6 +256,7 @@ def test_a_failed_job_shows_its_problem(
 
     assert "The network cannot be used" in page
     assert "it broke: &lt;script&gt;" in page
+    assert "The problem document" in page
     assert "/cancel" not in page
 
 

@@ -142,17 +142,20 @@ function cloud(points) {
   };
 }
 
-// bars: {group, kept, channels}
+// bars: {group, kept, channels, bits}, where bits is a text that may be empty
 export function drawBars(target, bars) {
   const names = bars.map((bar) => bar.group);
+  const saysBits = bars.some((bar) => bar.bits);
   place(target, "Kept channels of each group; the table below has the numbers", () => ({
     height: 66 + 20 * bars.length,
     marginLeft: longest(names),
+    marginRight: saysBits ? longest(bars.map((bar) => bar.bits)) : 20,
     x: { label: "channels →", labelOffset: 40 },
     y: { label: null, domain: names },
     marks: [
       Plot.barX(bars, { x: "channels", y: "group", fill: "var(--cut)" }),
       Plot.barX(bars, { x: "kept", y: "group", fill: "var(--kept)" }),
+      Plot.text(saysBits ? bars : [], { x: "channels", y: "group", text: "bits", textAnchor: "start", dx: 5 }),
       Plot.tip(bars, Plot.pointerY({ x: "kept", y: "group", title: (bar) => `${bar.group}: ${bar.kept} of ${bar.channels}` })),
     ],
   }));

@@ -46,7 +46,7 @@ function job() {
 
 function drawTables() {
   drawFrom("bars", (rows) => {
-    const bars = rows.map(({ dataset }) => ({ group: dataset.group, kept: +dataset.kept, channels: +dataset.channels }));
+    const bars = rows.map(({ dataset }) => ({ group: dataset.group, kept: +dataset.kept, channels: +dataset.channels, bits: dataset.bits }));
     return (target) => drawBars(target, bars);
   });
   drawFrom("heat", (rows) => {
@@ -74,6 +74,7 @@ async function start() {
     return;
   }
   redraw();
+  if (lastSeq > Number(job().seq)) await refresh(true); // it went on, or ended, behind the page
   if (!ENDED.includes(job().status) && !document.hidden) listen();
 }
 
