@@ -207,6 +207,7 @@ def main() -> None:
         default=STORED,
         help="trials, half of them before the stream",
     )
+    parser.add_argument("--note", default="", help="what is to be said of the machine")
     told = parser.parse_args()
     if CHROMIUM is None:
         sys.exit("there is no `chromium` (Debian: apt-get install chromium)")
@@ -227,6 +228,8 @@ def main() -> None:
         openings = [opening(browser, scene, trials.job_id) for _ in range(OPENINGS)]
         browser.close()
     found = summary(stream, openings, trials.count)
+    if told.note:
+        found["machine"] = told.note
     for key, value in found.items():
         print(f"{key:36s} {value}")
     if told.minutes >= 10 and told.stored >= STORED:

@@ -108,7 +108,8 @@ def _dashboard(content: dict[str, Any]) -> str:
         "second, as far as the machine stores so many, while the page is open; then it is opened "
         "with nothing cached. Figures with `cpu` are processor time of the page's main thread; "
         "the heap is read after a collection, the least of the first and of the last samples; "
-        f"`front_ms` is when the chart stands.\n\n{_plain_table(content['summary'])}\n{_origin(content)}\n"
+        f"`front_ms` is when the chart stands.\n\n{_plain_table(content['summary'])}\n"
+        f"{_origin(content)}\n"
     )
 
 

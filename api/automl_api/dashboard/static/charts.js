@@ -33,8 +33,9 @@ export function ticksIn(width) {
 // points: {number, x, y, isConfirmed}; front: those that nothing beats, by rising x; budgets and
 // limit: places on x.
 // Returns how many points lie below the picture.
-export function drawFront(target, { points, front, limit, budgets, uncut, xLabel, yLabel, choose }) {
-  const floor = floorOf(points, front, budgets);
+export function drawFront(target, { points, front: whole, limit, budgets, uncut, xLabel, yLabel, choose }) {
+  const floor = floorOf(points, whole, budgets);
+  const front = whole.filter((point) => point.y >= floor);
   const searched = apart(points.filter((point) => !point.isConfirmed && point.y >= floor));
   const confirmed = points.filter((point) => point.isConfirmed);
   const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, (width) => ({
@@ -48,8 +49,8 @@ export function drawFront(target, { points, front, limit, budgets, uncut, xLabel
       Plot.ruleX(budgets, { stroke: "currentColor", strokeOpacity: 0.25 }),
       Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
       cloud(searched),
-      Plot.line(front.filter((point) => point.y >= floor), { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
-      Plot.dot(front.filter((point) => point.y >= floor), { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
+      Plot.line(front, { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
+      Plot.dot(front, { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
       Plot.dot(confirmed, { x: "x", y: "y", r: 6, symbol: "diamond", fill: "var(--good)" }),
       Plot.tip([...searched, ...front, ...confirmed], Plot.pointer({ x: "x", y: "y", title: saying(xLabel), maxRadius: 30 })),
     ],
@@ -65,7 +66,7 @@ export function drawProgress(target, { steps, yLabel }) {
   const names = [...lines.keys()];
   const end = d3.max(steps, (step) => step.evaluations);
   // The first few steps would press the others into one line.
-  const least = d3.min(lines.values(), (own) => (own.findLast((step) => step.evaluations <= end / 20) ?? own[0]).value);
+  const least = d3.min(lines.values(), (own) => (own.findLast((step) => step.evaluations <= end / 10) ?? own[0]).value);
   const domain = d3.nice(least, d3.max(steps, (step) => step.value) + 1e-6, 5);
   place(target, `${yLabel} against evaluations; the table below has the latest steps`, () => ({
     height: PROGRESS_PX,
