@@ -189,15 +189,20 @@ export function drawHeat(target, cells, choose) {
 
 // points: {group, order, sparsity, accuracy}
 export function drawSensitivity(target, points) {
+  const ends = d3.groups(points, (point) => point.group).map(([, own]) => own.at(-1));
+  const most = d3.max(points, (point) => point.accuracy);
   place(target, "Accuracy against the share that is cut of one group", () => ({
     height: 340,
     marginLeft: 56,
+    marginRight: Math.max(20, longest(ends.map((end) => end.group)) - 40),
     x: { label: "cut of the group →", labelOffset: 40, tickFormat: "%", domain: [0, 1] },
     y: { label: "↑ accuracy", tickFormat: "%", grid: true, nice: true },
     color: { type: "linear", interpolate: (share) => d3.interpolateViridis(0.15 + 0.75 * share) },
     marks: [
       Plot.line(points, { x: "sparsity", y: "accuracy", z: "group", stroke: "order", strokeWidth: 1.8 }),
       Plot.dot(points, { x: "sparsity", y: "accuracy", fill: "order", r: 3 }),
+      // Those that bear it stay together at the top, where their names would cover each other.
+      Plot.text(ends.filter((end) => end.accuracy < most - 0.1), { x: "sparsity", y: "accuracy", text: "group", textAnchor: "start", dx: 6 }),
       Plot.tip(points, Plot.pointer({
         x: "sparsity",
         y: "accuracy",

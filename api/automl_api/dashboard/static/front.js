@@ -99,7 +99,7 @@ export function bestWithin() {
   return drawn.front.findLast((each) => each.x <= limit.value / 100 + 1e-9);
 }
 
-function sayLimit() {
+export function sayLimit() {
   const cost = d3.format(",.0f")((limit.value / 100) * fullCost());
   document.getElementById("limit-text").textContent = `${limit.value} % of ${costName()} (${cost})?`;
 }

@@ -1,7 +1,7 @@
 // One job: its stream of events feeds the front; everything else is patched from the page itself.
 
 import { drawBars, drawHeat } from "./charts.js";
-import { bestWithin, redrawFront, redrawProgress } from "./front.js";
+import { bestWithin, redrawFront, redrawProgress, sayLimit } from "./front.js";
 import { refresh, SILENT, steer, trouble } from "./live.js";
 import { addConfirmed, addTrial, fetchPoints } from "./points.js";
 import { drawFrom, drawSensitivityTable, forgetDrawn } from "./tables.js";
@@ -153,5 +153,6 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
+sayLimit();
 start();
 drawTables();

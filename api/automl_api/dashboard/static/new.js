@@ -237,7 +237,7 @@ async function submit() {
     wrong.focus();
     return;
   }
-  await trying(form.querySelector("button:not([type])"), async () => {
+  await trying(document.getElementById("start"), async () => {
     const [model, dataset] = [await registeredModel(), await registeredDataset()];
     busy("submitting");
     const job = await post("v1/jobs", body(model, dataset), { "Idempotency-Key": idempotencyKey });
