@@ -343,7 +343,7 @@ def test_the_command_line_steers_copies_and_deletes(
     copy = run("jobs", "clone", job, "--seed", "5", "--max-macs", "40%").split()[0]
     assert f"{model['id']}" in run("models", "ls")
     assert "digits" in run("datasets", "ls")
-    wanted = ("search", model["id"], dataset["id"], "--max-macs", "14%", "--estimate")
+    wanted = ("search", model["id"], dataset["id"], "--max-macs", "5%", "--estimate")
     assert "within reach" in run(*wanted)
     assert "out of reach" in run(*wanted, "--fix", "conv1=0%")
     run("jobs", "compare", job, copy)

@@ -46,6 +46,9 @@ def test_from_the_start_page_to_a_downloaded_policy(opened: Opened) -> None:
     expect(page.locator("#as-shell")).to_contain_text("--max-macs 50%")
     expect(page.locator("#as-shell")).to_contain_text("--weights resnet-20-digits.safetensors")
 
+    # Its groups and costs can be known before the search is started.
+    page.get_by_role("button", name="Read it now").click()
+    expect(page.locator("#ratio-text")).to_contain_text("2,516,608 MACs", timeout=PATIENCE_MS)
     page.get_by_role("button", name="Start", exact=True).click()
 
     # The trials arrive without the page being loaded again.

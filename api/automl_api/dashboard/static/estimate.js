@@ -7,14 +7,18 @@ const lines = document.getElementById("estimate");
 let timer;
 let latest = 0;
 
-// body: what would be submitted; undefined while network or data are not registered.
+// Says why there is no estimate.
+export function sayInstead(text) {
+  clearTimeout(timer);
+  latest += 1;
+  lines.classList.remove("wrong");
+  say([text]);
+}
+
+// body: what would be submitted.
 export function estimateSoon(body, costName) {
   clearTimeout(timer);
   const mine = ++latest;
-  if (!body) {
-    say(["A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take."]);
-    return;
-  }
   timer = setTimeout(async () => {
     const headers = { "Content-Type": "application/json" };
     const { told, problem } = await send(addressOf("v1/estimates"), { body: JSON.stringify(body), headers });

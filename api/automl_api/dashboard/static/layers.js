@@ -4,6 +4,7 @@ import { addressOf } from "./live.js";
 
 const groups = document.querySelector("#groups-table tbody");
 const floats = document.getElementById("floats");
+let latest = 0;
 let told; // the chosen network as the service describes it; undefined until it is known
 
 export function network() {
@@ -12,13 +13,13 @@ export function network() {
 
 // Shows what can be chosen of a network; "" is one that is not registered yet.
 export async function showNetwork(modelId) {
-  told = undefined;
+  const mine = ++latest;
+  const response = modelId ? await fetch(addressOf(`v1/models/${modelId}`)).catch(() => undefined) : undefined;
+  const answer = response?.ok ? await response.json() : undefined;
+  if (mine !== latest) return; // another one was chosen meanwhile
+  told = answer;
   groups.replaceChildren();
   floats.replaceChildren();
-  if (modelId) {
-    const response = await fetch(addressOf(`v1/models/${modelId}`)).catch(() => undefined);
-    if (response?.ok) told = await response.json();
-  }
   document.getElementById("groups-known").hidden = !told;
   document.getElementById("groups-unknown").hidden = Boolean(told);
   if (!told) return;

@@ -1,7 +1,7 @@
 // The form of a new search: it shows the job that it would submit in three languages, then submits.
 
 import { copyOnClick } from "./copying.js";
-import { count, estimateSoon } from "./estimate.js";
+import { count, estimateSoon, sayInstead } from "./estimate.js";
 import { chosenLayers, network, showNetwork } from "./layers.js";
 import { addressOf, send } from "./live.js";
 
@@ -12,6 +12,9 @@ const BUDGET_FLAGS = {
   bit_operations: "--max-bit-operations",
   micronet: "--max-micronet",
 };
+
+const UNKNOWN =
+  "A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take.";
 
 const form = document.getElementById("search");
 const fields = form.elements;
@@ -84,7 +87,12 @@ function show() {
   showBudget();
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
   document.getElementById("example-hint")?.toggleAttribute("hidden", example() === undefined);
-  estimateSoon(isNew || !fields.dataset.value ? undefined : body(fields.model.value, fields.dataset.value), costName());
+  const isWrong = [...fields].some((field) => field.willValidate && !field.validity.valid);
+  const [takes, given] = ["model", "dataset"].map((name) => chosenOption(name).dataset.shape);
+  if (isWrong) sayInstead("The form is not filled in yet.");
+  else if (takes && given && takes !== given) sayInstead(`The network takes images of ${takes}, the data have ${given} (channels x height x width).`);
+  else if (isNew || !fields.dataset.value) sayInstead(UNKNOWN);
+  else estimateSoon(body(fields.model.value, fields.dataset.value), costName());
   document.getElementById("as-shell").textContent = asShell(isNew);
   document.getElementById("as-python").textContent = asPython(isNew);
   document.getElementById("as-json").textContent = JSON.stringify(body(fields.model.value || "MODEL_ID", fields.dataset.value || "DATASET_ID"), null, 2);
@@ -197,6 +205,7 @@ async function registeredDataset() {
 
 async function remember(name, registered) {
   fields[name].prepend(new Option(registered.name, registered.id, true, true));
+  chosenOption(name).dataset.shape = registered.input_shape.join("x");
   if (name === "model") await showNetwork(registered.id);
   show();
   return registered.id;
@@ -262,5 +271,6 @@ for (const name of ["model", "dataset"]) {
 }
 copyOnClick();
 showConfig();
+show();
 await showNetwork(fields.model.value);
 show();
