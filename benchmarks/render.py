@@ -42,6 +42,9 @@ def main() -> None:
     faults = records.load("faults")
     if faults["summary"]:
         parts.append("## Faults\n\n" + _plain_table(faults["summary"]))
+    pages = records.load("dashboard")
+    if pages["summary"]:
+        parts.append(_dashboard(pages))
     (DOCS / "benchmarks.md").write_text("\n".join(parts))
     print(f"wrote {DOCS / 'benchmarks.md'}")
 
@@ -95,6 +98,18 @@ def _rounding(content: dict[str, Any]) -> str:
         "against itself as float, in turns, one thread, process CPU time; the larger of the ratios "
         "of medians and of minima. `switch_ms` is a switch of all layers to other bits, their "
         f"weights being tabulated.\n\n{_plain_table(content['summary'])}\n{_origin(content)}\n"
+    )
+
+
+def _dashboard(content: dict[str, Any]) -> str:
+    return (
+        "## The job page\n\nA real service and Chromium, on a machine that also searched and "
+        "tested meanwhile: `load` is how many processes wanted its cores. Trials come at 20 a "
+        "second, as far as the machine stores so many, while the page is open; then it is opened "
+        "with nothing cached. Figures with `cpu` are processor time of the page's main thread; "
+        "the heap is read after a collection, the least of the first and of the last samples; "
+        f"`front_ms` is when the chart stands.\n\n{_plain_table(content['summary'])}\n"
+        f"{_origin(content)}\n"
     )
 
 

@@ -4,11 +4,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.staticfiles import StaticFiles
 
 from automl_api import answers
 from automl_api.artifacts import endpoints as artifacts
-from automl_api.dashboard import STATIC_FOLDER, keys_page, report, signing_in
+from automl_api.dashboard import STATIC_FOLDER, keys_page, points, report, signing_in
 from automl_api.dashboard import endpoints as dashboard
 from automl_api.datasets import endpoints as datasets
 from automl_api.engine import JobQueue, migrate
@@ -58,9 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(noun.router)
     for noun in (events, trials, policies, artifacts, workers, metrics):
         app.include_router(noun.router)
-    for pages in (report, dashboard, keys_page, signing_in):
+    for pages in (report, points, dashboard, keys_page, signing_in):
         app.include_router(pages.router)
-    app.mount("/static", StaticFiles(directory=STATIC_FOLDER))
+    app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC_FOLDER), compresslevel=5))
     return app
 
 

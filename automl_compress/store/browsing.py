@@ -1,11 +1,12 @@
 """Rows as people look through them: by any column, page by numbered page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from automl_compress.core import Metric, TrialState
@@ -29,6 +30,16 @@ _TRIAL_COLUMNS: Mapping[str, Any] = {
     "role": TrialRow.role,
 }
 TRIAL_COLUMNS = tuple(_TRIAL_COLUMNS)
+_JOB_COLUMNS: Mapping[str, Any] = {
+    "created": JobRow.id,  # which rises with time
+    "name": func.lower(JobRow.name),
+    "state": JobRow.state,
+    "searcher": JobRow.spec["study", "searcher"].as_string(),
+    "best": JobRow.best_score,
+    "trials": JobRow.trials_done,
+    "left": JobRow.eta_seconds,
+}
+JOB_COLUMNS = tuple(_JOB_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +112,22 @@ ALL_JOBS = JobFilter()
 
 
 def jobs(
-    session: Session, wanted: JobFilter = ALL_JOBS, *, number: int = 1, limit: int = 50
+    session: Session,
+    wanted: JobFilter = ALL_JOBS,
+    *,
+    column: str = "created",
+    is_falling: bool = True,
+    number: int = 1,
+    limit: int = 50,
 ) -> NumberedPage[JobRow]:
-    """Return the jobs of one numbered page, the newest first."""
-    query = select(JobRow).where(*wanted.criteria())
-    return _page(session, query, (JobRow.id.desc(),), number, limit)
+    """Return the jobs of one numbered page; of equal ones the newest first.
+
+    Raises:
+        InvalidInput: the column is none of `JOB_COLUMNS`.
+    """
+    key = _column("jobs", _JOB_COLUMNS, column)
+    order = (key.is_(None), key.desc() if is_falling else key, JobRow.id.desc())
+    return _page(session, select(JobRow).where(*wanted.criteria()), order, number, limit)
 
 
 def jobs_behind(
@@ -130,12 +152,10 @@ def trials(
     Raises:
         InvalidInput: the column is none of `TRIAL_COLUMNS`.
     """
-    if column not in _TRIAL_COLUMNS:
-        raise InvalidInput(
-            f"trials cannot be sorted by {column!r}; choose one of: {', '.join(TRIAL_COLUMNS)}"
-        )
-    key = _TRIAL_COLUMNS[column]
-    order = (key.is_(None), key.desc() if is_falling else key, TrialRow.number)
+    key = _column("trials", _TRIAL_COLUMNS, column)
+    order: tuple[Any, ...] = (key.desc() if is_falling else key, TrialRow.number)
+    if column != "number":  # whose index spares the sorting of all trials
+        order = (key.is_(None), *order)
     query = select(TrialRow).where(TrialRow.job_id == job_id)
     return _page(session, query, order, number, limit)
 
@@ -220,25 +240,25 @@ def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Seq
         limit: so many of the highest scores.
     """
     check_limit(limit)
-    order = (
-        TrialRow.measurement["cost", metric].as_float(),
-        TrialRow.score.desc(),
-        TrialRow.number,
-    )
-    before = func.max(TrialRow.score).over(order_by=order, rows=(None, -1))
-    ranked = (
-        select(TrialRow.number, TrialRow.score, before.label("before"))
+    cost = TrialRow.measurement["cost", metric].as_float()
+    falling = (
+        select(TrialRow.number, cost)
         .where(TrialRow.job_id == job_id, TrialRow.score.is_not(None))
-        .subquery()
+        .order_by(TrialRow.score.desc(), cost, TrialRow.number)
     )
-    stays = or_(ranked.c.before.is_(None), ranked.c.score > ranked.c.before)
-    query = (
-        select(TrialRow)
-        .join(ranked, ranked.c.number == TrialRow.number)
-        .where(TrialRow.job_id == job_id, stays)
-        .order_by(ranked.c.score.desc())
-    )
-    return session.scalars(query.limit(limit)).all()
+    # Down from the best score, by its index, each that is cheaper than all above is on the front;
+    # most trials of a long search are never looked at.
+    numbers: list[int] = []
+    cheapest = math.inf
+    with session.execute(falling.execution_options(yield_per=200)) as rows:
+        for number, told in rows:
+            if told < cheapest:
+                numbers.append(number)
+                cheapest = told
+            if len(numbers) == limit:
+                break
+    query = select(TrialRow).where(TrialRow.job_id == job_id, TrialRow.number.in_(numbers))
+    return session.scalars(query.order_by(TrialRow.score.desc())).all()
 
 
 def finished_candidates(session: Session, job_id: str) -> Sequence[tuple[int, Mapping[str, Any]]]:
@@ -255,6 +275,14 @@ def finished_candidates(session: Session, job_id: str) -> Sequence[tuple[int, Ma
     return [(number, measured or {}) for number, measured in session.execute(query)]
 
 
+def _column(things: str, columns: Mapping[str, Any], wanted: str) -> Any:
+    if wanted not in columns:
+        raise InvalidInput(
+            f"{things} cannot be sorted by {wanted!r}; choose one of: {', '.join(columns)}"
+        )
+    return columns[wanted]
+
+
 def _last(rows_in_all: int, limit: int) -> int:
     return max(1, -(-rows_in_all // limit))
 
@@ -267,7 +295,8 @@ def _page(
     limit: int,
 ) -> NumberedPage[Row]:
     check_limit(limit)
-    in_all = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
+    in_all = session.scalar(counted) or 0
     # A list may have become shorter since it was shown.
     shown = max(1, min(number, _last(in_all, limit)))
     rows = session.scalars(query.order_by(*order).limit(limit).offset((shown - 1) * limit)).all()

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import html
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -126,6 +124,11 @@ def test_the_jobs_can_be_filtered(
     assert shows(status="cancelled", text="LOOKED for")
     assert not shows(status="queued")
     assert not shows(text="something else")
+    newest_last = service.http.get("/", params={"sort": "created", "order": "asc"}).text
+    assert newest_last.index(named["id"]) == max(
+        newest_last.index(each["id"]) for each in service.http.get("/v1/jobs").json()["data"]
+    )
+    assert service.http.get("/", params={"sort": "policy"}).status_code == 422
     assert "No job is like this" in service.http.get("/", params={"text": "something else"}).text
 
 
@@ -174,6 +177,7 @@ def test_bits_and_zeros_of_a_policy_are_told_layer_by_layer(
     page = service.http.get(f"/jobs/{created['id']}", params={"trial": 0}).text
 
     assert "<td>weights 4, inputs 8</td>" in page
+    assert 'data-bits="weights 4, inputs 8; float"' in page, "of the layers of conv1's group"
     assert '<td>float</td><td class="number">25 %</td>' in page
 
 
@@ -202,22 +206,23 @@ def test_what_the_searcher_does_is_told_in_words(
     assert "chooses what comes after trial 0" in told()
 
 
-def test_the_form_tells_what_earlier_jobs_took(
-    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+def test_the_points_are_what_the_trials_cost_and_scored(
+    service: RunningService, job: dict[str, Any]
 ) -> None:
-    created = submit(service, job_body(model, dataset, searcher="dp"))
-    with service.database.session() as session:
-        row = jobs.lock(session, created["id"])
-        row.evaluations, row.elapsed_seconds = 8.0, 20.0
-        row.result = {"policies": [{"test": {"accuracy": 0.75}}]}
+    answer = service.http.get(f"/jobs/{job['id']}/points")
 
-    page = service.http.get("/new").text
-
-    told = re.search(r'data-experience="([^"]+)"', page)
-    assert told is not None
-    (found,) = [each for each in json.loads(html.unescape(told[1])) if each["searcher"] == "dp"]
-    assert (found["seconds"], found["accuracy"]) == (2.5, 0.75)
-    assert (found["model"], found["dataset"]) == (model["id"], dataset["id"])
+    told = answer.json()
+    trials = service.http.get(f"/v1/jobs/{job['id']}/trials").json()["data"]
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert told["number"] == [each["number"] for each in trials]
+    assert told["evaluations"] == [each["number"] + 1 for each in trials]
+    for metric, costs in told["cost"].items():
+        assert costs == [each["measurement"]["cost"][metric] for each in trials]
+    assert told["accuracy"] == [round(each["measurement"]["accuracy"], 6) for each in trials]
+    assert told["seq"] == service.http.get(f"/v1/jobs/{job['id']}").json()["last_event_seq"]
+    # Without a portfolio a searcher's notes may say anything.
+    assert set(told["searcher"]) == {HOSTILE.partition(":")[0]}
+    problem(service.http.get("/jobs/job_0/points"), 404, "not-found")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +256,7 @@ def test_a_failed_job_shows_its_problem(
 
     assert "The network cannot be used" in page
     assert "it broke: &lt;script&gt;" in page
+    assert "The problem document" in page
     assert "/cancel" not in page
 
 

@@ -18,6 +18,7 @@ from automl_compress.store import JobState, artifacts, jobs
 from automl_compress.store.artifacts import NewArtifact
 from tests.api.accounts import Person
 from tests.api.conftest import RunningService, job_body, problem
+from tests.api.dashboard_pages import store_trials
 
 Made = dict[str, Any]
 
@@ -130,25 +131,38 @@ def test_an_estimate_says_what_can_be_reached_and_stores_nothing(
     assert told["uncut"] == model["totals"]
     assert told["is_reachable"]
     assert told["seconds"] is None, "no job on this network has evaluated anything"
+    assert told["accuracy"] is None
     assert not far["is_reachable"]
     assert far["limit"] < far["smallest"]["macs"] == told["smallest"]["macs"]
     assert [each["id"] for each in service.http.get("/v1/jobs").json()["data"]] == before
 
 
-def test_an_estimate_takes_its_time_from_earlier_jobs(
+def test_an_estimate_takes_time_and_accuracy_from_earlier_jobs(
     service: RunningService, model: Made, dataset: Made
 ) -> None:
+    groups, full = [each["name"] for each in model["groups"]], model["totals"]["macs"]
     for seconds in (20.0, 50.0):
         job = submit(service, model, dataset)
+        store_trials(service, job["id"], groups, [1000, 900, full])
         with service.database.session() as session:
             row = jobs.lock(session, job["id"])
             row.evaluations, row.elapsed_seconds = 10.0, seconds
+            row.baseline = {"accuracy": 0.9}
+            confirmed = [(1000, 0.75), (full, 0.95)]
+            row.result = {
+                "policies": [
+                    {"test": {"accuracy": accuracy, "cost": {"macs": cost}}}
+                    for cost, accuracy in confirmed
+                ]
+            }
     with service.client() as client:
         told = client.estimate(job_body(model, dataset, effort={"evaluations": 100}))
 
     seconds = told["seconds"]
     assert (seconds["low"], seconds["high"]) == (200.0, 500.0)
     assert (seconds["jobs"], seconds["is_same_data"]) == (2, True)
+    # The most accurate of those measured and of those confirmed is over the budget.
+    assert told["accuracy"] == {"searched": 1 / 3, "confirmed": 0.75, "uncut": 0.9}
 
 
 def test_jobs_are_compared_and_policies_told_apart(
@@ -329,8 +343,9 @@ def test_the_command_line_steers_copies_and_deletes(
     copy = run("jobs", "clone", job, "--seed", "5", "--max-macs", "40%").split()[0]
     assert f"{model['id']}" in run("models", "ls")
     assert "digits" in run("datasets", "ls")
-    estimate = run("search", model["id"], dataset["id"], "--max-macs", "50%", "--estimate")
-    assert "within reach" in estimate
+    wanted = ("search", model["id"], dataset["id"], "--max-macs", "5%", "--estimate")
+    assert "within reach" in run(*wanted)
+    assert "out of reach" in run(*wanted, "--fix", "conv1=0%")
     run("jobs", "compare", job, copy)
     run("jobs", "cancel", copy)
     assert "deleted" in run("jobs", "rm", copy)

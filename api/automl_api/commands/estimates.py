@@ -20,6 +20,7 @@ def print_estimate(told: Mapping[str, Any], *, is_json: bool) -> None:
     typer.echo(f"budget           {limit:,} {metric}, {reach}")
     typer.echo(f"smallest policy  {smallest:,} {metric} ({smallest / full:.1%} of {full:,})")
     typer.echo(f"search           {_seconds(told['seconds'])}")
+    typer.echo(f"accuracy         {_accuracy(told['accuracy'])}")
     typer.echo(f"jobs ahead       {told['jobs_ahead']}")
 
 
@@ -31,3 +32,15 @@ def _seconds(told: Mapping[str, Any] | None) -> str:
         f"{told['low']:.0f} to {told['high']:.0f} s, by {told['jobs']} jobs on this network and "
         f"{data}; confirming comes on top"
     )
+
+
+def _accuracy(told: Mapping[str, Any] | None) -> str:
+    if told is None:
+        return "nothing is known: no job on this network and these data has evaluated anything yet"
+    kinds = {
+        "searched": "measured within the budget before tuning",
+        "confirmed": "confirmed within it on test images",
+        "uncut": "the uncut network",
+    }
+    known = [f"{told[kind]:.2%} {says}" for kind, says in kinds.items() if told[kind] is not None]
+    return ", ".join(known)

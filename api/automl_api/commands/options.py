@@ -218,6 +218,10 @@ class SpaceChoices:
     skip: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A group or layer left as it is.")
     ] = None
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="A group that loses exactly this: conv1=25%."),
+    ] = None
 
     def body(self) -> dict[str, Any]:
         """Write the space as `POST /v1/jobs` takes it; defaults are left out."""
@@ -226,9 +230,10 @@ class SpaceChoices:
             "activation_bits": texts.whole_numbers(self.activation_bits, "--activation-bits"),
             "round_to": self.round_to,
             "skip": list(self.skip or ()),
+            "fix": texts.shares(self.fix, "--fix"),
         }
         body: dict[str, Any] = {
-            name: value for name, value in given.items() if value not in ([], 1)
+            name: value for name, value in given.items() if value not in ([], {}, 1)
         }
         if self.scheme != "channel":
             body["schemes"] = [] if self.scheme == "none" else self.scheme.split(",")

@@ -19,6 +19,24 @@ def ratio(text: str, option: str) -> float:
     return value
 
 
+def shares(texts: list[str] | None, option: str) -> dict[str, float]:
+    """Read `NAME=25%` or `NAME=0.25`, what is removed."""
+    values: dict[str, float] = {}
+    for text in texts or ():
+        name, _, told = text.partition("=")
+        try:
+            value = float(told.removesuffix("%")) / (100 if told.endswith("%") else 1)
+        except ValueError:
+            value = -1.0
+        if not name or not 0 <= value < 1:
+            raise typer.BadParameter(
+                f"{option} is {text!r}; give NAME=SHARE with what is removed, from 0 to below "
+                "100%: conv1=25% or conv1=0.25"
+            )
+        values[name] = value
+    return values
+
+
 def budgets(told: dict[str, str | None]) -> tuple[dict[str, Any], list[float]]:
     """Read the one budget that was given, and the smaller ratios after its commas.
 

@@ -3,12 +3,11 @@
 import json
 from importlib.resources import files
 from typing import Annotated, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from automl_api.dashboard import comparing_pages, registered_pages, system_pages
-from automl_api.dashboard.experience import experience
+from automl_api.dashboard.addresses import Addresses
 from automl_api.dashboard.job_view import Table, job_view, sensitivity_of
 from automl_api.dashboard.policy_view import policy_view
 from automl_api.dashboard.rendering import PageRoute, render_page
@@ -36,6 +35,8 @@ EXAMPLE = {
 }
 
 PageNumber = Annotated[int, Query(ge=1, le=10**6)]
+Sort = Annotated[str, Query(max_length=40)]
+Order = Literal["asc", "desc"]
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 for pages in (registered_pages, comparing_pages, system_pages):
@@ -48,23 +49,22 @@ def get_jobs(
     service: ServiceDependency,
     status: JobState | Literal[""] = "",
     text: Annotated[str, Query(max_length=200)] = "",
+    sort: Sort = "created",
+    order: Order = "desc",
     page: PageNumber = 1,
 ) -> Response:
-    """Show the jobs, the newest first."""
+    """Show the jobs, the newest first unless another order is wanted."""
     with service.database.reading() as session:
         wanted = JobFilter(states=[status] if status else (), text=text)
-        found = browsing.jobs(session, wanted, number=page)
+        found = browsing.jobs(session, wanted, column=sort, is_falling=order == "desc", number=page)
         jobs = [job_body(row) for row in found.rows]
-
-    def address(number: int) -> str:
-        return f"?{urlencode({'status': status, 'text': text, 'page': number})}"
-
+    addresses = Addresses(sort, order == "desc", {"status": status, "text": text})
     return render_page(
         request,
         "jobs.html",
         jobs=jobs,
         page=found,
-        address=address,
+        addresses=addresses,
         states=[each.value for each in JobState],
         status=status,
         text=text,
@@ -76,8 +76,8 @@ def get_job(
     job_id: str,
     request: Request,
     service: ServiceDependency,
-    sort: Annotated[str, Query(max_length=40)] = "number",
-    order: Literal["asc", "desc"] = "desc",
+    sort: Sort = "number",
+    order: Order = "desc",
     page: PageNumber = 1,
     trial: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
     x_part: Annotated[str | None, Header()] = None,
@@ -87,17 +87,16 @@ def get_job(
     with service.database.reading() as session:
         view = job_view(session, job_id, table)
         sensitivity = None if x_part == "live" else sensitivity_of(session, job_id)
-    addresses = _Addresses(table)
+    addresses = Addresses(sort, table.is_falling, {} if trial is None else {"trial": trial})
     return render_page(
         request,
         "job.html",
         view=view,
-        table=table,
         columns=TRIAL_COLUMNS,
         sensitivity=sensitivity,
         study=json.dumps(view.job.study, indent=2),
-        sort_address=addresses.sorted_by,
-        page_address=addresses.page,
+        problem=json.dumps(view.job.error, indent=2),
+        addresses=addresses,
     )
 
 
@@ -108,7 +107,6 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
     with service.database.reading() as session:
         models = model_rows.page(session, limit=LARGEST_PAGE).rows
         datasets = dataset_rows.page(session, limit=LARGEST_PAGE).rows
-        told = experience(browsing.jobs(session, limit=LARGEST_PAGE).rows)
     return render_page(
         request,
         "new.html",
@@ -116,7 +114,6 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
         datasets=[dataset_body(row) for row in datasets],
         offered=offered,
         example=EXAMPLE,
-        experience=told,
     )
 
 
@@ -133,27 +130,3 @@ def get_policy(policy_id: str, request: Request, service: ServiceDependency) -> 
     with service.database.reading() as session:
         view = policy_view(session, policy_id)
     return render_page(request, "policy.html", view=view)
-
-
-class _Addresses:
-    """Addresses of the same page with another part of its trials."""
-
-    def __init__(self, table: Table) -> None:
-        """Start from what is shown."""
-        self._table = table
-
-    def sorted_by(self, column: str) -> str:
-        """Sort by a column, by the one that it is sorted by in the other direction."""
-        is_same = column == self._table.column
-        is_falling = not self._table.is_falling if is_same else True
-        return self._address(column, is_falling, 1)
-
-    def page(self, number: int) -> str:
-        """Go to another page."""
-        return self._address(self._table.column, self._table.is_falling, number)
-
-    def _address(self, column: str, is_falling: bool, number: int) -> str:
-        told = {"sort": column, "order": "desc" if is_falling else "asc", "page": number}
-        if self._table.chosen is not None:
-            told["trial"] = self._table.chosen
-        return f"?{urlencode(told)}"

@@ -39,11 +39,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Bar:
-    """What a policy leaves of one group."""
+    """What a policy leaves of one group; `bits` are of the layers whose outputs it is."""
 
     group: str
     kept: int
     channels: int
+    bits: str = ""
 
     @property
     def ratio(self) -> float:
@@ -70,6 +71,7 @@ class Layered:
     is_on_front: bool = False
 
 
+Groups = Mapping[str, Mapping[str, Any]]  # of a network, by name, as its row tells them
 Files = tuple[str, Sequence[ArtifactBody]]  # a heading, which may be empty, and files below it
 
 
@@ -105,7 +107,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
     """
     row = job_rows.get(session, job_id)
     model = model_rows.get(session, row.model_id)
-    channels = {each["name"]: each["channels"] for each in model.details["graph"]["groups"]}
+    groups = {each["name"]: each for each in model.details["graph"]["groups"]}
     page = browsing.trials(
         session,
         job_id,
@@ -114,7 +116,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         number=table.number,
         limit=TRIALS_ON_A_PAGE,
     )
-    shown = _shown(session, row, channels)
+    shown = _shown(session, row, groups)
     latest = browsing.latest_trial(session, job_id)
     events = browsing.latest_events(session, job_id, EVENTS_SHOWN)
     return JobView(
@@ -124,7 +126,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         page=page,
         trials=[trial_body(each) for each in page.rows],
         shown=shown,
-        chosen=_chosen(session, row, table.chosen, shown, channels),
+        chosen=_chosen(session, row, table.chosen, shown, groups),
         confirmed=(row.result or {}).get("policies", []),
         doing=_doing(latest),
         events=[event_body(each) for each in events],
@@ -164,14 +166,14 @@ def sensitivity_of(session: Session, job_id: str) -> SensitivityView | None:
     return sensitivity_view(session, model_rows.get(session, row.model_id), row.dataset_id)
 
 
-def _shown(session: Session, job: JobRow, channels: Mapping[str, int]) -> list[Layered]:
+def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:
     metric = job.spec["study"]["budget"]["metric"]
     front = browsing.front(session, job.id, metric, HEAT_MAP_ROWS)
     numbers = {row.number for row in front}
     best = trial_rows.best(session, job.id, HEAT_MAP_ROWS)
     rows = [*front, *(row for row in best if row.number not in numbers)][:HEAT_MAP_ROWS]
     rows.sort(key=lambda row: -(row.score or 0.0))
-    return [replace(_layered(row, channels), is_on_front=row.number in numbers) for row in rows]
+    return [replace(_layered(row, groups), is_on_front=row.number in numbers) for row in rows]
 
 
 def _chosen(
@@ -179,7 +181,7 @@ def _chosen(
     job: JobRow,
     number: int | None,
     shown: Sequence[Layered],
-    channels: Mapping[str, int],
+    groups: Groups,
 ) -> Layered | None:
     """Return the trial of this number, or without one the best: a confirmed one comes first."""
     if number is None and job.result is not None:
@@ -189,19 +191,21 @@ def _chosen(
     row = browsing.trial(session, job.id, number)
     if row is None:
         raise NotFound(f"job {job.id} has no trial {number}; its page lists them")
-    return _layered(row, channels)
+    return _layered(row, groups)
 
 
-def _layered(row: TrialRow, channels: Mapping[str, int]) -> Layered:
+def _layered(row: TrialRow, groups: Groups) -> Layered:
     policy: Any = row.policy
-    bars = [_bar(choice, channels[choice["group"]]) for choice in policy["groups"]]
     changed = [
         Changed(each["layer"], each["sparsity"], bits_text(each)) for each in policy["layers"]
     ]
+    bits = {each.layer: each.bits for each in changed}
+    bars = [_bar(choice, groups[choice["group"]], bits) for choice in policy["groups"]]
     return Layered(trial_body(row), bars, changed)
 
 
-def _bar(choice: Mapping[str, Any], channels: int) -> Bar:
-    told = choice.get("kept")
+def _bar(choice: Mapping[str, Any], group: Mapping[str, Any], bits: Mapping[str, str]) -> Bar:
+    told, channels = choice.get("kept"), group["channels"]
     kept = kept_channels(channels, choice["sparsity"]) if told is None else len(told)
-    return Bar(choice["group"], kept, channels)
+    of_layers = dict.fromkeys(bits.get(layer) or "float" for layer in group["producers"])
+    return Bar(choice["group"], kept, channels, "; ".join(of_layers) if any(bits.values()) else "")

@@ -40,7 +40,7 @@ class LayerView:
 class PolicyView:
     """A policy document with what its page needs.
 
-    network: the file that holds the compressed network's weights; None where none is stored.
+    files: what its job stored of it, to take home.
     others: further policies for the same network.
     """
 
@@ -48,8 +48,7 @@ class PolicyView:
     job_id: str | None
     document: Mapping[str, Any]
     layers: Sequence[LayerView]
-    network: ArtifactBody | None
-    policy: ArtifactBody | None
+    files: Sequence[ArtifactBody]
     snippet: str
     others: Sequence[PolicyOfJob]
 
@@ -69,15 +68,13 @@ def policy_view(session: Session, policy_id: str) -> PolicyView:
     """Read a policy and its files; raises NotFound."""
     row = policy_rows.get(session, policy_id)
     files = _files(session, row)
-    network, policy = files.get("network"), files.get("policy")
     return PolicyView(
         id=row.id,
         job_id=row.job_id,
         document=row.document,
         layers=_layers(row.document),
-        network=network,
-        policy=policy,
-        snippet=_snippet(row.document, policy, network),
+        files=files,
+        snippet=_snippet(row.document, files),
         others=_others(session, row),
     )
 
@@ -96,20 +93,19 @@ def _others(session: Session, row: PolicyRow) -> list[PolicyOfJob]:
     return [each for each in browsing.policies_for(session, model_id) if each.id != row.id]
 
 
-def _files(session: Session, row: PolicyRow) -> dict[str, ArtifactBody]:
-    """Return this policy's own files: the network is told by its hash, the document by its name."""
+def _files(session: Session, row: PolicyRow) -> list[ArtifactBody]:
+    """Return this policy's own files, as its job's result names them."""
     if row.job_id is None:
-        return {}
-    stored = [artifact_body(each) for each in artifact_rows.of_job(session, row.job_id)]
-    sha256 = str(row.document["repair"]["weights_sha256"] or "").removeprefix("sha256:")
-    network = next(
-        (each for each in stored if each.kind == "network" and each.sha256 == sha256), None
-    )
-    if network is None:
-        return {}
-    name = network.name.replace("network", "policy").replace(".safetensors", ".json")
-    policy = next((each for each in stored if each.name == name), None)
-    return {"network": network} if policy is None else {"network": network, "policy": policy}
+        return []
+    result = job_rows.get(session, row.job_id).result or {"policies": []}
+    names = [
+        name
+        for policy in result["policies"]
+        if policy["policy_id"] == row.id
+        for name in policy["artifacts"]
+    ]
+    stored = artifact_rows.of_job(session, row.job_id)
+    return [artifact_body(each) for each in stored if each.name in names]
 
 
 def _layers(document: Mapping[str, Any]) -> list[LayerView]:
@@ -133,9 +129,7 @@ def _layers(document: Mapping[str, Any]) -> list[LayerView]:
     return layers
 
 
-def _snippet(
-    document: Mapping[str, Any], policy: ArtifactBody | None, network: ArtifactBody | None
-) -> str:
+def _snippet(document: Mapping[str, Any], files: Sequence[ArtifactBody]) -> str:
     architecture = document["model"]["architecture"]
     lines = ["from automl_compress import apply_policy, build_network", ""]
     if architecture is None:
@@ -144,7 +138,6 @@ def _snippet(
     else:
         config = json.dumps(architecture["config"])
         lines.append(f"uncut = build_network({json.dumps(architecture['name'])}, {config})")
-    document_name = "policy.json" if policy is None else policy.name
-    files = [document_name] if network is None else [document_name, network.name]
-    told = ", ".join(f'"{name}"' for name in files)
+    named = [each.name for kind in ("policy", "network") for each in files if each.kind == kind]
+    told = ", ".join(f'"{name}"' for name in named or ["policy.json"])
     return "\n".join([*lines, f"network = apply_policy(uncut, {told})"])

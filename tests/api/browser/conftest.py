@@ -71,18 +71,23 @@ def service_url(data_dir: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(data_dir: Path, port: int = 0) -> Iterator[str]:
-    """The service as its users start it, with its worker and a key."""
+def serving(data_dir: Path, *options: str, port: int = 0, prefix: str = "") -> Iterator[str]:
+    """The service as its users start it, with a key and, unless told otherwise, its worker.
+
+    prefix: of a proxy that passes it on; the address has it, too.
+    """
     told = {
         "AUTOML_COMPRESS_DATA_DIR": str(data_dir),
         "AUTOML_COMPRESS_KEY": KEY,
         "OMP_NUM_THREADS": "1",
+        **({"AUTOML_COMPRESS_ROOT_PATH": prefix} if prefix else {}),
     }
     command = [sys.executable, "-m", "automl_api.cli", "serve", "--port", str(port), "--json"]
+    command += options
     with subprocess.Popen(command, env=os.environ | told, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["url"]
+            url = json.loads(process.stdout.readline())["url"] + prefix
             wait_until_it_answers(url)
             yield url
         finally:

@@ -46,6 +46,9 @@ def test_from_the_start_page_to_a_downloaded_policy(opened: Opened) -> None:
     expect(page.locator("#as-shell")).to_contain_text("--max-macs 50%")
     expect(page.locator("#as-shell")).to_contain_text("--weights resnet-20-digits.safetensors")
 
+    # Its groups and costs can be known before the search is started.
+    page.get_by_role("button", name="Read it now").click()
+    expect(page.locator("#ratio-text")).to_contain_text("2,516,608 MACs", timeout=PATIENCE_MS)
     page.get_by_role("button", name="Start", exact=True).click()
 
     # The trials arrive without the page being loaded again.
@@ -64,7 +67,7 @@ def test_from_the_start_page_to_a_downloaded_policy(opened: Opened) -> None:
     page.locator("#front-table a").last.click()
     number = page.locator("#front-table a").last.text_content()
     expect(page.locator("#chosen-title")).to_have_text(f"Policy of trial {number}")
-    page.get_by_label("What if the budget were").fill("1")
+    page.get_by_label("What if the budget were").press("Home")
     expect(page.locator("#what-if")).to_contain_text("Nothing that was measured fits")
     page.get_by_label("parameters").check()
     expect(page.locator("#limit-text")).to_contain_text("parameters")

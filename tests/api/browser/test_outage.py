@@ -32,11 +32,12 @@ def test_a_page_says_that_the_service_is_gone_and_goes_on_when_it_is_back(
         page.goto(f"/jobs/{job_id}")
         expect(page.locator("#front svg")).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator("#trouble")).to_be_hidden()
+        expect(page.locator(".state.running > span")).to_have_css("animation-name", "none")
 
     expect(page.locator("#trouble")).to_contain_text("does not answer", timeout=PATIENCE_MS)
     shown = page.locator("#trials tbody th").first.text_content() or ""
 
-    with serving(tmp_path, urlsplit(url).port or 0):
+    with serving(tmp_path, port=urlsplit(url).port or 0):
         expect(page.locator("#trouble")).to_be_hidden(timeout=PATIENCE_MS)
         latest = page.locator("#trials tbody th").first
         expect(latest).not_to_have_text(shown, timeout=PATIENCE_MS)

@@ -1,5 +1,6 @@
 """Every page in a real browser: whom it keeps out, and what its charts and buttons do."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS, job_body
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
 
+PREFIX = "/x/y"  # of a proxy: no page may ask for anything above it
 PATIENCE_MS = 120_000  # machines are shared: a job of seconds may take a minute
 HOSTILE = "<b>no</b> \u202etxt & 'so on'"
 
 
 @dataclass(frozen=True)
 class Searched:
-    """A service whose three jobs are done: two differ by their seed, the third cuts more."""
+    """A service whose three jobs are done: two differ by their seed, the third cuts more.
+
+    It stands below a prefix, which the address has.
+    """
 
     url: str
     jobs: list[dict[str, Any]]
@@ -57,7 +62,7 @@ class Searched:
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     data_dir: Path = tmp_path_factory.mktemp("searched")
-    with serving(data_dir) as url, Client(url, KEY) as client:
+    with serving(data_dir, prefix=PREFIX) as url, Client(url, KEY) as client:
         model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
         dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
         quick = {"effort": {"evaluations": 8}, "confirmation": {"finetune_epochs": 0}}
@@ -88,7 +93,7 @@ def page(chromium: Browser, searched: Searched) -> Iterator[Page]:
 
 
 def sign_in(page: Page) -> None:
-    page.goto("/sign-in")
+    page.goto(f"{PREFIX}/sign-in")
     page.get_by_label("Key for this service").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
@@ -111,11 +116,11 @@ def test_no_page_keeps_anyone_out(
     )
     page = context.new_page()
     found: dict[str, list[str]] = {}
-    page.goto("/sign-in?next=/new")
+    page.goto(f"{PREFIX}/sign-in?next=/new")
     found["/sign-in"] = violations(page)
     sign_in(page)
     for path in [*searched.paths, "/jobs/job_0"]:
-        page.goto(path)
+        page.goto(PREFIX + path)
         if "job_0" not in path:
             settle(page)
         for folded in page.locator("details").all():
@@ -139,8 +144,11 @@ def test_every_page_draws_itself_without_a_complaint(
     page.set_viewport_size({"width": width, "height": 740})
     page.emulate_media(color_scheme=theme)
     for path in searched.paths:
-        page.goto(path)
+        page.goto(PREFIX + path)
         settle(page)
+        for chart in page.locator(".plot").all():
+            twin = page.locator(f"table#{chart.get_attribute('aria-details')} tbody tr")
+            expect(twin.first, path).to_be_attached()
         for part in page.locator("body > *, main > *").all():
             box = part.bounding_box()
             assert box is None or box["x"] + box["width"] <= width or box["x"] < 0, path
@@ -183,7 +191,7 @@ def check_the_points(page: Page, searched: Searched) -> None:
 
 
 def test_a_job_of_two_budgets_shows_a_policy_for_each(page: Page, searched: Searched) -> None:
-    page.goto(f"/jobs/{searched.jobs[0]['id']}")
+    page.goto(f"{PREFIX}/jobs/{searched.jobs[0]['id']}")
     settle(page)
 
     expect(page.locator("#results tbody tr")).to_have_count(3)
@@ -194,6 +202,30 @@ def test_a_job_of_two_budgets_shows_a_policy_for_each(page: Page, searched: Sear
     page.get_by_label("hypervolume").check()
     page.get_by_text("The latest steps as a table").click()
     expect(page.locator("#progress-table tbody th").first).to_have_text("all trials")
+
+
+def test_a_search_leaves_groups_alone_and_is_estimated(page: Page) -> None:
+    page.goto(f"{PREFIX}/new")
+    expect(page.locator("#ratio-text")).to_contain_text("50 %: 1,258,304 of 2,516,608 MACs")
+    page.get_by_text("Leave groups whole").click()
+    page.get_by_label("What happens to conv1").select_option("left whole")
+    page.get_by_label("What happens to layer1.0.conv1").select_option("cut by")
+    page.get_by_label("Percent of layer1.0.conv1 that is cut").fill("50")
+    page.get_by_text("Several budgets, fewer bits").click()
+    page.get_by_label("Bits that weights may get").fill("4, 8")
+    page.get_by_role("checkbox", name="linear").check()
+
+    for told in ("--skip conv1", "--skip linear", "--fix layer1.0.conv1=50%", "--weight-bits 4,8"):
+        expect(page.locator("#as-shell")).to_contain_text(told)
+    study = json.loads(page.locator("#as-json").text_content() or "")["study"]
+    assert study["space"]["skip"] == ["conv1", "linear"]
+    assert study["space"]["fix"] == {"layer1.0.conv1": 0.5}
+    estimate = page.locator("#estimate")
+    expect(estimate).to_contain_text("Within reach: at most 1,258,304 MACs")
+    expect(estimate).to_contain_text("by 3 jobs on this network and these data")
+    expect(estimate).to_contain_text("confirmed on test images")
+    page.get_by_label("The compressed network keeps").press("Home")
+    expect(estimate).to_contain_text("Out of reach")
 
 
 def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:
@@ -207,7 +239,7 @@ def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:
 
 
 def test_the_picture_of_a_network_is_its_table(page: Page, searched: Searched) -> None:
-    page.goto(f"/models/{searched.jobs[0]['model_id']}")
+    page.goto(f"{PREFIX}/models/{searched.jobs[0]['model_id']}")
     settle(page)
     page.get_by_text("The groups as a table").click()
 
@@ -220,7 +252,7 @@ def test_the_picture_of_a_network_is_its_table(page: Page, searched: Searched) -
 
 
 def test_the_images_come_behind_the_page(page: Page, searched: Searched) -> None:
-    page.goto(f"/datasets/{searched.jobs[0]['dataset_id']}")
+    page.goto(f"{PREFIX}/datasets/{searched.jobs[0]['dataset_id']}")
 
     images = page.locator(".gallery img")
     expect(images).to_have_count(40, timeout=PATIENCE_MS)
@@ -229,7 +261,7 @@ def test_the_images_come_behind_the_page(page: Page, searched: Searched) -> None
 
 
 def test_a_keyboard_is_enough(page: Page) -> None:
-    page.goto("/")
+    page.goto(f"{PREFIX}/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")

@@ -30,12 +30,13 @@ export function ticksIn(width) {
   return Math.max(3, Math.min(8, Math.floor(width / 90)));
 }
 
-// points: {number, x, y, isConfirmed, text}; front: those that nothing beats, by rising x; budgets
-// and limit: places on x.
+// points: {number, x, y, isConfirmed}; front: those that nothing beats, by rising x; budgets and
+// limit: places on x.
 // Returns how many points lie below the picture.
-export function drawFront(target, { points, front, limit, budgets, uncut, xLabel, yLabel, choose }) {
-  const floor = floorOf(points, front, budgets);
-  const searched = thinned(points.filter((point) => !point.isConfirmed && point.y >= floor));
+export function drawFront(target, { points, front: whole, limit, budgets, uncut, xLabel, yLabel, choose }) {
+  const floor = floorOf(points, whole, budgets);
+  const front = whole.filter((point) => point.y >= floor);
+  const searched = apart(points.filter((point) => !point.isConfirmed && point.y >= floor));
   const confirmed = points.filter((point) => point.isConfirmed);
   const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, (width) => ({
     height: 360,
@@ -47,11 +48,11 @@ export function drawFront(target, { points, front, limit, budgets, uncut, xLabel
       uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "left", dx: 4, dy: -7 }),
       Plot.ruleX(budgets, { stroke: "currentColor", strokeOpacity: 0.25 }),
       Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
-      Plot.dot(searched, { x: "x", y: "y", r: 3, stroke: "currentColor", strokeOpacity: 0.45 }),
-      Plot.line(front.filter((point) => point.y >= floor), { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
-      Plot.dot(front.filter((point) => point.y >= floor), { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
+      cloud(searched),
+      Plot.line(front, { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
+      Plot.dot(front, { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
       Plot.dot(confirmed, { x: "x", y: "y", r: 6, symbol: "diamond", fill: "var(--good)" }),
-      Plot.tip([...searched, ...confirmed], Plot.pointer({ x: "x", y: "y", title: "text", maxRadius: 30 })),
+      Plot.tip([...searched, ...front, ...confirmed], Plot.pointer({ x: "x", y: "y", title: saying(xLabel), maxRadius: 30 })),
     ],
   }));
   drawn.classList.add("point");
@@ -61,24 +62,45 @@ export function drawFront(target, { points, front, limit, budgets, uncut, xLabel
 
 // steps: {line, evaluations, value}, each line's in order
 export function drawProgress(target, { steps, yLabel }) {
-  const lines = [...new Set(steps.map((step) => step.line))];
+  const lines = d3.group(steps, (step) => step.line);
+  const names = [...lines.keys()];
+  const end = d3.max(steps, (step) => step.evaluations);
+  // The first few steps would press the others into one line.
+  const least = d3.min(lines.values(), (own) => (own.findLast((step) => step.evaluations <= end / 10) ?? own[0]).value);
+  const domain = d3.nice(least, d3.max(steps, (step) => step.value) + 1e-6, 5);
   place(target, `${yLabel} against evaluations; the table below has the latest steps`, () => ({
-    height: 240,
+    height: PROGRESS_PX,
     marginLeft: 56,
-    marginRight: lines.length > 1 ? longest(lines) : 20,
-    x: { label: "evaluations →", labelOffset: 40, domain: [0, d3.max(steps, (step) => step.evaluations)] },
-    y: { label: `↑ ${yLabel}`, grid: true, nice: true },
-    color: { domain: lines, range: lines.map((_, index) => d3.interpolateViridis(0.15 + (0.7 * index) / Math.max(lines.length - 1, 1))) },
+    marginRight: names.length > 1 ? longest(names) : 20,
+    x: { label: "evaluations →", labelOffset: 40, domain: [0, end] },
+    y: { label: `↑ ${yLabel}`, grid: true, domain, ticks: 5 },
+    color: { domain: names, range: names.map((_, index) => d3.interpolateViridis(0.15 + (0.7 * index) / Math.max(names.length - 1, 1))) },
     marks: [
-      Plot.line(steps, { x: "evaluations", y: "value", z: "line", stroke: "line", curve: "step-after", strokeWidth: 1.8 }),
-      Plot.text(lines.length > 1 ? steps : [], Plot.selectLast({ x: "evaluations", y: "value", z: "line", text: "line", textAnchor: "start", dx: 5 })),
-      Plot.tip(steps, Plot.pointer({
+      Plot.line(steps, { x: "evaluations", y: "value", z: "line", stroke: "line", curve: "step-after", strokeWidth: 1.8, clip: true }),
+      names.length > 1 ? endLabels([...lines.values()].map((own) => own.at(-1)), domain) : null,
+      Plot.tip(steps.filter((step) => step.value >= domain[0]), Plot.pointer({
         x: "evaluations",
         y: "value",
         title: (step) => `${step.line}\n${step.value.toFixed(4)} after ${step.evaluations.toFixed(1)} evaluations`,
       })),
     ],
   }));
+}
+
+const PROGRESS_PX = 240;
+const LINE_PX = 13;
+
+// Names at the ends of lines, one below the other where the ends lie close.
+function endLabels(ends, domain) {
+  const perValue = (PROGRESS_PX - 66) / (domain[1] - domain[0]);
+  const rising = [...ends].sort((a, b) => a.value - b.value);
+  let last = -Infinity;
+  return rising.map((end) => {
+    const height = (end.value - domain[0]) * perValue;
+    const shown = Math.max(height, last + LINE_PX);
+    last = shown;
+    return Plot.text([end], { x: "evaluations", y: "value", text: "line", textAnchor: "start", dx: 6, dy: height - shown });
+  });
 }
 
 // A few hopeless trials would press all others into one line: what is far below the better nine
@@ -93,35 +115,48 @@ function floorOf(points, front, budgets) {
   return isCrowded ? Math.min(most - 1.5 * spread, ...best.map((height) => height - 0.5 * spread)) : least;
 }
 
+function saying(xLabel) {
+  return (point) => `trial ${point.number}${point.isConfirmed ? ", confirmed" : ""}\n${point.y.toFixed(4)}\n${percent(point.x)} of ${xLabel.replace(" kept", "")}`;
+}
+
+const RADIUS = 3;
+const APART = { columns: 160, rows: 70 }; // cells of about the size of a point
+
 // Of points that would cover each other, one.
-function thinned(points) {
-  if (points.length < 1000) return points;
-  const [x, y] = [extent(points, "x"), extent(points, "y")];
+function apart(points) {
+  const [x, y] = [d3.extent(points, (point) => point.x), d3.extent(points, (point) => point.y)];
   const cells = new Map();
   for (const point of points) {
-    const cell = `${Math.round((250 * (point.x - x[0])) / x[1])} ${Math.round((120 * (point.y - y[0])) / y[1])}`;
-    cells.set(cell, point);
+    const column = Math.round((APART.columns * (point.x - x[0])) / (x[1] - x[0] || 1));
+    cells.set(column * 1000 + Math.round((APART.rows * (point.y - y[0])) / (y[1] - y[0] || 1)), point);
   }
   return [...cells.values()];
 }
 
-function extent(points, name) {
-  const values = points.map((point) => point[name]);
-  const least = d3.min(values);
-  return [least, d3.max(values) - least || 1];
+// A mark of hollow points in one path: thousands of elements would take long to lay out.
+function cloud(points) {
+  return (_, { x, y }) => {
+    const drawn = d3.create("svg:path").attr("class", "cloud");
+    const circle = `a${RADIUS} ${RADIUS} 0 1 0 ${2 * RADIUS} 0a${RADIUS} ${RADIUS} 0 1 0 ${-2 * RADIUS} 0`;
+    drawn.attr("d", points.map((point) => `M${(x(point.x) - RADIUS).toFixed(1)} ${y(point.y).toFixed(1)}${circle}`).join(""));
+    return drawn.node();
+  };
 }
 
-// bars: {group, kept, channels}
+// bars: {group, kept, channels, bits}, where bits is a text that may be empty
 export function drawBars(target, bars) {
   const names = bars.map((bar) => bar.group);
+  const saysBits = bars.some((bar) => bar.bits);
   place(target, "Kept channels of each group; the table below has the numbers", () => ({
     height: 66 + 20 * bars.length,
     marginLeft: longest(names),
+    marginRight: saysBits ? longest(bars.map((bar) => bar.bits)) : 20,
     x: { label: "channels →", labelOffset: 40 },
     y: { label: null, domain: names },
     marks: [
       Plot.barX(bars, { x: "channels", y: "group", fill: "var(--cut)" }),
       Plot.barX(bars, { x: "kept", y: "group", fill: "var(--kept)" }),
+      Plot.text(saysBits ? bars : [], { x: "channels", y: "group", text: "bits", textAnchor: "start", dx: 5 }),
       Plot.tip(bars, Plot.pointerY({ x: "kept", y: "group", title: (bar) => `${bar.group}: ${bar.kept} of ${bar.channels}` })),
     ],
   }));
@@ -137,7 +172,7 @@ export function drawHeat(target, cells, choose) {
     marginLeft: 52,
     padding: 0.06,
     x: { label: null, domain: groups, tickRotate: -90, tickSize: 0 },
-    y: { label: "trial", domain: trials, tickSize: 0 },
+    y: { label: "trial", labelAnchor: "top", domain: trials, tickSize: 0 },
     opacity: { type: "linear", domain: [0, 1], range: [0.05, 1] },
     marks: [
       Plot.cell(cells, { x: "group", y: "label", fill: "var(--accent)", fillOpacity: (cell) => 1 - cell.kept }),
@@ -154,15 +189,20 @@ export function drawHeat(target, cells, choose) {
 
 // points: {group, order, sparsity, accuracy}
 export function drawSensitivity(target, points) {
+  const ends = d3.groups(points, (point) => point.group).map(([, own]) => own.at(-1));
+  const most = d3.max(points, (point) => point.accuracy);
   place(target, "Accuracy against the share that is cut of one group", () => ({
     height: 340,
     marginLeft: 56,
+    marginRight: Math.max(20, longest(ends.map((end) => end.group)) - 40),
     x: { label: "cut of the group →", labelOffset: 40, tickFormat: "%", domain: [0, 1] },
     y: { label: "↑ accuracy", tickFormat: "%", grid: true, nice: true },
     color: { type: "linear", interpolate: (share) => d3.interpolateViridis(0.15 + 0.75 * share) },
     marks: [
       Plot.line(points, { x: "sparsity", y: "accuracy", z: "group", stroke: "order", strokeWidth: 1.8 }),
       Plot.dot(points, { x: "sparsity", y: "accuracy", fill: "order", r: 3 }),
+      // Those that bear it stay together at the top, where their names would cover each other.
+      Plot.text(ends.filter((end) => end.accuracy < most - 0.1), { x: "sparsity", y: "accuracy", text: "group", textAnchor: "start", dx: 6 }),
       Plot.tip(points, Plot.pointer({
         x: "sparsity",
         y: "accuracy",

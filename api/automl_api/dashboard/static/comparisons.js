@@ -9,9 +9,10 @@ const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "cross", "wy
 // all: [{job, name, number, share, accuracy, isConfirmed, isOnFront}]
 // Returns how many points lie below the picture: it reaches down to what still matters.
 export function drawJointFront(target, all, metric) {
-  const mattering = all.filter((point) => point.isConfirmed || point.isOnFront).map((point) => point.accuracy);
+  const confirmed = all.filter((point) => point.isConfirmed);
+  const mattering = (confirmed.length ? confirmed : all.filter((point) => point.isOnFront)).map((point) => point.accuracy);
   const [least, most] = [Math.min(...mattering), Math.max(...mattering)];
-  const floor = mattering.length ? least - Math.max(0.02, (most - least) / 2) : -Infinity;
+  const floor = mattering.length ? least - Math.max(0.05, most - least) : -Infinity;
   const points = all.filter((point) => point.accuracy >= floor);
   const colour = (point) => `var(--series-${point.job})`;
   const channels = { x: "share", y: "accuracy", symbol: (point) => SYMBOLS[point.job] };

@@ -1,6 +1,8 @@
 // The form of a new search: it shows the job that it would submit in three languages, then submits.
 
 import { copyOnClick } from "./copying.js";
+import { count, estimateSoon, sayInstead } from "./estimate.js";
+import { chosenLayers, network, showNetwork } from "./layers.js";
 import { addressOf, send } from "./live.js";
 
 const BUDGET_FLAGS = {
@@ -10,6 +12,9 @@ const BUDGET_FLAGS = {
   bit_operations: "--max-bit-operations",
   micronet: "--max-micronet",
 };
+
+const UNKNOWN =
+  "A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take.";
 
 const form = document.getElementById("search");
 const fields = form.elements;
@@ -35,7 +40,8 @@ function percents() {
 }
 
 function space() {
-  return Object.fromEntries(Object.keys(BITS).map((name) => [name, numbers(name)]).filter(([, told]) => told.length));
+  const bits = Object.fromEntries(Object.keys(BITS).map((name) => [name, numbers(name)]).filter(([, told]) => told.length));
+  return { ...bits, ...chosenLayers(Object.keys(bits).length > 0) };
 }
 
 function study() {
@@ -78,38 +84,30 @@ function showConfig() {
 function show() {
   const isNew = fields.model.value === "";
   document.getElementById("new-model").hidden = !isNew || example() !== undefined;
-  document.getElementById("ratio-text").textContent = `${fields.ratio.value} %`;
+  showBudget();
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
   document.getElementById("example-hint")?.toggleAttribute("hidden", example() === undefined);
-  sayEstimate();
+  const isWrong = [...fields].some((field) => field.willValidate && !field.validity.valid);
+  const [takes, given] = ["model", "dataset"].map((name) => chosenOption(name).dataset.shape);
+  if (isWrong) sayInstead("The form is not filled in yet.");
+  else if (takes && given && takes !== given) sayInstead(`The network takes images of ${takes}, the data have ${given} (channels x height x width).`);
+  else if (isNew || !fields.dataset.value) sayInstead(UNKNOWN);
+  else estimateSoon(body(fields.model.value, fields.dataset.value), costName());
   document.getElementById("as-shell").textContent = asShell(isNew);
   document.getElementById("as-python").textContent = asPython(isNew);
   document.getElementById("as-json").textContent = JSON.stringify(body(fields.model.value || "MODEL_ID", fields.dataset.value || "DATASET_ID"), null, 2);
 }
 
-// What earlier jobs on this network and these data took and reached; nothing is guessed. (The
-// form has a field called dataset, which hides its property of that name.)
-function sayEstimate() {
-  const told = JSON.parse(form.getAttribute("data-experience")).filter(
-    (each) => each.model === fields.model.value && each.dataset === fields.dataset.value,
-  );
-  const alike = told.filter((each) => each.searcher === fields.searcher.value);
-  const seconds = (alike.length ? alike : told).map((each) => each.seconds).sort((a, b) => a - b);
-  const ratio = Number(fields.ratio.value) / 100;
-  const reached = told
-    .filter((each) => each.metric === fields.metric.value && each.ratio <= ratio + 1e-9 && each.accuracy !== null)
-    .sort((a, b) => b.accuracy - a.accuracy)[0];
-  const parts = ["One evaluation scores one candidate on all search images."];
-  if (seconds.length) parts.push(`So many take about ${duration(seconds[seconds.length >> 1] * Number(fields.evaluations.value))}, as jobs before did.`);
-  if (reached) parts.push(`Within this budget they reached ${(100 * reached.accuracy).toFixed(1)} % on the test images.`);
-  const line = document.getElementById("estimate");
-  if (line.textContent !== parts.join(" ")) line.textContent = parts.join(" ");
+function costName() {
+  return form.querySelector("input[name=metric]:checked").parentElement.textContent.trim();
 }
 
-function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+// The share that is kept, and what that is in the units of the budget where the network is known.
+function showBudget() {
+  const full = network()?.totals[fields.metric.value];
+  const share = Number(fields.ratio.value) / 100;
+  const amount = full ? `: ${count(full * share)} of ${count(full)} ${costName()}` : "";
+  document.getElementById("ratio-text").textContent = `${fields.ratio.value} %${amount}`;
 }
 
 function quoted(text) {
@@ -129,7 +127,10 @@ function asShell(isNew) {
     for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
   parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`);
-  for (const [name, told] of Object.entries(space())) parts.push(`${BITS[name]} ${told.join(",")}`);
+  const { skip = [], fix = {}, ...bits } = space();
+  for (const [name, told] of Object.entries(bits)) parts.push(`${BITS[name]} ${told.join(",")}`);
+  for (const name of skip) parts.push(`--skip ${quoted(name)}`);
+  for (const [name, share] of Object.entries(fix)) parts.push(`--fix ${quoted(`${name}=${Math.round(100 * share)}%`)}`);
   parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
   parts.push(`--finetune-epochs ${fields.epochs.value}`);
   if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
@@ -202,8 +203,10 @@ async function registeredDataset() {
   return remember("dataset", await post("v1/datasets", { name, source: { kind: "builtin", name } }));
 }
 
-function remember(name, registered) {
+async function remember(name, registered) {
   fields[name].prepend(new Option(registered.name, registered.id, true, true));
+  chosenOption(name).dataset.shape = registered.input_shape.join("x");
+  if (name === "model") await showNetwork(registered.id);
   show();
   return registered.id;
 }
@@ -218,21 +221,12 @@ function refuse(text) {
   refusal.hidden = text === "";
 }
 
-async function submit() {
+// Whatever is done with the service: the button is not pressed twice, and a refusal is shown.
+async function trying(button, act) {
   refuse("");
-  const wrong = [...fields].find((field) => field.willValidate && !field.checkValidity());
-  if (wrong) {
-    refuse(`${wrong.closest("label").firstChild.textContent.trim()}: ${wrong.validationMessage}`);
-    wrong.focus();
-    return;
-  }
-  const button = form.querySelector("button:not([type])");
   button.disabled = true;
   try {
-    const [model, dataset] = [await registeredModel(), await registeredDataset()];
-    busy("submitting");
-    const job = await post("v1/jobs", body(model, dataset), { "Idempotency-Key": idempotencyKey });
-    location.assign(addressOf(`jobs/${job.id}`));
+    await act();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     refuse(error.message);
@@ -242,12 +236,32 @@ async function submit() {
   }
 }
 
+async function submit() {
+  refuse("");
+  const wrong = [...fields].find((field) => field.willValidate && !field.checkValidity());
+  if (wrong) {
+    wrong.closest("details")?.setAttribute("open", "");
+    const name = wrong.getAttribute("aria-label") ?? wrong.closest("label").firstChild.textContent.trim();
+    refuse(`${name}: ${wrong.validationMessage}`);
+    wrong.focus();
+    return;
+  }
+  await trying(document.getElementById("start"), async () => {
+    const [model, dataset] = [await registeredModel(), await registeredDataset()];
+    busy("submitting");
+    const job = await post("v1/jobs", body(model, dataset), { "Idempotency-Key": idempotencyKey });
+    location.assign(addressOf(`jobs/${job.id}`));
+  });
+}
+
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
 });
-form.addEventListener("input", (event) => {
+document.getElementById("read-network").addEventListener("click", (event) => trying(event.target, registeredModel));
+form.addEventListener("input", async (event) => {
   if (event.target === fields.architecture) showConfig();
+  if (event.target === fields.model) await showNetwork(fields.model.value);
   idempotencyKey = newKey();
   show();
 });
@@ -257,4 +271,6 @@ for (const name of ["model", "dataset"]) {
 }
 copyOnClick();
 showConfig();
+show();
+await showNetwork(fields.model.value);
 show();

@@ -1,0 +1,50 @@
+"""What the front of a job's page is drawn from, in as few bytes as it takes."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from automl_api.service import ServiceDependency
+from automl_compress.core.budget import METRICS
+from automl_compress.store import events, jobs, points
+from automl_compress.store.points import Point
+
+CONFIRMED = "trial.confirmed"
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/jobs/{job_id}/points")
+def get_points(job_id: str, request: Request, service: ServiceDependency) -> Response:
+    """Give what the trials cost and scored, a list for each figure.
+
+    `seq` is the event behind which the stream of events tells what came since.
+    """
+    with service.database.reading() as session:
+        # Read first: what is stored meanwhile is told twice rather than never.
+        seq = jobs.get(session, job_id).event_count
+        found = points.points(session, job_id)
+        confirmed = [each.data for each in events.of_kinds(session, job_id, [CONFIRMED])]
+    content = json.dumps({"seq": seq, "confirmed": confirmed, **_columns(found)})
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    body = content.encode()
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        body, headers["Content-Encoding"] = gzip.compress(body, 1), "gzip"
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _columns(found: Sequence[Point]) -> dict[str, Any]:
+    return {
+        "number": [each.number for each in found],
+        "evaluations": [round(each.evaluations, 2) for each in found],
+        "score": [round(each.score, 6) for each in found],
+        "accuracy": [round(each.accuracy, 6) for each in found],
+        # A portfolio's notes begin with whose turn it was.
+        "searcher": [each.note.partition(":")[0] for each in found],
+        "cost": {
+            metric: [each.cost[place] for each in found] for place, metric in enumerate(METRICS)
+        },
+    }

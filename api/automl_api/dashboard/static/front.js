@@ -1,0 +1,115 @@
+// The front of cost and score: its picture, its table, and what would fit another budget.
+
+/* global d3 */
+
+import { drawFront, percent } from "./charts.js";
+import { frontOf, pointsBy } from "./points.js";
+import { showProgress } from "./progress.js";
+
+const axes = document.getElementById("axes");
+const limit = document.getElementById("limit");
+const shown = document.getElementById("progress-shown");
+let drawn = { points: [], front: [] };
+
+function job() {
+  return document.getElementById("job").dataset;
+}
+
+function costName() {
+  return axes.querySelector("input[name=metric]:checked").parentElement.textContent.trim();
+}
+
+function qualityName() {
+  return axes.elements.quality.value === "accuracy" ? "accuracy" : `score (${job().signal.replace("_", " ")})`;
+}
+
+export function fullCost() {
+  const metric = axes.elements.metric.value.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+  return Number(job()[metric]);
+}
+
+// choose: is called with the number of the trial whose point was clicked.
+export function redrawFront(choose) {
+  const metric = axes.elements.metric.value;
+  const points = pointsBy(metric, fullCost(), axes.elements.quality.value);
+  drawn = { points, front: frontOf(points) };
+  sayLimit();
+  const target = document.getElementById("front");
+  if (!points.length) {
+    target.textContent = "No candidate was measured yet.";
+    return;
+  }
+  const isAccuracy = axes.elements.quality.value === "accuracy";
+  const hasUncut = job().uncut !== "" && (isAccuracy || job().signal === "accuracy");
+  drawn.hidden = drawFront(target, {
+    ...drawn,
+    limit: limit.value / 100,
+    budgets: metric === job().metric ? budgets() : [],
+    uncut: hasUncut ? Number(job().uncut) : undefined,
+    xLabel: `${costName()} kept`,
+    yLabel: qualityName(),
+    choose,
+  });
+  fillTable([...points.filter((each) => each.isConfirmed), ...drawn.front]);
+  sayWhatIf();
+}
+
+function budgets() {
+  return job().ratios.split(" ").map(Number);
+}
+
+export function redrawProgress() {
+  const kind = shown.elements.kind.value;
+  showProgress(document.getElementById("progress"), document.querySelector("#progress-table tbody"), {
+    points: drawn.points.filter((each) => !each.isConfirmed),
+    ratios: axes.elements.metric.value === job().metric ? budgets() : [1],
+    isBySearcher: job().searcher === "portfolio",
+    kind,
+    yLabel: qualityName(),
+  });
+}
+
+function fillTable(points) {
+  const rows = points.map((each) => {
+    const row = document.createElement("tr");
+    const head = document.createElement("th");
+    const link = document.createElement("a");
+    head.scope = "row";
+    link.href = `?trial=${each.number}#chosen`;
+    link.dataset.trial = each.number;
+    link.textContent = each.number;
+    head.append(link);
+    row.append(head);
+    const cost = d3.format(",")(each.cost);
+    const texts = [each.isConfirmed ? "confirmed" : "searched", cost, percent(each.x), each.y.toFixed(4)];
+    texts.forEach((text, place) => {
+      const cell = document.createElement("td");
+      if (place > 0) cell.className = "number";
+      cell.textContent = text;
+      row.append(cell);
+    });
+    return row;
+  });
+  const body = document.querySelector("#front-table tbody");
+  if (!body.contains(document.activeElement)) body.replaceChildren(...rows);
+}
+
+// Returns the best point of the front within the what-if budget.
+export function bestWithin() {
+  return drawn.front.findLast((each) => each.x <= limit.value / 100 + 1e-9);
+}
+
+export function sayLimit() {
+  const cost = d3.format(",.0f")((limit.value / 100) * fullCost());
+  document.getElementById("limit-text").textContent = `${limit.value} % of ${costName()} (${cost})?`;
+}
+
+function sayWhatIf() {
+  const [best, smallest] = [bestWithin(), drawn.front[0]];
+  let text = "";
+  if (best) text = `The best that fits is trial ${best.number}: ${best.y.toFixed(4)} at ${percent(best.x)}.`;
+  else if (smallest) text = `Nothing that was measured fits; the smallest, trial ${smallest.number}, keeps ${percent(smallest.x)}.`;
+  if (drawn.hidden) text += ` ${drawn.hidden} much worse ${drawn.hidden === 1 ? "trial lies" : "trials lie"} below the picture.`;
+  const line = document.getElementById("what-if");
+  if (line.textContent !== text) line.textContent = text;
+}
