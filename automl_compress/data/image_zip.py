@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from automl_compress.core.errors import DataInvalid
-from automl_compress.data.datasets import ImageData
+from automl_compress.data.datasets import SPLIT_NAMES, ImageData
 from automl_compress.data.image_folder import load_image_folder
 from automl_compress.data.image_names import SUFFIXES, is_image_name
 from automl_compress.data.rows import DataOptions
@@ -172,9 +172,11 @@ def _check_member(member: zipfile.ZipInfo, origin: str) -> None:
 
 def _check_layout(root: ArchivePath, origin: str) -> None:
     """Refuse what is no image in a class folder, so that nothing is left out unsaid."""
-    depth = 2 if "train" in root.children else 1
+    has_splits = "train" in root.children
+    for name in sorted(root.children.keys() - set(SPLIT_NAMES)) if has_splits else ():
+        raise _refused(origin, name, f"stands beside train, but is none of {SPLIT_NAMES}")
     folders = [root]
-    for _ in range(depth):
+    for _ in range(2 if has_splits else 1):
         for file in (each for folder in folders for each in folder.iterdir() if not each.is_dir()):
             raise _refused(origin, str(file), "lies in no class folder")
         folders = [each for folder in folders for each in folder.iterdir()]

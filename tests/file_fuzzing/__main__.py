@@ -11,7 +11,7 @@ from tests.file_fuzzing.container_files import CONTAINERS
 from tests.file_fuzzing.program_files import PROGRAMS
 from tests.file_fuzzing.watching import Marker, Report, fuzz
 
-SHOWN_EVERY = 5000
+SHOWN_EVERY = 1000
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def test_changed_files_are_read_or_refused(subject: Subject, tmp_path: Path) -> 
 
 def test_a_crash_a_hang_and_a_bomb_are_found_and_the_rest_is_read(tmp_path: Path) -> None:
     numbers = range(1181, 1197)  # among which each bug shows once
-    watch = Watch(seconds=1.0, memory_bytes=32 * MEGABYTE)
+    watch = Watch(cpu_seconds=0.5, memory_bytes=32 * MEGABYTE)
 
     report = fuzz(FAULTY, numbers, Marker(tmp_path / "marker"), watch)
 

@@ -1,5 +1,6 @@
 """Reads changed files in a process that is watched, so that crashes and hangs are found too."""
 
+import os
 import random
 import resource
 import time
@@ -60,9 +61,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Watch:
-    """What one file may take: seconds until it is answered, and bytes beyond the idle process."""
+    """What one file may take.
 
-    seconds: float = 30.0
+    cpu_seconds: of the reading process; a busy machine finds no hang where there is none.
+    silent_seconds: until it is answered, also where the process only waits.
+    memory_bytes: beyond the idle process.
+    """
+
+    cpu_seconds: float = 30.0
+    silent_seconds: float = 600.0
     memory_bytes: int = 256 * MEGABYTE
 
 
@@ -96,7 +103,7 @@ class Report:
     def __str__(self) -> str:
         return (
             f"{self.files:,} files: {self.taken:,} taken, {self.refused:,} refused, "
-            f"{len(self.findings)} findings; slowest {self.slowest_seconds:.2f} s, "
+            f"{len(self.findings)} findings; {self.slowest_seconds:.2f} s of a processor at most, "
             f"{self.memory_bytes / MEGABYTE:.0f} MB beyond the idle process"
         )
 
@@ -152,8 +159,8 @@ def _watched(
         assert ours.poll(STARTING_SECONDS), "the reading process did not start"
         ours.recv()
         for number in numbers:
-            if not ours.poll(watch.seconds):
-                yield number, _Answer(False, watch.seconds, 0, f"no answer in {watch.seconds} s")
+            if not _is_answered(ours, process.pid, watch):
+                yield number, _Answer(False, 0.0, 0, "no answer: it hangs")
                 return
             try:
                 yield number, ours.recv()
@@ -168,6 +175,25 @@ def _watched(
         ours.close()
 
 
+def _is_answered(pipe: Connection, process_id: int | None, watch: Watch) -> bool:
+    """Wait for the next answer as long as it may take."""
+    began, cpu_began = time.monotonic(), _cpu_seconds(process_id)
+    while not pipe.poll(min(1.0, watch.silent_seconds)):
+        if _cpu_seconds(process_id) - cpu_began > watch.cpu_seconds:
+            return False
+        if time.monotonic() - began > watch.silent_seconds:
+            return False
+    return True
+
+
+def _cpu_seconds(process_id: int | None) -> float:
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:  # it has ended, which the pipe tells
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # of user and system
+
+
 def _read(pipe: Connection, subject: Subject, numbers: range, marker: Marker) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -175,14 +201,14 @@ def _read(pipe: Connection, subject: Subject, numbers: range, marker: Marker) ->
     idle_bytes = 0
     for number in numbers:
         changed = subject.make(random.Random(number), marker)
-        began, is_taken, problem = time.monotonic(), False, ""
+        began, is_taken, problem = time.process_time(), False, ""
         try:
             is_taken = subject.judge(changed)
         except Exception as error:  # whatever a reader may not raise is what is looked for
             problem = repr(error)
         # The first file loads what is loaded when it is needed.
         idle_bytes = idle_bytes or _peak_bytes()
-        spent = time.monotonic() - began
+        spent = time.process_time() - began
         pipe.send(_Answer(is_taken, spent, _peak_bytes() - idle_bytes, problem))
 
 

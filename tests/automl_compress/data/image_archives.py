@@ -149,5 +149,9 @@ HOSTILE = {
     ),
     "one class": Hostile(lambda: archive(class_files("cat")), "at least two classes"),
     "no images": Hostile(lambda: archive({}, zipfile.ZIP_STORED, "cat", "dog"), "no images"),
+    "another split": Hostile(
+        lambda: archive(class_files("train/cat", "train/dog", "test/cat", "val/cat")),
+        "none of ('train', 'search', 'test')",
+    ),
     "no test split": Hostile(lambda: archive(class_files("train/cat", "train/dog")), "/test"),
 }
