@@ -167,7 +167,7 @@ def test_a_network_and_images_of_ones_own_are_uploaded_in_the_form(
     expect(page.get_by_role("combobox", name="Architecture")).to_be_hidden()
     data.select_option("A file of mine …")
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("choose an npz, parquet or zip file")
+    expect(page.get_by_role("alert")).to_contain_text("Images with labels")
     page.get_by_label("Images with labels").set_input_files(tmp_path / "grey images.zip")
     expect(page.locator("#as-shell")).to_contain_text("search strips.pt2")
     expect(page.locator("#as-shell")).to_contain_text("'grey images.zip'")

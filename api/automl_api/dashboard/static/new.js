@@ -84,6 +84,7 @@ function show() {
   document.getElementById("new-model").hidden = !isNew || example() !== undefined;
   document.getElementById("of-architecture").hidden = file("program") !== undefined;
   document.getElementById("new-data").hidden = !isUpload();
+  fields.images.required = isUpload();
   document.getElementById("ratio-text").textContent = `${fields.ratio.value} %`;
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
   document.getElementById("example-hint")?.toggleAttribute("hidden", example() === undefined);
@@ -242,7 +243,6 @@ function builtinImages() {
 
 async function uploadedImages() {
   const chosen = file("images");
-  if (!chosen) throw new Refused("Images: choose an npz, parquet or zip file");
   const { id, format } = await uploaded(chosen, "the images");
   const place = format === "parquet" ? "train_file_id" : "file_id";
   return { name: stem(chosen.name), source: { kind: format, [place]: id } };
