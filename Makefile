@@ -10,6 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_FILES ?= 100000
 FUZZ_ARGS ?= --max-examples 60 --seed 1 --continue-on-failure
 
 # Small convolutions lose by threads: we parallelise by processes, one thread each.
@@ -17,7 +18,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check fmt docs fuzz build clean screenshots test-data test-images test-browser
+.PHONY: help install demo test check fmt docs fuzz fuzz-files build clean screenshots test-data test-images test-browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +75,9 @@ docs: install ## write what is generated of docs/: tables of options, benchmarks
 
 fuzz: install ## the long form of the interface's fuzzing: schemathesis, every phase and check
 	$(BIN)/python -m tests.api.fuzzing $(FUZZ_ARGS)
+
+fuzz-files: install ## read 100,000 changed .pt2 and as many .amlc files, watched; FUZZ_FILES=... for fewer
+	$(BIN)/python -m tests.file_fuzzing --files $(FUZZ_FILES)
 
 bench-%: install ## run benchmarks/NAME.py, writes benchmarks/results/NAME.json
 	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(BENCH_ARGS)

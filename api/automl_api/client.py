@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_api.client_job import TERMINAL_STATES, Job
+from automl_api.data_uploads import uploaded_source
 from automl_api.transfers import chunks_of, receive, sha256_of
 from automl_api.transport import (
     Event,
@@ -78,7 +79,7 @@ class Client:
         return self._transport.get("/v1/capabilities")
 
     def upload(self, path: str | Path) -> Json:
-        """Upload a safetensors, pt2, npz or parquet file; equal content gives the same file."""
+        """Upload a safetensors, pt2, npz, parquet or zip file; equal content: the same file."""
         file = Path(path)
         if not file.is_file():
             raise InvalidInput(f"there is no file {file}; give the path of a file to upload")
@@ -129,17 +130,26 @@ class Client:
         return self._transport.get(f"/v1/models/{model_id}/sensitivity", dataset_id=dataset_id)
 
     def create_dataset(
-        self, source: Mapping[str, Any], *, name: str, options: Mapping[str, Any] | None = None
+        self,
+        source: str | Path | Mapping[str, Any],
+        *,
+        name: str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Json:
         """Register data.
 
         Args:
-            source: `{"kind": "builtin", "name": "digits"}`, `{"kind": "npz", "file_id": ...}` or
+            source: the path of an npz, parquet or zip file or of a folder, which is uploaded; or
+                `{"kind": "builtin", "name": "digits"}`, `{"kind": "npz", "file_id": ...}`,
+                `{"kind": "zip", "file_id": ...}` or
                 `{"kind": "parquet", "train_file_id": ..., "test_file_id": ...}`.
-            name: what figures call it.
-            options: `num_classes`, `normalisation`, `max_train_images`.
+            name: what figures call it; None takes the path's.
+            options: `num_classes`, `normalisation`, `max_train_images`, `seed`.
         """
-        body = {"name": name, "source": dict(source), **(options or {})}
+        if isinstance(source, str | Path):
+            name = name or Path(source).absolute().stem
+            source = uploaded_source(Path(source), self.upload)
+        body = {"name": name or source.get("name"), "source": dict(source), **(options or {})}
         return self._transport.post("/v1/datasets", body, key=uuid.uuid4().hex)
 
     def datasets(self) -> Iterator[Json]:

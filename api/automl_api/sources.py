@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from automl_compress.data.rows import DataOptions
 
 PROGRAM_SUFFIX = ".pt2"  # by which command lines tell a program from weights
-DataKind = Literal["builtin", "npz", "parquet", "path"]
+DataKind = Literal["builtin", "npz", "zip", "parquet", "path"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class ModelSource:
 class DataSource:
     """Where labelled images come from.
 
-    kind, location: a built-in set and its name; an npz file; one parquet file, or a train and
-        a test file; or a path as the command line takes it.
+    kind, location: a built-in set and its name; an npz file; a zip archive of images; one
+        parquet file, or a train and a test file; or a path as the command line takes it.
     options: `name`, `num_classes`, `max_train_images`, `seed`, and `normalisation` as
         `{mean, std}`.
     """

@@ -37,7 +37,7 @@ class Normalisation:
             raise InvalidInput(f"the normalisation divides by std {self.std}; all must be above 0")
 
     def apply(self, images: Tensor) -> Tensor:
-        """Map uint8 (B, C, H, W) to float32 of the same shape.
+        """Map uint8 (B, C, H, W), or signals (B, C, L), to float32 of the same shape.
 
         Raises:
             DataInvalid: the images have another number of channels.
@@ -47,8 +47,9 @@ class Normalisation:
                 f"the images have {images.shape[1]} channels but the normalisation "
                 f"{len(self.mean)}; give a mean and a std for each channel"
             )
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        channels = 1, -1, *[1] * (images.dim() - 2)
+        mean = torch.tensor(self.mean, device=images.device).view(channels)
+        std = torch.tensor(self.std, device=images.device).view(channels)
         return images.float().sub_(255 * mean).div_(255 * std)
 
 
@@ -62,7 +63,7 @@ class Split:
 
     Attributes:
         name: `train`, `search` or `test`.
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W), or signals (N, C, L).
         labels: int64 (N,), 0 to num_classes - 1.
         normalisation: how pixels become what the network sees.
         provenance: file and rows, for instance `test.parquet rows 0-4,999`.
@@ -139,7 +140,7 @@ class ImageData:
     Attributes:
         name: what figures call it.
         num_classes: labels are below this.
-        input_shape: (C, H, W) of every image.
+        input_shape: (C, H, W) of every image, or (C, L) of every signal.
         normalisation: applied by every split.
         augmentation: what training may do to the images.
         splits: disjoint, by their names in `SPLIT_NAMES`.
@@ -147,7 +148,7 @@ class ImageData:
 
     name: str
     num_classes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     normalisation: Normalisation
     augmentation: Augmentation
     splits: Mapping[str, Split]
@@ -174,7 +175,7 @@ def check_fits(
 
     Args:
         data: what the network is to see.
-        input_shape: what the network takes, (C, H, W).
+        input_shape: what the network takes, (C, H, W) or (C, L).
         num_classes: how many logits the network gives; None leaves that unchecked.
 
     Raises:

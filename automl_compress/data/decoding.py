@@ -14,6 +14,8 @@ from automl_compress.data.optional import require
 # Pillow reads many more formats, each with a parser that hostile files could aim at.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
 _LARGEST_SIDE = 1024
+# A few bytes can be an image of one colour, and thousands of those fit into one upload.
+LARGEST_BYTES = 4 * 1024**3
 _GREY_MODES = ("1", "L")
 
 
@@ -26,6 +28,7 @@ class ImageDecoder:
     def __init__(self) -> None:
         self._pillow = require("PIL.Image", "Pillow", "reading image files")
         self._first: tuple[str, int, int] | None = None
+        self._decoded_bytes = 0
 
     def decode(self, content: bytes, where: str) -> np.ndarray:
         """Decode one file.
@@ -38,12 +41,14 @@ class ImageDecoder:
             uint8 (C, H, W), C is 1 or 3.
 
         Raises:
-            DataInvalid: it can't be decoded, is too large, or differs from the first.
+            DataInvalid: it can't be decoded, is too large, also with those before it, or differs
+                from the first.
         """
         try:
             with self._pillow.open(BytesIO(content), formats=_FORMATS) as image:
                 # The header is enough to refuse an image before its pixels take memory.
                 mode = self._check(image, where)
+                self._count(image, mode, where)
                 pixels = np.asarray(image.convert(mode))
         except DataInvalid:
             raise
@@ -71,6 +76,15 @@ class ImageDecoder:
                 f"{first_width}x{first_height}; all images must be of one size and kind"
             )
         return mode
+
+    def _count(self, image: Any, mode: str, where: str) -> None:
+        width, height = image.size
+        self._decoded_bytes += width * height * len(mode)  # L or RGB
+        if self._decoded_bytes > LARGEST_BYTES:
+            raise DataInvalid(
+                f"the images up to {where} take {self._decoded_bytes:,} bytes of memory; at most "
+                f"{LARGEST_BYTES:,} are read, so give fewer or smaller ones"
+            )
 
 
 def stack(images: Iterable[np.ndarray], origin: str) -> Tensor:

@@ -8,6 +8,7 @@ from automl_compress.data.datasets import ImageData
 from automl_compress.data.digits import load_digits
 from automl_compress.data.idx import has_idx_files, load_fashion_mnist, load_idx_folder
 from automl_compress.data.image_folder import has_class_folders, load_image_folder
+from automl_compress.data.image_zip import load_image_zip
 from automl_compress.data.npz import load_npz
 from automl_compress.data.parquet import (
     has_parquet_files,
@@ -31,9 +32,9 @@ def load_data(source: str | Path, options: DataOptions | None = None) -> ImageDa
     """Load a data set.
 
     Args:
-        source: one of `data_names()`; an `.npz` or `.parquet` file; or a folder of parquet files,
-            of idx files, or of class sub-folders. A name always comes first: write `./digits` for
-            a folder called that.
+        source: one of `data_names()`; an `.npz` or `.parquet` file, or a `.zip` of class folders;
+            or a folder of parquet files, of idx files, or of class sub-folders. A name always
+            comes first: write `./digits` for a folder called that.
         options: what the loader can't know.
 
     Raises:
@@ -51,7 +52,7 @@ def load_data(source: str | Path, options: DataOptions | None = None) -> ImageDa
 
 
 def _load_file(path: Path, options: DataOptions) -> ImageData:
-    loaders = {".npz": load_npz, ".parquet": load_parquet_file}
+    loaders = {".npz": load_npz, ".parquet": load_parquet_file, ".zip": load_image_zip}
     suffix = path.suffix.lower()
     if suffix not in loaders:
         raise DataInvalid(

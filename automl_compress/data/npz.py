@@ -1,4 +1,4 @@
-"""NumPy archives with the arrays `images` and `labels`."""
+"""NumPy archives with the arrays `images`, or `signals`, and `labels`."""
 
 import zipfile
 from pathlib import Path
@@ -8,26 +8,27 @@ import torch
 
 from automl_compress.core.errors import DataInvalid
 from automl_compress.data.datasets import ImageData
+from automl_compress.data.decoding import LARGEST_BYTES
 from automl_compress.data.rows import DataOptions, Rows, assemble, by_chance
 
 _CHANNELS = (1, 3)
-# A small file can unpack to any size; this much is read, no more.
-_LARGEST_BYTES = 4 * 1024**3
 
 
 def load_npz(path: Path, options: DataOptions | None = None) -> ImageData:
     """Load one archive, split by a seeded permutation into 60 % train, 20 % search, 20 % test.
 
-    `images` is uint8 (N, H, W), (N, C, H, W) or (N, H, W, C), where C is 1 or 3; `labels` holds
-    N integers. Pickled objects are never read.
+    `images` is uint8 (N, H, W), (N, C, H, W) or (N, H, W, C), where C is 1 or 3; in its place may
+    stand `signals`, of one dimension: uint8 (N, L) or (N, C, L). `labels` holds N integers.
+    Pickled objects are never read.
 
     Raises:
         DataInvalid: the archive is corrupt or too large, or an array isn't as described.
     """
     options = (options or DataOptions()).named(path.stem)
-    images, labels = _read(path)
+    name, images, labels = _read(path)
+    arrange = _channels_first if name == "images" else _signals
     rows = Rows(
-        torch.from_numpy(_channels_first(_checked_images(images, path), path)),
+        torch.from_numpy(arrange(_checked_images(name, images, path), path)),
         torch.from_numpy(_checked_labels(labels, len(images), path)),
         path.name,
         range(len(labels)),
@@ -36,29 +37,31 @@ def load_npz(path: Path, options: DataOptions | None = None) -> ImageData:
     return assemble(*by_chance(rows, options), options)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return what the samples are called, the samples, and their labels."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > _LARGEST_BYTES:
+        if unpacked > LARGEST_BYTES:
             raise DataInvalid(
-                f"{path} unpacks to {unpacked:,} bytes; at most {_LARGEST_BYTES:,} are read, so "
+                f"{path} unpacks to {unpacked:,} bytes; at most {LARGEST_BYTES:,} are read, so "
                 "give fewer images"
             )
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in ("images", "labels") if key not in archive]
+            name = "signals" if "signals" in archive and "images" not in archive else "images"
+            missing = [key for key in (name, "labels") if key not in archive]
             if missing:
                 raise DataInvalid(
                     f"{path} has the arrays {', '.join(archive.files) or 'none'} but not "
                     f"{' and '.join(missing)}; save it with np.savez(path, images=..., labels=...)"
                 )
-            images, labels = archive["images"], archive["labels"]
+            images, labels = archive[name], archive["labels"]
             if not (isinstance(images, np.ndarray) and isinstance(labels, np.ndarray)):
                 raise DataInvalid(  # numpy gives the bytes of a member that is no array
-                    f"'images' or 'labels' of {path} is no array; save it with "
+                    f"{name!r} or 'labels' of {path} is no array; save it with "
                     "np.savez(path, images=..., labels=...)"
                 )
-            return images, labels
+            return name, images, labels
     except DataInvalid:
         raise
     # A corrupt archive fails in zipfile, zlib, or numpy's header parser, each in its own way.
@@ -69,15 +72,15 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ) from error
 
 
-def _checked_images(images: np.ndarray, path: Path) -> np.ndarray:
+def _checked_images(name: str, images: np.ndarray, path: Path) -> np.ndarray:
     if images.dtype != np.uint8:
         raise DataInvalid(
-            f"'images' of {path} is {images.dtype}; it must be uint8, 0 to 255, so scale and "
+            f"{name!r} of {path} is {images.dtype}; it must be uint8, 0 to 255, so scale and "
             "convert it first"
         )
     if images.size == 0:
         raise DataInvalid(
-            f"'images' of {path} has shape {images.shape}; there must be images in it"
+            f"{name!r} of {path} has shape {images.shape}; there must be {name} in it"
         )
     return images
 
@@ -93,6 +96,14 @@ def _channels_first(images: np.ndarray, path: Path) -> np.ndarray:
         f"'images' of {path} has shape {images.shape}; it must be (N, H, W), (N, C, H, W) or "
         "(N, H, W, C) with 1 or 3 channels"
     )
+
+
+def _signals(signals: np.ndarray, path: Path) -> np.ndarray:
+    if signals.ndim not in (2, 3):
+        raise DataInvalid(
+            f"'signals' of {path} has shape {signals.shape}; it must be (N, L) or (N, C, L)"
+        )
+    return signals.reshape(len(signals), -1, signals.shape[-1])
 
 
 def _checked_labels(labels: np.ndarray, count: int, path: Path) -> np.ndarray:

@@ -58,7 +58,7 @@ class Rows:
     """Images and labels with the place each came from.
 
     Attributes:
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W), or signals (N, C, L).
         labels: int64 (N,), not yet checked.
         origin: the file, or the folder.
         places: N row numbers in that file, or N file names in that folder.
@@ -184,21 +184,23 @@ def assemble(train: Rows, search: Rows, test: Rows, options: DataOptions) -> Ima
         name: Split(name, part.images, part.labels, normalisation, part.provenance)
         for name, part in parts.items()
     }
-    _, channels, height, width = train.images.shape
-    shape = (channels, height, width)
+    shape = tuple(train.images.shape[1:])
     augmentation = options.augmentation or Augmentation()
+    if len(shape) == 2 and augmentation != Augmentation():
+        raise DataInvalid(f"{train.origin} holds signals, which are not flipped or shifted")
     name = options.name or train.origin
     return ImageData(name, num_classes, shape, normalisation, augmentation, splits)
 
 
 def measure_normalisation(images: Tensor) -> Normalisation:
-    """Measure mean and standard deviation of each channel of uint8 (N, C, H, W)."""
+    """Measure mean and standard deviation of each channel of uint8 (N, C, H, W) or (N, C, L)."""
     total = torch.zeros(images.shape[1], dtype=torch.float64)
     squares = torch.zeros_like(total)
+    others = 0, *range(2, images.dim())
     for chunk in images.split(1000):  # in parts: all at once would take eight times the memory
         pixels = chunk.double() / 255
-        total += pixels.sum((0, 2, 3))
-        squares += pixels.square().sum((0, 2, 3))
+        total += pixels.sum(others)
+        squares += pixels.square().sum(others)
     count = images.numel() / images.shape[1]
     mean = total / count
     # Images of one colour have no deviation; half a grey level keeps the division finite.

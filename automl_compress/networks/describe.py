@@ -63,7 +63,7 @@ def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Us
     if not isinstance(output, Tensor):
         raise ModelInvalid(
             f"the network returns a {type(output).__name__}; it must return one tensor of logits "
-            "(B, classes): wrap it in a module that returns the output to keep"
+            "(B, classes): wrap it in a module that returns one"
         )
     return uses
 

@@ -28,7 +28,8 @@ class TrainingConfig:
         early_stop_patience: stop after that many epochs without a better holdout accuracy, and
             keep the best epoch's weights; None trains all epochs and keeps the last.
         device: a torch device; only on `cpu` is a resumed run the same bit for bit.
-        channels_last: memory format while training; faster for most convolutions.
+        channels_last: memory format while training, where images have height and width; faster for
+            most convolutions.
         precision: of convolutions and matrix products; `bfloat16` keeps the weights, their
             update, normalisation and the loss in float32, and is about twice as fast on
             processors with AMX, slower on those that lack bfloat16.

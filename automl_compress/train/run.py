@@ -42,9 +42,8 @@ class TrainingRun:
         self.rng = np.random.default_rng(config.seed)
         self.reports: list[EpochReport] = []
         self.best_weights: dict[str, Tensor] = {}
-        self.memory_format = (
-            torch.channels_last if config.channels_last else torch.contiguous_format
-        )
+        is_channels_last = config.channels_last and len(data.input_shape) == 3  # (C, H, W)
+        self.memory_format = torch.channels_last if is_channels_last else torch.contiguous_format
         self._move(self.memory_format)
         named = module.named_parameters()
         self.parameters = {name: value for name, value in named if value.requires_grad}

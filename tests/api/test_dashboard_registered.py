@@ -159,6 +159,17 @@ def test_images_of_any_size_and_number_of_channels_can_be_looked_at(
         assert picture.size == (64, LARGEST_SIDE)
 
 
+def test_a_signal_is_looked_at_as_a_strip_with_a_row_for_each_channel() -> None:
+    signals = torch.randint(0, 256, (2, 3, 40), dtype=torch.uint8)
+    normalisation = Normalisation((0.5,) * 3, (0.5,) * 3)
+
+    found = samples_of(Split("train", signals, torch.arange(2), normalisation, "rows"), 2)
+
+    for each, signal in zip(found, signals, strict=True):
+        picture = Image.open(io.BytesIO(base64.b64decode(each["png"])))
+        assert torch.equal(torch.from_numpy(np.array(picture)), signal)
+
+
 def test_of_many_classes_the_first_are_shown() -> None:
     images = torch.zeros(500, 1, 2, 2, dtype=torch.uint8)
     split = Split("train", images, torch.arange(500), Normalisation((0.5,), (0.5,)), "rows")

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from automl_compress.core.errors import InvalidInput
 from automl_compress.store import datasets as dataset_rows
 from tests.api.conftest import RunningService, grey_images, problem, write_npz
+from tests.automl_compress.data.image_archives import archive, class_files
 
 
 def upload(service: RunningService, path: Path) -> str:
@@ -64,6 +66,41 @@ def test_an_npz_archive_is_split_by_a_permutation(service: RunningService, tmp_p
         "search": 10,
         "test": 10,
     }
+
+
+def test_a_zip_archive_of_split_folders_keeps_them_apart(
+    service: RunningService, tmp_path: Path
+) -> None:
+    folders = [f"strips/{split}/{name}" for split in ("train", "test") for name in ("a", "b")]
+    (tmp_path / "strips.zip").write_bytes(archive(class_files(*folders, shape=(4, 9))))
+    file = service.http.post("/v1/files", content=(tmp_path / "strips.zip").read_bytes()).json()
+
+    made = register(service, {"kind": "zip", "file_id": file["id"]}).json()
+
+    assert (file["format"], file["purpose"]) == ("zip", "dataset")
+    assert (made["kind"], made["input_shape"], made["num_classes"]) == ("zip", [1, 4, 9], 2)
+    assert {name: each["images"] for name, each in made["splits"].items()} == {
+        "train": 10,
+        "search": 5,
+        "test": 5,
+    }
+
+
+def test_a_client_uploads_a_folder_of_class_folders(
+    service: RunningService, tmp_path: Path
+) -> None:
+    for name, content in class_files("a", "b").items():
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(content)
+    (tmp_path / "images" / "a" / "notes.txt").write_text("not sent")
+
+    with service.client() as client:
+        made = client.create_dataset(tmp_path / "images")
+        assert (made["name"], made["kind"], made["input_shape"]) == ("images", "zip", [3, 4, 5])
+        (tmp_path / "empty").mkdir()
+
+        with pytest.raises(InvalidInput, match="holds neither"):
+            client.create_dataset(tmp_path / "empty")
 
 
 def test_a_parquet_pair_keeps_its_test_file_apart(service: RunningService, tmp_path: Path) -> None:

@@ -461,6 +461,7 @@ def test_the_capabilities_name_what_requests_take(service: RunningService) -> No
     assert "l1" in told["criteria"]
     resnet = next(each for each in told["architectures"] if each["name"] == "resnet-20")
     assert resnet["config"]["image_size"] == 32
+    assert set(told["file_formats"]) == {"safetensors", "pt2", "npz", "zip", "parquet"}
     assert told["limits"]["max_upload_bytes"] == 3_000_000
     assert told["versions"]["torch"]
     json.dumps(told, allow_nan=False)

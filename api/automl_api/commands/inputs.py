@@ -128,7 +128,7 @@ def register_data(client: Client, data: str, options: Mapping[str, Any]) -> str:
         return client.create_dataset({"kind": "builtin", "name": data}, name=data, options=kept)[
             "id"
         ]
-    return client.create_dataset(_uploaded(client, path), name=path.stem, options=kept)["id"]
+    return client.create_dataset(path, options=kept)["id"]
 
 
 def known_normalisation(
@@ -139,32 +139,3 @@ def known_normalisation(
     if told is not None or file is None:
         return told
     return weights_metadata(file).get("normalisation")
-
-
-def _uploaded(client: Client, path: Path) -> dict[str, Any]:
-    if path.is_dir():
-        files = [_one_file(path, "train"), _one_file(path, "test")]
-        identities = [client.upload(file)["id"] for file in files]
-        return {
-            "kind": "parquet",
-            "train_file_id": identities[0],
-            "test_file_id": identities[1],
-        }
-    uploaded = client.upload(path)
-    if uploaded["format"] == "npz":
-        return {"kind": "npz", "file_id": uploaded["id"]}
-    if uploaded["format"] == "parquet":
-        return {"kind": "parquet", "train_file_id": uploaded["id"]}
-    raise InvalidInput(
-        f"{path} holds {uploaded['format']}, not images; give an npz or parquet file"
-    )
-
-
-def _one_file(folder: Path, split: str) -> Path:
-    found = sorted(folder.glob(f"{split}*.parquet"))
-    if len(found) != 1:
-        raise InvalidInput(
-            f"{folder} has {len(found)} files called {split}*.parquet; a folder to upload has "
-            "exactly one train and one test file"
-        )
-    return found[0]

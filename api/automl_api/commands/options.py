@@ -29,8 +29,8 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A data set id, a built-in name, an npz or parquet file, or a folder with "
-        "train.parquet and test.parquet.",
+        help="A data set id, a built-in name, an npz or parquet file, a zip archive or a folder "
+        "of class folders, or a folder with train.parquet and test.parquet.",
     ),
 ]
 

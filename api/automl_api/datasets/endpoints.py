@@ -9,6 +9,7 @@ from automl_api.datasets.schemas import (
     DatasetBody,
     NewDataset,
     NpzSource,
+    ZipSource,
     dataset_body,
 )
 from automl_api.files.uploaded import uploaded_path
@@ -94,8 +95,9 @@ def _source(service: Service, new: NewDataset) -> DataSource:
     if isinstance(chosen, BuiltinSource):
         _check_builtin(chosen.name)
         return DataSource("builtin", (chosen.name,), told)
-    if isinstance(chosen, NpzSource):
-        return DataSource("npz", (_path(service, chosen.file_id, "npz", "file_id"),), told)
+    if isinstance(chosen, NpzSource | ZipSource):
+        path = _path(service, chosen.file_id, chosen.kind, "file_id")
+        return DataSource(chosen.kind, (path,), told)
     paths = [_path(service, chosen.train_file_id, "parquet", "train_file_id")]
     if chosen.test_file_id is not None:
         paths.append(_path(service, chosen.test_file_id, "parquet", "test_file_id"))

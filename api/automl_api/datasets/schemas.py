@@ -23,6 +23,17 @@ class NpzSource(RequestBody):
     file_id: Identity
 
 
+class ZipSource(RequestBody):
+    """One zip archive of image files in class folders, as `class/file` or `split/class/file`.
+
+    The splits are `train`, `test` and, if need be, `search`, without which the test images are
+    halved; without splits, all are split by a seeded permutation.
+    """
+
+    kind: Literal["zip"]
+    file_id: Identity
+
+
 class ParquetSource(RequestBody):
     """A train and a test file; search is the first half of the test file, test the second.
 
@@ -48,7 +59,9 @@ class NewDataset(RequestBody):
     """
 
     name: Name
-    source: Annotated[BuiltinSource | NpzSource | ParquetSource, Field(discriminator="kind")]
+    source: Annotated[
+        BuiltinSource | NpzSource | ZipSource | ParquetSource, Field(discriminator="kind")
+    ]
     normalisation: NormalisationBody | None = None
     num_classes: Annotated[int, Field(ge=2, le=100_000)] | None = None
     max_train_images: Annotated[int, Field(ge=2)] | None = None

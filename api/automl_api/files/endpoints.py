@@ -24,7 +24,7 @@ async def upload_file(
     name: Annotated[str, Query(max_length=255, description="For people; any.")] = "upload",
     repr_digest: ReprDigest = None,
 ) -> FileBody:
-    """Upload a safetensors, pt2, npz or parquet file as the raw body of the request.
+    """Upload a safetensors, pt2, npz, parquet or zip file as the raw body of the request.
 
     The format is told by the content. The same bytes give the same file, with status 200. With
     `Repr-Digest: sha-256=:...:` bytes that arrive damaged are refused.

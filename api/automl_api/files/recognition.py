@@ -4,11 +4,13 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-FileFormat = Literal["safetensors", "pt2", "npz", "parquet"]
+from automl_compress.data.image_names import is_image_name
+
+FileFormat = Literal["safetensors", "pt2", "npz", "parquet", "zip"]
 
 ALLOWED = (
     "a safetensors file (network weights), a .pt2 program (a network, by torch.export.save), an "
-    "npz archive or a parquet file (images)"
+    "npz archive, a parquet file or a zip archive of class folders (images)"
 )
 HEAD_BYTES = 512
 LARGEST_HEADER_BYTES = 100_000_000  # what safetensors itself allows
@@ -44,7 +46,9 @@ def recognise(ends: Ends) -> FileFormat | None:
         first = _first_member(ends.head)
         if first.partition(b"/")[2].startswith(_PROGRAM_MEMBERS):
             return "pt2"
-        return "npz" if first.endswith(b".npy") else None
+        if first.endswith(b".npy"):
+            return "npz"
+        return "zip" if _begins_a_folder_of_images(first) else None
     if len(ends.head) > 8 and ends.head[8:9] == b"{":
         (header_bytes,) = struct.unpack("<Q", ends.head[:8])
         if header_bytes <= min(LARGEST_HEADER_BYTES, ends.size_bytes - 8):
@@ -55,3 +59,10 @@ def recognise(ends: Ends) -> FileFormat | None:
 def _first_member(head: bytes) -> bytes:
     length = int.from_bytes(head[_ZIP_NAME_LENGTH_AT:_ZIP_NAME_AT][:2], "little")
     return head[_ZIP_NAME_AT : _ZIP_NAME_AT + length]
+
+
+def _begins_a_folder_of_images(first: bytes) -> bool:
+    """Tell it from archives that pickle: whether this is a folder, an image or a hidden file."""
+    name = first.decode("utf-8", "replace")
+    last = name.rpartition("/")[2]
+    return name.endswith("/") or last.startswith(".") or is_image_name(last)

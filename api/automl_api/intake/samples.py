@@ -41,8 +41,10 @@ def samples_of(split: Split, num_classes: int) -> list[dict[str, Any]]:
 
 
 def _png(image: Tensor) -> str:
-    """Encode uint8 (C, H, W)."""
-    mode = _MODES.get(len(image))
+    """Encode uint8 (C, H, W), or a signal (C, L), whose channels become rows."""
+    mode = _MODES.get(len(image)) if image.dim() == 3 else "L"
+    if image.dim() == 2:
+        image = image[None]
     pixels = image[0] if mode in (None, "L") else image.permute(1, 2, 0)
     picture = Image.fromarray(pixels.contiguous().numpy(), mode or "L")
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))

@@ -76,7 +76,7 @@ def check_fits(model: ModelRow, dataset: DatasetRow) -> None:
         _refuse(
             "/dataset_id",
             "invalid-data",
-            f"the images of {dataset.name!r} are {_text(given)} (channels x height x width), but "
+            f"the images of {dataset.name!r} are {_text(given)}, channels first, but "
             f"{model.name!r} takes {_text(takes)}; choose other data, or register the network "
             f"with in_channels={given[0]} and image_size={given[-1]}",
         )

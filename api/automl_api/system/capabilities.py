@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
 from automl_agents import catalogue
+from automl_api.files.recognition import FileFormat
 from automl_api.intake import inspect_installation
 from automl_compress import __version__
 from automl_compress.core import BIT_WIDTHS, METRICS
@@ -35,7 +36,7 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
         "weights": list(get_args(Weights)),
         "budget_metrics": list(METRICS),
         **installation(),
-        "file_formats": ["safetensors", "npz", "parquet"],
+        "file_formats": list(get_args(FileFormat)),
         "limits": {"max_upload_bytes": max_upload_bytes, "largest_page": LARGEST_PAGE},
         "versions": versions(),
     }

@@ -109,7 +109,7 @@ def _read_output(signature: JsonField) -> str:
         signature.refuse(
             f"has {len(kinds)} outputs ({', '.join(kind[:30] for kind, _ in kinds[:5])}); give a "
             "network that returns one tensor of logits (B, classes): wrap it in a module that "
-            "returns the output to keep"
+            "returns one made of all of them, their sum for instance"
         )
     kind, tensor = read_union(kinds[0][1].get("arg"))
     if kind != "as_tensor":

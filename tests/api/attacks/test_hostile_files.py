@@ -17,6 +17,7 @@ import torch
 
 from tests.api.attacks.conftest import KEY, Target
 from tests.api.conftest import problem
+from tests.automl_compress.data.image_archives import HOSTILE
 from tests.automl_compress.networks.program_file.archives import (
     archive_of,
     members_of,
@@ -55,11 +56,11 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def registered(target: Target, content: bytes) -> httpx.Response:
+def registered(target: Target, content: bytes, kind: str = "npz") -> httpx.Response:
     """Upload an archive and register it as data."""
     file = target.upload(content)
     assert file.status_code in (200, 201), file.text
-    source = {"kind": "npz", "file_id": file.json()["id"]}
+    source = {"kind": kind, "file_id": file.json()["id"]}
     return target.http.post("/v1/datasets", json={"name": "x", "source": source})
 
 
@@ -114,6 +115,19 @@ def test_a_symbolic_link_in_an_archive_leads_nowhere(target: Target) -> None:
 
     assert "root:" not in problem(answer, 422, "invalid-data")["detail"]
     assert not list(target.data_dir.parent.rglob("escaped.npy"))
+    target.assert_serves()
+
+
+@pytest.mark.parametrize(
+    "name", ["path that leads out", "symbolic link", "huge picture", "more than is said"]
+)
+def test_an_archive_of_images_that_was_made_to_harm_is_refused(target: Target, name: str) -> None:
+    before = sorted(target.data_dir.parent.rglob("*.png"))
+
+    answer = registered(target, HOSTILE[name].make(), "zip")
+
+    assert HOSTILE[name].says in problem(answer, 422, "invalid-data")["detail"]
+    assert sorted(target.data_dir.parent.rglob("*.png")) == before
     target.assert_serves()
 
 

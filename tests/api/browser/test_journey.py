@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +10,9 @@ from playwright.sync_api import Page, expect
 
 from tests.api.browser.conftest import KEY, Opened
 from tests.api.conftest import DIGITS_WEIGHTS
+from tests.api.strangers import GreyStrips
+from tests.automl_compress.data.image_archives import archive, class_files
+from tests.automl_compress.networks.program_file.networks import program_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
 
@@ -148,6 +152,38 @@ def test_what_the_service_refuses_is_told_beside_the_button(opened: Opened) -> N
     assert opened.elsewhere == []
     # The browser itself notes the refusal, and nothing else is noted.
     assert all("422" in text for text in opened.console), opened.console
+
+
+def test_a_network_and_images_of_ones_own_are_uploaded_in_the_form(
+    opened: Opened, tmp_path: Path
+) -> None:
+    page, classes = opened.page, ("a", "b", "c", "d")
+    (tmp_path / "strips.pt2").write_bytes(program_of(GreyStrips().eval(), GreyStrips.input_shape))
+    images = class_files(*classes, count=10, shape=GreyStrips.input_shape[1:])
+    (tmp_path / "grey images.zip").write_bytes(archive(images))
+    sign_in(page)
+    fill_in(page, searcher="random", evaluations=2, name="strips")
+    network, data = page.get_by_role("combobox", name="Which").all()
+
+    network.select_option("A new one …")
+    page.get_by_label("A program of your own").set_input_files(tmp_path / "strips.pt2")
+    expect(page.get_by_role("combobox", name="Architecture")).to_be_hidden()
+    data.select_option("A file of mine …")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Images with labels")
+    page.get_by_label("Images with labels").set_input_files(tmp_path / "grey images.zip")
+    expect(page.locator("#as-shell")).to_contain_text("search strips.pt2")
+    expect(page.locator("#as-shell")).to_contain_text("'grey images.zip'")
+    expect(page.locator("#as-python")).to_contain_text('create_dataset("grey images.zip")')
+    page.get_by_role("button", name="Start", exact=True).click()
+
+    expect(page.locator("h1")).to_have_text("strips", timeout=PATIENCE_MS)
+    job = api(page, f"/v1{page.url.removeprefix(opened.url)}").json()
+    model = api(page, f"/v1/models/{job['model_id']}").json()
+    dataset = api(page, f"/v1/datasets/{job['dataset_id']}").json()
+    assert (model["name"], model["input_shape"]) == ("strips", [1, 8, 18])
+    assert (dataset["name"], dataset["input_shape"]) == ("grey images", [1, 8, 18])
+    opened.check()
 
 
 def test_a_page_of_a_phone_does_not_scroll_sideways(opened: Opened) -> None:

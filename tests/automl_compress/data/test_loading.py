@@ -135,6 +135,31 @@ def test_npz_takes_any_layout(
     assert (data.name, data.augmentation) == ("data", Augmentation())
 
 
+@pytest.mark.parametrize("shape", [(9,), (1, 9), (2, 9)])
+def test_npz_takes_signals_of_one_dimension(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    signals = pixels(20, *shape)
+    np.savez(tmp_path / "pulses.npz", signals=signals, labels=np.arange(20) % 2)
+
+    data = load_data(tmp_path / "pulses.npz")
+
+    channels = signals.reshape(20, -1, 9)
+    assert data.input_shape == channels.shape[1:]
+    train = data.split("train").normalised()
+    assert train.shape == (12, *data.input_shape)
+    torch.testing.assert_close(train.mean((0, 2)), torch.zeros(len(train[0])), atol=1e-5, rtol=0)
+    batches = data.split("train").training_batches(5, np.random.default_rng(0), Augmentation())
+    assert next(images.shape for images, _ in batches) == (5, *data.input_shape)
+    with pytest.raises(DataInvalid, match="signals, which are not flipped or shifted"):
+        load_data(tmp_path / "pulses.npz", DataOptions(augmentation=Augmentation(flip=True)))
+
+
+def test_npz_with_signals_of_two_dimensions_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", signals=pixels(20, 2, 3, 9), labels=np.arange(20) % 2)
+
+    with pytest.raises(DataInvalid, match=r"'signals' .* must be \(N, L\) or \(N, C, L\)"):
+        load_data(tmp_path / "data.npz")
+
+
 def test_npz_with_channels_last_holds_the_same_pixels(tmp_path: Path) -> None:
     images = pixels(10, 6, 5, 3)
 

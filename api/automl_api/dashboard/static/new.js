@@ -60,6 +60,10 @@ function example() {
   return dataset.example ? dataset : undefined;
 }
 
+function file(name) {
+  return fields[name].files[0];
+}
+
 function architecture() {
   if (example()) return { name: example().architecture, config: JSON.parse(example().config) };
   const inputs = document.querySelectorAll("#config input");
@@ -84,6 +88,9 @@ function showConfig() {
 function show() {
   const isNew = fields.model.value === "";
   document.getElementById("new-model").hidden = !isNew || example() !== undefined;
+  document.getElementById("of-architecture").hidden = file("program") !== undefined;
+  document.getElementById("new-data").hidden = !isUpload();
+  fields.images.required = isUpload();
   showBudget();
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
   document.getElementById("example-hint")?.toggleAttribute("hidden", example() === undefined);
@@ -115,15 +122,30 @@ function quoted(text) {
 }
 
 function weightsName() {
-  return example() ? `${example().name}.safetensors` : fields.weights.files[0]?.name;
+  return example() ? `${example().name}.safetensors` : file("weights")?.name;
+}
+
+function programName() {
+  return example() ? undefined : file("program")?.name;
+}
+
+function isUpload() {
+  return chosenOption("dataset").dataset.upload !== undefined;
+}
+
+function imagesName() {
+  return file("images")?.name ?? "images.npz";
+}
+
+function newDataName() {
+  return isUpload() ? quoted(imagesName()) : chosenOption("dataset").dataset.builtin;
 }
 
 function asShell(isNew) {
-  const parts = ["automl-compress search", isNew ? architecture().name : fields.model.value];
-  parts[0] += ` ${parts.pop()}`;
-  parts.push(fields.dataset.value || chosenOption("dataset").dataset.builtin);
-  if (isNew) {
-    if (weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
+  const network = isNew ? quoted(programName() ?? architecture().name) : fields.model.value;
+  const parts = [`automl-compress search ${network}`, fields.dataset.value || newDataName()];
+  if (isNew && weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
+  if (isNew && !programName()) {
     for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
   parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`);
@@ -142,12 +164,16 @@ function asPython(isNew) {
   let [model, dataset] = [JSON.stringify(fields.model.value), JSON.stringify(fields.dataset.value)];
   if (isNew) {
     const weights = weightsName() ? `, weights=${JSON.stringify(weightsName())}` : "";
-    lines.push(`    model = client.create_model(${JSON.stringify(architecture().name)}, config=${JSON.stringify(architecture().config)}${weights})`);
+    const network = programName()
+      ? `program=${JSON.stringify(programName())}`
+      : `${JSON.stringify(architecture().name)}, config=${JSON.stringify(architecture().config)}`;
+    lines.push(`    model = client.create_model(${network}${weights})`);
     model = 'model["id"]';
   }
   if (!fields.dataset.value) {
-    const name = JSON.stringify(chosenOption("dataset").dataset.builtin);
-    lines.push(`    data = client.create_dataset({"kind": "builtin", "name": ${name}}, name=${name})`);
+    const name = JSON.stringify(isUpload() ? imagesName() : chosenOption("dataset").dataset.builtin);
+    const source = isUpload() ? name : `{"kind": "builtin", "name": ${name}}, name=${name}`;
+    lines.push(`    data = client.create_dataset(${source})`);
     dataset = 'data["id"]';
   }
   const told = JSON.stringify(study(), null, 4).replaceAll("\n", "\n    ");
@@ -180,15 +206,23 @@ async function post(path, content, headers = {}) {
 // What was registered becomes an option of its own, so that a second try does not register it again.
 async function registeredModel() {
   if (fields.model.value) return fields.model.value;
-  const told = architecture();
-  const file = example() ? await exampleFile() : fields.weights.files[0];
-  const content = { name: file ? file.name.replace(/\.safetensors$/, "") : told.name, architecture: told };
-  if (file) {
-    busy("uploading the weights");
-    content.weights_file_id = (await post(`v1/files?name=${encodeURIComponent(file.name)}`, file)).id;
-  }
+  const program = example() ? undefined : file("program");
+  const weights = example() ? await exampleFile() : file("weights");
+  const content = { name: stem((program ?? weights)?.name ?? architecture().name) };
+  if (program) content.program_file_id = (await uploaded(program, "the program")).id;
+  else content.architecture = architecture();
+  if (weights) content.weights_file_id = (await uploaded(weights, "the weights")).id;
   busy("tracing the network");
   return remember("model", await post("v1/models", content));
+}
+
+async function uploaded(chosen, what) {
+  busy(`uploading ${what}`);
+  return post(`v1/files?name=${encodeURIComponent(chosen.name)}`, chosen);
+}
+
+function stem(name) {
+  return name.replace(/\.(safetensors|pt2|npz|parquet|zip)$/, "");
 }
 
 async function exampleFile() {
@@ -198,9 +232,21 @@ async function exampleFile() {
 
 async function registeredDataset() {
   if (fields.dataset.value) return fields.dataset.value;
-  const name = chosenOption("dataset").dataset.builtin;
+  const content = isUpload() ? await uploadedImages() : builtinImages();
   busy("reading the data");
-  return remember("dataset", await post("v1/datasets", { name, source: { kind: "builtin", name } }));
+  return remember("dataset", await post("v1/datasets", content));
+}
+
+function builtinImages() {
+  const name = chosenOption("dataset").dataset.builtin;
+  return { name, source: { kind: "builtin", name } };
+}
+
+async function uploadedImages() {
+  const chosen = file("images");
+  const { id, format } = await uploaded(chosen, "the images");
+  const place = format === "parquet" ? "train_file_id" : "file_id";
+  return { name: stem(chosen.name), source: { kind: format, [place]: id } };
 }
 
 async function remember(name, registered) {

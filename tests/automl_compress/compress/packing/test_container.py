@@ -1,11 +1,9 @@
 """Packed networks: exact, as small as they say, and safe to open."""
 
-import hashlib
 import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -24,32 +22,15 @@ from automl_compress.compress.quantisers import (
     quantiser_names,
 )
 from automl_compress.core.errors import DataInvalid, InvalidInput
+from tests.automl_compress.compress.packing.containers import (
+    PackedTensor,
+    directory_of,
+    same,
+    signed,
+    small_container,
+    with_directory,
+)
 from tests.automl_compress.networks import zoo
-
-PackedTensor = Tensor | QuantisedTensor
-
-
-def same_bytes(first: Tensor, second: Tensor) -> bool:
-    return (
-        first.dtype == second.dtype
-        and first.shape == second.shape
-        and first.contiguous().reshape(-1).view(torch.uint8).tolist()
-        == second.contiguous().reshape(-1).view(torch.uint8).tolist()
-    )
-
-
-def same(first: PackedTensor, second: PackedTensor) -> bool:
-    if isinstance(first, Tensor) or isinstance(second, Tensor):
-        return (
-            isinstance(first, Tensor) and isinstance(second, Tensor) and same_bytes(first, second)
-        )
-    one, two = first.grid, second.grid
-    return (
-        torch.equal(first.codes, second.codes)
-        and same_bytes(one.values, two.values)
-        and (one.form, one.bits, one.axis, one.is_signed)
-        == (two.form, two.bits, two.axis, two.is_signed)
-    )
 
 
 @st.composite
@@ -162,24 +143,9 @@ def test_reported_sizes_are_what_the_file_has() -> None:
     found = unpack(packed)
 
     sections = sum(each.value_bytes + each.code_bytes for each in found.sizes.values())
-    directory_size = zlib_directory(packed)
+    _, directory_size = directory_of(packed)
     assert found.size_bytes == len(packed)
     assert sections + directory_size == len(packed)
-
-
-def zlib_directory(packed: bytes) -> int:
-    """Bytes in front of the first section, by a second reading of the format."""
-    place, sizes = 41, []
-    for _ in range(2):
-        value, shift = 0, 0
-        while True:
-            value |= (packed[place] & 127) << shift
-            shift, place = shift + 7, place + 1
-            if packed[place - 1] < 128:
-                break
-        sizes.append(value)
-    assert len(zlib.decompress(packed[place : place + sizes[0]])) == sizes[1]
-    return place + sizes[0]
 
 
 def test_the_same_tensors_give_the_same_file() -> None:
@@ -187,32 +153,6 @@ def test_the_same_tensors_give_the_same_file() -> None:
 
 
 # ------------------------------------------------------------------------- hostile bytes
-
-
-def small_container() -> bytes:
-    weights = torch.randn(8, 40, generator=torch.Generator().manual_seed(2))
-    sparse = torch.where(weights > 1, weights, torch.zeros(()))
-    return pack(
-        {
-            "first": create_quantiser("uniform").fit(weights, 4, 0),
-            "second": create_quantiser("kmeans").fit(weights, 3),
-            "bias": weights[0],
-            "sparse": sparse,
-            "flag": weights > 0,
-        },
-        {"key": "value"},
-    )
-
-
-def signed(body: bytes) -> bytes:
-    """A container with this body and the checksum that belongs to it."""
-    return b"AMLCPACK\x01" + hashlib.sha256(body).digest() + body
-
-
-def with_directory(directory: bytes, sections: bytes = b"", size: int | None = None) -> bytes:
-    deflated = zlib.compress(directory)
-    announced = len(directory) if size is None else size
-    return signed(varint(len(deflated)) + varint(announced) + deflated + sections)
 
 
 def test_every_truncation_is_refused() -> None:
@@ -240,33 +180,6 @@ def test_trailing_bytes_are_refused() -> None:
         unpack(packed + b"x")
     with pytest.raises(DataInvalid, match="belong to nothing"):
         unpack(signed(packed[41:] + b"x"))
-
-
-def test_damage_under_a_right_checksum_never_crashes(rng: np.random.Generator) -> None:
-    body = small_container()[41:]
-    for _ in range(1500):
-        damaged = bytearray(body)
-        for place in rng.integers(0, len(damaged), rng.integers(1, 4)):
-            damaged[place] = int(rng.integers(256))
-        with suppress(DataInvalid):
-            unpack(signed(bytes(damaged)), largest_entries=10_000)
-
-
-def test_damage_in_the_directory_never_crashes(rng: np.random.Generator) -> None:
-    packed = small_container()
-    start = zlib_directory(packed)
-    sections = packed[start:]
-    inflated = next(
-        zlib.decompress(packed[place:start])
-        for place in range(41, 50)
-        if packed[place] == 0x78 and packed[place + 1] == 0xDA
-    )
-    for _ in range(3000):
-        damaged = bytearray(inflated)
-        for place in rng.integers(0, len(damaged), rng.integers(1, 4)):
-            damaged[place] = int(rng.integers(256))
-        with suppress(DataInvalid):
-            unpack(with_directory(bytes(damaged), sections), largest_entries=10_000)
 
 
 def entry(name: str, kind: int, shape: tuple[int, ...], *fields: int) -> bytes:

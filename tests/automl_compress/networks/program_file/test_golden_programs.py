@@ -1,6 +1,7 @@
 """Programs of every kind of network, read back: equal logits, live modules, cuttable channels."""
 
 import copy
+import gzip
 import pickle
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from automl_compress.networks.program_file.reading import Program, read_program
 from automl_compress.networks.surgery import cut_module, masked_module
 from automl_compress.networks.trace import Network, trace
 from tests.automl_compress.networks.counting import random_kept
+from tests.automl_compress.networks.program_file.golden import FOLDER, KINDS
 from tests.automl_compress.networks.program_file.networks import GOLDEN, program_of, settled
 
 
@@ -38,6 +40,22 @@ def read(name: str) -> Read:
 
 def images_of(name: str, count: int = 4) -> Tensor:
     return torch.randn(count, *GOLDEN[name].shape, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_files_of_every_torch_so_far_load_into_the_class_they_came_from(name: str) -> None:
+    files = sorted(FOLDER.glob(f"{name.lower().replace(' ', '-')}.torch-*.pt2.gz"))
+    assert files
+    for file in files:
+        program, network = read_program(gzip.decompress(file.read_bytes())), GOLDEN[name].build()
+
+        network.eval().load_state_dict(program.module.state_dict())
+
+        assert program.input_shape == GOLDEN[name].shape
+        for batch in (1, 5):
+            images = images_of(name, batch)
+            with torch.no_grad():
+                assert torch.equal(program.module(images), network(images)), file.name
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
