@@ -10,7 +10,7 @@ from automl_api.engine.pipeline import Finished, OwnedJob, PolicyDocument
 from automl_api.engine.scores import Scored, Scores
 from automl_compress import __version__
 from automl_compress.core import Measurement, StudySpec, Trial
-from automl_compress.core.document import ModelReference
+from automl_compress.core.document import ModelReference, RepairNote
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.export.documents import model_reference, policy_document
@@ -123,7 +123,11 @@ def _store(
         confirmed.policy,
         (confirmed.measurement, confirmed.search, proxy),
         (baseline,),
-        ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{confirmed.network.sha256}"),
+        RepairNote(
+            "fine-tuned" if is_tuned else study.recipe.repair,
+            f"sha256:{confirmed.network.sha256}",
+            None if confirmed.packed is None else f"sha256:{confirmed.packed.sha256}",
+        ),
         _provenance(contest, confirmed.trial),
         confirmed.quantisation,
         id=identity,
