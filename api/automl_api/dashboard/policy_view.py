@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
+from automl_api.dashboard.evaluations_view import EvaluationsView, evaluations_view
 from automl_compress.store import artifacts as artifact_rows
 from automl_compress.store import browsing
 from automl_compress.store import jobs as job_rows
@@ -52,6 +53,7 @@ class PolicyView:
     policy: ArtifactBody | None
     snippet: str
     others: Sequence[PolicyOfJob]
+    evaluations: EvaluationsView
 
     @property
     def metrics(self) -> list[str]:
@@ -79,6 +81,7 @@ def policy_view(session: Session, policy_id: str) -> PolicyView:
         policy=policy,
         snippet=_snippet(row.document, policy, network),
         others=_others(session, row),
+        evaluations=evaluations_view(session, row),
     )
 
 
@@ -100,7 +103,8 @@ def _files(session: Session, row: PolicyRow) -> dict[str, ArtifactBody]:
     """Return this policy's own files: the network is told by its hash, the document by its name."""
     if row.job_id is None:
         return {}
-    stored = [artifact_body(each) for each in artifact_rows.of_job(session, row.job_id)]
+    rows = artifact_rows.of_job(session, row.job_id)
+    stored = [artifact_body(each) for each in rows if each.removed_at is None]
     sha256 = str(row.document["repair"]["weights_sha256"] or "").removeprefix("sha256:")
     network = next(
         (each for each in stored if each.kind == "network" and each.sha256 == sha256), None
