@@ -115,15 +115,10 @@ def get(session: Session, job_id: str) -> JobRow:
 
 
 def study_of(row: JobRow) -> Json:
-    """Return the study of a search.
-
-    Raises:
-        InvalidInput: the job is no search.
-    """
+    """Return the study of a search; raises InvalidInput for a job of another kind."""
     if row.kind is not JobKind.SEARCH:
         raise InvalidInput(
-            f"job {row.id} is an {row.kind} of policy {row.policy_id} and searches nothing; "
-            "give the job of a search"
+            f"job {row.id}, an {row.kind}, searches nothing; give the job of a search"
         )
     return row.spec["study"]
 

@@ -116,18 +116,13 @@ def _store(
     proxy = confirmed.trial.measurement
     assert proxy is not None
     study, identity = contest.study, new_id("pol")
-    is_tuned = study.confirmation.finetune_epochs > 0
     document = policy_document(
         contest.network,
         contest.model(),
         confirmed.policy,
         (confirmed.measurement, confirmed.search, proxy),
         (baseline,),
-        RepairNote(
-            "fine-tuned" if is_tuned else study.recipe.repair,
-            f"sha256:{confirmed.network.sha256}",
-            None if confirmed.packed is None else f"sha256:{confirmed.packed.sha256}",
-        ),
+        _repair_note(study, confirmed),
         _provenance(contest, confirmed.trial),
         confirmed.quantisation,
         id=identity,
@@ -143,6 +138,15 @@ def _store(
         packed = NewArtifact(contest.job.job_id, name, "packed", "application/octet-stream")
         artifacts = (*artifacts, (packed, confirmed.packed))
     return _Stored(confirmed, row, artifacts, exports.notes)
+
+
+def _repair_note(study: StudySpec, confirmed: Scored) -> RepairNote:
+    is_tuned, packed = study.confirmation.finetune_epochs > 0, confirmed.packed
+    return RepairNote(
+        "fine-tuned" if is_tuned else study.recipe.repair,
+        f"sha256:{confirmed.network.sha256}",
+        None if packed is None else f"sha256:{packed.sha256}",
+    )
 
 
 def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:
