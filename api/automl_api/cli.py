@@ -12,6 +12,7 @@ from automl_api.commands import (
     database,
     demo,
     doctor,
+    evaluate,
     export,
     jobs,
     keys,
@@ -43,6 +44,7 @@ app.command()(search.search)
 app.command()(run.run)
 app.command()(train.train)
 app.command()(best.best)
+app.command()(evaluate.evaluate)
 app.command()(sensitivity.sensitivity)
 app.command()(export.export)
 app.command()(apply.apply)

@@ -173,6 +173,28 @@ class Client:
         path = f"/v1/jobs/{job_id}/clone"
         return Job(self, self._transport.post(path, dict(changes), key=key or uuid.uuid4().hex))
 
+    def evaluate(
+        self,
+        policy_id: str,
+        dataset_id: str,
+        *,
+        split: str = "test",
+        name: str | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Submit that a policy's network, and the uncut one, are scored on other data.
+
+        Args:
+            policy_id: of a stored policy.
+            dataset_id: of registered data.
+            split: `test`, `search`, `train`, or `all` of them.
+            name: what lists call the job; None takes that of the search and of the data.
+            key: makes a repetition harmless.
+        """
+        body = {"dataset_id": dataset_id, "split": split, "name": name}
+        path = f"/v1/policies/{policy_id}/evaluate"
+        return Job(self, self._transport.post(path, body, key=key or uuid.uuid4().hex))
+
     def job(self, identity: str) -> Job:
         """Return one job."""
         return Job(self, self._transport.get(f"/v1/jobs/{identity}"))
@@ -181,8 +203,8 @@ class Client:
         """Yield jobs, the newest first.
 
         Args:
-            filters: `status`, `model_id`, `dataset_id`, `searcher`, `text`, and `tag` as a list
-                of `NAME:VALUE`.
+            filters: `status`, `kind`, `model_id`, `dataset_id`, `policy_id`, `searcher`, `text`,
+                and `tag` as a list of `NAME:VALUE`.
         """
         for content in self._transport.pages("/v1/jobs", **filters):
             yield Job(self, content)

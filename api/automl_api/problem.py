@@ -29,6 +29,7 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
 )
 _TITLES = {
     "changed": "It was changed in the meantime",
+    "expired": "The bytes were removed, as the service keeps them for a time only",
     "fingerprint-mismatch": "The policy was made for another network",
     "idempotency-mismatch": "The idempotency key was used with another body",
     "in-use": "Something else is made of it",

@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     key: the bearer key that clients must send; None asks for none, on loopback only.
     root_path: the prefix under which a proxy serves this service, where it passes it on: `/x/y`.
     max_unfinished_jobs, max_stored_bytes: what an account may have; administrators have no limit.
+    artifact_days: for how long the files of networks are kept that jobs made; None for ever.
     requests_per_minute: of one key, at one API process.
     wrong_keys_per_minute: from one address, before it is not heard for a minute.
     lease_seconds: a worker that is silent for so long is dead, and its jobs go to others.
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=512 * 2**20, gt=0)
     max_unfinished_jobs: int = Field(default=100, ge=1)
     max_stored_bytes: int = Field(default=20 * 2**30, ge=0)
+    artifact_days: float | None = Field(default=None, gt=0, le=36_500)
     requests_per_minute: int = Field(default=1200, ge=1)
     wrong_keys_per_minute: int = Field(default=10, ge=1)
     lease_seconds: float = Field(default=30.0, gt=0)

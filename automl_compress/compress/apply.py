@@ -148,9 +148,10 @@ def _with_weights(
     try:
         content = path.read_bytes()
         if content.startswith(MAGIC):
+            _check_digest(path, content, _packed_digest(path, document))
             weights = unpacked_state(content, document, _epsilons(module))
         else:
-            _check_digest(path, content, document)
+            _check_digest(path, content, document.repair.weights_sha256)
             weights = load(content)
     except (OSError, SafetensorError, DataInvalid) as error:
         raise ModelInvalid(f"the weights file {path} cannot be read: {error}") from error
@@ -163,8 +164,17 @@ def _with_weights(
     return tensors | weights
 
 
-def _check_digest(path: Path, content: bytes, document: PolicyDocument) -> None:
-    expected, found = document.repair.weights_sha256, hashlib.sha256(content).hexdigest()
+def _packed_digest(path: Path, document: PolicyDocument) -> str | None:
+    repair = document.repair
+    if repair.packed_sha256 is None and repair.weights_sha256 is not None:
+        raise WeightsMismatch(
+            f"{path} is a packed file, of which the policy has none; give its safetensors file"
+        )
+    return repair.packed_sha256
+
+
+def _check_digest(path: Path, content: bytes, expected: str | None) -> None:
+    found = hashlib.sha256(content).hexdigest()
     if expected is not None and expected.removeprefix("sha256:") != found:
         raise WeightsMismatch(
             f"{path} has SHA-256 {found[:16]}..., the policy names "

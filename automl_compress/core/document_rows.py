@@ -1,7 +1,7 @@
 """The parts of a policy document."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -148,15 +148,17 @@ class RepairNote:
     """What happened to the weights after the cut.
 
     With `none`, cutting the uncut network gives the compressed one. With anything else the
-    weights file of this SHA-256 holds the compressed network's weights.
+    weights file of this SHA-256 holds the compressed network's weights, and so does the packed
+    file of `packed_sha256`, where there is one.
     """
 
     method: RepairMethod = "none"
     weights_sha256: str | None = None
+    packed_sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the note as a JSON object."""
-        return {"method": self.method, "weights_sha256": self.weights_sha256}
+        return asdict(self)
 
     @classmethod
     def read(cls, content: JsonField) -> "RepairNote":
@@ -164,8 +166,12 @@ class RepairNote:
         method = content.get("method").choice(
             "none", "reconstruction", "recalibration", "fine-tuned"
         )
-        weights = content.find("weights_sha256")
-        return cls(cast("RepairMethod", method), None if weights is None else weights.sha256())
+        weights, packed = content.find("weights_sha256"), content.find("packed_sha256")
+        return cls(
+            cast("RepairMethod", method),
+            None if weights is None else weights.sha256(),
+            None if packed is None else packed.sha256(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

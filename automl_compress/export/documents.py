@@ -19,7 +19,6 @@ from automl_compress.core.document import (
     RepairNote,
     group_rows,
 )
-from automl_compress.core.document_rows import RepairMethod
 from automl_compress.core.interval import wilson_interval
 from automl_compress.costs import AnalyticCosts
 from automl_compress.networks.fingerprint import weights_fingerprint
@@ -57,7 +56,7 @@ def policy_document(
     policy: Policy,
     measurements: tuple[Measurement, ...],
     baseline: tuple[Measurement, ...],
-    repair: tuple[RepairMethod, str | None],
+    repair: RepairNote,
     provenance: Mapping[str, Any],
     quantisation: Mapping[str, LayerQuantisation] | None = None,
     **identity: str,
@@ -70,7 +69,7 @@ def policy_document(
         policy: with explicit channels.
         measurements: of the compressed network, the most trustworthy first; its costs count.
         baseline: of the uncut network.
-        repair: what happened to the weights after the cut, and the SHA-256 of their file.
+        repair: what happened to the weights after the cut, and the SHA-256 of their files.
         provenance: searcher, seed, job ...; the versions are added here.
         quantisation: what becomes of layers, by name; None leaves all float.
         identity: `id` and `created` of the document.
@@ -90,7 +89,7 @@ def policy_document(
         metrics=tuple(_accuracy(each) for each in measurements),
         baseline=tuple(_accuracy(each) for each in baseline),
         layers=_layer_rows(network.graph, policy, quantisation or {}),
-        repair=RepairNote(*repair),
+        repair=repair,
         provenance={**provenance, "versions": {**provenance.get("versions", {}), **versions}},
         **identity,
     )

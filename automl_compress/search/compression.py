@@ -1,5 +1,6 @@
 """The whole job in one call, for notebooks and scripts: no server, no queue, no files."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from automl_compress.core import (
     StudySpec,
     Trial,
 )
-from automl_compress.core.document import PolicyDocument
+from automl_compress.core.document import PolicyDocument, RepairNote
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData, check_fits
@@ -193,20 +194,21 @@ def _confirm(
     is_tuned = study.confirmation.finetune_epochs > 0
 
     def compressed(each: Confirmed) -> CompressedNetwork:
-        proxy = each.trial.measurement
+        proxy, packed = each.trial.measurement, each.network.packed
         assert proxy is not None
+        digest = None if packed is None else f"sha256:{hashlib.sha256(packed).hexdigest()}"
         document = policy_document(
             network,
             model,
             each.policy,
             (each.measurement, each.search, proxy),
             (baseline,),
-            ("fine-tuned" if is_tuned else study.recipe.repair, None),
+            RepairNote("fine-tuned" if is_tuned else study.recipe.repair, None, digest),
             {"searcher": study.searcher, "seed": study.seed, "data": data.name},
             each.network.quantisation,
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        return CompressedNetwork(each.network.module, document, each.network.packed)
+        return CompressedNetwork(each.network.module, document, packed)
 
     return CompressionResult([compressed(each) for each in found], summary, trials)
 

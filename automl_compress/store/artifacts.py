@@ -33,6 +33,7 @@ def put(session: Session, new: NewArtifact, written: WrittenFile) -> ArtifactRow
         row = ArtifactRow(id=new_id("art"), job_id=new.job_id, name=new.name)
         session.add(row)
     row.kind, row.media_type = new.kind, new.media_type
+    row.removed_at = None
     row.size_bytes, row.sha256, row.path = written.size_bytes, written.sha256, written.path
     session.flush()
     return row
@@ -72,10 +73,17 @@ def page(
 def stored_bytes(session: Session, account: str) -> int:
     """Return how many bytes the artifacts of an account's jobs take."""
     query = select(func.sum(ArtifactRow.size_bytes)).join(JobRow, JobRow.id == ArtifactRow.job_id)
-    return int(session.scalar(query.where(JobRow.account == account)) or 0)
+    there = query.where(JobRow.account == account, ArtifactRow.removed_at.is_(None))
+    return int(session.scalar(there) or 0)
 
 
 def of_job(session: Session, job_id: str) -> Sequence[ArtifactRow]:
     """Return a job's artifacts by name."""
     query = select(ArtifactRow).where(ArtifactRow.job_id == job_id).order_by(ArtifactRow.name)
     return session.scalars(query).all()
+
+
+def of_content(session: Session, job_id: str, sha256: str) -> ArtifactRow | None:
+    """Return a job's artifact of this digest, in hexadecimal; None where it has none."""
+    query = select(ArtifactRow).where(ArtifactRow.job_id == job_id, ArtifactRow.sha256 == sha256)
+    return session.scalars(query.order_by(ArtifactRow.id).limit(1)).one_or_none()

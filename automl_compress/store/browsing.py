@@ -12,7 +12,15 @@ from sqlalchemy.orm import Session
 from automl_compress.core import Metric, TrialState
 from automl_compress.core.errors import InvalidInput
 from automl_compress.store.paging import Page, check_limit, page_of
-from automl_compress.store.tables import EventRow, JobRow, JobState, PolicyRow, Table, TrialRow
+from automl_compress.store.tables import (
+    EventRow,
+    JobKind,
+    JobRow,
+    JobState,
+    PolicyRow,
+    Table,
+    TrialRow,
+)
 
 Row = TypeVar("Row", bound=Table)
 
@@ -81,6 +89,7 @@ class JobFilter:
     """Which jobs are wanted; what is left empty is of any.
 
     text: that stands somewhere in the name, in any case.
+    policy_id: that an evaluation scores.
     tags: that they have, with these values.
     """
 
@@ -89,6 +98,8 @@ class JobFilter:
     model_id: str | None = None
     dataset_id: str | None = None
     searcher: str | None = None
+    kind: JobKind | None = None
+    policy_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def criteria(self) -> list[ColumnElement[bool]]:
@@ -100,6 +111,11 @@ class JobFilter:
             where.append(JobRow.model_id == self.model_id)
         if self.dataset_id is not None:
             where.append(JobRow.dataset_id == self.dataset_id)
+        if self.policy_id is not None:
+            where.append(JobRow.policy_id == self.policy_id)
+        if self.kind is not None:
+            is_search = JobRow.policy_id.is_(None)
+            where.append(is_search if self.kind is JobKind.SEARCH else ~is_search)
         if self.text:
             where.append(JobRow.name.icontains(self.text, autoescape=True))
         if self.searcher is not None:

@@ -30,7 +30,7 @@ class JobChanges:
 
 def version_of(row: JobRow) -> str:
     """Return a digest of what may change; progress is no part of it."""
-    told = [row.name, row.tags, row.priority, row.spec["study"].get("effort")]
+    told = [row.name, row.tags, row.priority, row.spec.get("study", {}).get("effort")]
     return digest(told).removeprefix("sha256:")
 
 
@@ -41,7 +41,7 @@ def change(session: Session, row: JobRow, changes: JobChanges) -> None:
 
     Raises:
         WrongState: the search has ended, and effort or priority were to change.
-        InvalidInput: an effort that is not above 0.
+        InvalidInput: an effort that is not above 0, or of a job that is no search.
     """
     steers = changes.effort is not None or changes.priority is not None
     if steers and (row.state in jobs.TERMINAL or row.state is JobState.FINALIZING):
@@ -62,6 +62,6 @@ def change(session: Session, row: JobRow, changes: JobChanges) -> None:
 
 
 def _change_effort(row: JobRow, changed: Mapping[str, Any]) -> None:
-    study = row.spec["study"]
+    study = jobs.study_of(row)
     effort = asdict(Effort(**{**study["effort"], **changed}))
     row.spec = {**row.spec, "study": {**study, "effort": effort}}

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, load_only
 
-from automl_compress.core.errors import JobTaken, KeyReused, NotFound, WrongState
+from automl_compress.core.errors import InvalidInput, JobTaken, KeyReused, NotFound, WrongState
 from automl_compress.store import events
 from automl_compress.store.ids import new_id
-from automl_compress.store.tables import DesiredState, JobRow, JobState, Json, now
+from automl_compress.store.tables import DesiredState, JobKind, JobRow, JobState, Json, now
 
 S = JobState
 _STOPS = frozenset({S.PAUSED, S.FAILED, S.CANCELLED})
@@ -35,6 +35,7 @@ ACTIVE = frozenset({S.QUEUED, S.VALIDATING, S.PROFILING, S.RUNNING, S.FINALIZING
 class NewJob:
     """What a job is created from.
 
+    policy_id: of the policy that an evaluation scores; None for a search.
     priority: waiting jobs of a higher one are taken first; within LEAST_PRIORITY and
         MOST_PRIORITY.
     idempotency_key: a second job with this key and the same digest is the first one.
@@ -49,6 +50,7 @@ class NewJob:
     priority: int = 0
     idempotency_key: str | None = None
     request_digest: str | None = None
+    policy_id: str | None = None
 
 
 def create(session: Session, new: NewJob) -> JobRow:
@@ -65,6 +67,7 @@ def create(session: Session, new: NewJob) -> JobRow:
         name=new.name,
         model_id=new.model_id,
         dataset_id=new.dataset_id,
+        policy_id=new.policy_id,
         spec=new.spec,
         tags=new.tags,
         priority=new.priority,
@@ -109,6 +112,15 @@ def get(session: Session, job_id: str) -> JobRow:
         NotFound: no job has this id.
     """
     return _found(session.get(JobRow, job_id), job_id)
+
+
+def study_of(row: JobRow) -> Json:
+    """Return the study of a search; raises InvalidInput for a job of another kind."""
+    if row.kind is not JobKind.SEARCH:
+        raise InvalidInput(
+            f"job {row.id}, an {row.kind}, searches nothing; give the job of a search"
+        )
+    return row.spec["study"]
 
 
 def lock(session: Session, job_id: str) -> JobRow:

@@ -11,11 +11,18 @@ from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import InUse, WrongState
 from automl_compress.store import artifacts, datasets, files, jobs, models
-from automl_compress.store.tables import DatasetRow, FileRow, JobRow, ModelRow, Table
+from automl_compress.store.tables import (
+    DatasetRow,
+    FileRow,
+    JobRow,
+    ModelRow,
+    PolicyRow,
+    Table,
+)
 
 # Core tables: what another account made of a row keeps it, too, though nobody may know of it.
 _MODELS, _DATASETS = ModelRow.__table__, DatasetRow.__table__
-_JOBS, _FILES = JobRow.__table__, FileRow.__table__
+_JOBS, _FILES, _POLICIES = JobRow.__table__, FileRow.__table__, PolicyRow.__table__
 
 
 def remove_file(session: Session, file_id: str) -> Sequence[str]:
@@ -67,10 +74,17 @@ def remove_job(session: Session, job_id: str) -> Sequence[str]:
     Raises:
         NotFound: no job has this id.
         WrongState: the job has not ended.
+        InUse: another job scores one of its policies.
     """
     row = jobs.lock(session, job_id)
     if row.state not in jobs.TERMINAL:
         raise WrongState(f"job {job_id} is {row.state}; cancel it, then delete it")
+    policies = select(_POLICIES.c.id).where(_POLICIES.c.job_id == job_id)
+    if _is_there(session, _JOBS.c.policy_id.in_(policies)):
+        raise InUse(
+            f"there are evaluations of the policies of job {job_id}; delete them first "
+            "(GET /v1/jobs?policy_id=... lists them)"
+        )
     paths = [each.path for each in artifacts.of_job(session, job_id)]
     for table in reversed(Table.metadata.sorted_tables):
         if table is not _JOBS and "job_id" in table.c:

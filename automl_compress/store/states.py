@@ -17,6 +17,13 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"  #: stopped by its user for good
 
 
+class JobKind(StrEnum):
+    """What a job does."""
+
+    SEARCH = "search"  #: looks for policies within a budget
+    EVALUATION = "evaluation"  #: scores a policy's network on other data
+
+
 class DesiredState(StrEnum):
     """What the job's user last asked for."""
 

@@ -17,6 +17,8 @@ def file_violations(session: Session, files: ArtifactFiles) -> Iterator[tuple[st
     """Read every file that a row names; yield the row's id and what is wrong with its file."""
     for table in (FileRow, ArtifactRow):
         query = select(table.id, table.path, table.size_bytes, table.sha256).order_by(table.id)
+        if table is ArtifactRow:
+            query = query.where(ArtifactRow.removed_at.is_(None))
         for identity, path, size_bytes, sha256 in session.execute(query):
             detail = _difference(files, path, size_bytes, sha256)
             if detail is not None:

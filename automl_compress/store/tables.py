@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from automl_compress.core import Role, TrialState
 from automl_compress.store.moments import now
-from automl_compress.store.states import DesiredState, JobState
+from automl_compress.store.states import DesiredState, JobKind, JobState
 from automl_compress.store.table import Belonging, Identifier, Json, Table
 
 
@@ -74,7 +74,9 @@ class DatasetRow(Belonging, Table):
 class JobRow(Belonging, Table):
     """A study in the queue.
 
-    spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it.
+    policy_id: of the policy that an evaluation scores; None for a search.
+    spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it; an evaluation has
+        `evaluation` in its place.
     attempt: counts the runs; a resumed job is a new attempt, and earlier ones stop.
     owner: the execution that may write trials now; None while nobody may.
     idempotency_key: `account/key`, since it is unique among all accounts' jobs.
@@ -94,6 +96,8 @@ class JobRow(Belonging, Table):
     name: Mapped[str] = mapped_column(String(255))
     model_id: Mapped[str] = mapped_column(ForeignKey("compress_model.id"), index=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("compress_dataset.id"), index=True)
+    # No foreign key: policies name their jobs already, and the two tables would form a ring.
+    policy_id: Mapped[str | None] = mapped_column(String(32), index=True)
     spec: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
@@ -123,6 +127,11 @@ class JobRow(Belonging, Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @property
+    def kind(self) -> JobKind:
+        """What the job does."""
+        return JobKind.SEARCH if self.policy_id is None else JobKind.EVALUATION
 
 
 class TrialRow(Table):
@@ -193,7 +202,10 @@ class PolicyRow(Table):
 
 
 class ArtifactRow(Table):
-    """A file that a job made; its bytes lie under the data directory at `path`."""
+    """A file that a job made; its bytes lie under the data directory at `path`.
+
+    removed_at: since when they do not any more.
+    """
 
     __tablename__ = "compress_artifact"
 
@@ -206,6 +218,7 @@ class ArtifactRow(Table):
     sha256: Mapped[str] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(default=now)
+    removed_at: Mapped[datetime | None]
 
     __table_args__ = (UniqueConstraint("job_id", "name"),)
 

@@ -77,7 +77,7 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
         Policy.from_widths(network.graph, widths).with_kept(kept),
         (scored,),
         (scored,),
-        ("fine-tuned", "sha256:" + hashlib.sha256(content).hexdigest()),
+        RepairNote("fine-tuned", "sha256:" + hashlib.sha256(content).hexdigest()),
         {"seed": 0},
         id="pol_1",
     )

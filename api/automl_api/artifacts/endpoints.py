@@ -14,12 +14,16 @@ from automl_api.service import ServiceDependency
 from automl_compress.store import ArtifactRow
 from automl_compress.store import artifacts as artifact_rows
 from automl_compress.store import jobs as job_rows
+from automl_compress.store.retention import removal_moment
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
 
 class ArtifactBody(ResponseBody):
-    """A file that a job made: the compressed network, the policy, the report."""
+    """A file that a job made: the compressed network, the policy, the report.
+
+    expires: when its bytes are removed; null for never. removed: since when they are gone.
+    """
 
     id: str
     job_id: str
@@ -29,6 +33,8 @@ class ArtifactBody(ResponseBody):
     size_bytes: int
     sha256: str
     created: Moment
+    expires: Moment | None
+    removed: Moment | None
 
 
 @router.get("")
@@ -45,14 +51,17 @@ def list_artifacts(
             job_rows.get(session, job_id)
         page = artifact_rows.page(session, after=after, limit=limit, job_id=job_id, kind=kind)
     filters = {"job_id": job_id, "kind": kind, "limit": limit}
-    return listing(page, artifact_body, "/v1/artifacts", filters)
+    days = service.settings.artifact_days
+    return listing(page, lambda row: artifact_body(row, days), "/v1/artifacts", filters)
 
 
 @router.get("/{artifact_id}")
 def get_artifact(artifact_id: str, service: ServiceDependency) -> ArtifactBody:
     """Describe one file."""
     with service.database.reading() as session:
-        return artifact_body(artifact_rows.get(session, artifact_id))
+        return artifact_body(
+            artifact_rows.get(session, artifact_id), service.settings.artifact_days
+        )
 
 
 @router.get("/{artifact_id}/content", response_class=FileResponse)
@@ -60,6 +69,14 @@ def get_content(artifact_id: str, request: Request, service: ServiceDependency) 
     """Give the bytes of a file, or a `Range` of them."""
     with service.database.reading() as session:
         row = artifact_rows.get(session, artifact_id)
+    if row.removed_at is not None:
+        raise Problem(
+            404,
+            "expired",
+            f"the bytes of artifact {row.id} ({row.name}) were removed on "
+            f"{row.removed_at:%Y-%m-%d}, as this service keeps networks for "
+            f"{service.settings.artifact_days} days; clone job {row.job_id} to make them again",
+        )
     path = service.files.path_of(row.path)
     if not path.is_file():
         raise Problem(
@@ -78,8 +95,8 @@ def get_content(artifact_id: str, request: Request, service: ServiceDependency) 
     return FileResponse(path, media_type=row.media_type, filename=row.name, headers=headers)
 
 
-def artifact_body(row: ArtifactRow) -> ArtifactBody:
-    """Describe an artifact's row."""
+def artifact_body(row: ArtifactRow, days: float | None = None) -> ArtifactBody:
+    """Describe an artifact's row; days: for which the operator keeps networks."""
     return ArtifactBody(
         id=row.id,
         job_id=row.job_id,
@@ -89,4 +106,6 @@ def artifact_body(row: ArtifactRow) -> ArtifactBody:
         size_bytes=row.size_bytes,
         sha256=row.sha256,
         created=row.created_at,
+        expires=removal_moment(row, days),
+        removed=row.removed_at,
     )

@@ -33,7 +33,9 @@ def finish(
         return
     console = Console(highlight=False)
     console.print(f"{job.id} {job.status}", markup=False)
-    if job.status == "succeeded":
+    if job.status == "succeeded" and job.content["kind"] == "evaluation":
+        print_evaluation(job.content["result"])
+    elif job.status == "succeeded":
         document = job.best()
         print_policy(document)
         print_front(job.content["result"], job.content["study"]["budget"]["metric"], document)
@@ -81,6 +83,21 @@ def print_front(result: Mapping[str, Any], metric: str, best: PolicyDocument) ->
     Console(highlight=False).print(table)
 
 
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """Print how a policy's network and the uncut one did on other data."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("network", "accuracy", "95 % interval", "images"):
+        table.add_column(title, justify="left" if title == "network" else "right")
+    for network in ("uncut", "compressed"):
+        told = result[network]
+        low, high = told["interval"]
+        interval = f"{low:.2%} to {high:.2%}"
+        table.add_row(network, f"{told['accuracy']:.2%}", interval, f"{told['total']:,}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"both say the same of {result['agreement']:.2%} of the images")
+
+
 def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of jobs."""
     table = Table(box=None, pad_edge=False)
@@ -88,19 +105,24 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
         justify = "right" if title in ("trials", "done", "best") else "left"
         table.add_column(title, justify=justify, no_wrap=True)
     for job in jobs:
-        progress, budget = job["progress"], job["study"]["budget"]
-        ratios = [budget["ratio"], *job["study"]["smaller_ratios"]]
-        kept = ",".join(f"{100 * ratio:.4g}%" for ratio in ratios)
+        progress = job["progress"]
         best = "" if progress["best"] is None else f"{progress['best']['score']:.4f}"
         table.add_row(
             job["id"],
             job["name"],
             job["status"],
-            job["study"]["searcher"],
-            f"{kept} {budget['metric']}",
+            job["study"].get("searcher", job["kind"]),
+            _budgets(job["study"]),
             str(progress["trials"]),
             f"{progress['fraction']:.0%}",
             best,
         )
     # An id that is cut short cannot be copied: a narrow terminal breaks the line instead.
     Console(highlight=False, width=max(Console().width, LEAST_WIDTH)).print(table)
+
+
+def _budgets(study: Mapping[str, Any]) -> str:
+    if not study:  # an evaluation has none
+        return ""
+    ratios = [study["budget"]["ratio"], *study["smaller_ratios"]]
+    return f"{','.join(f'{100 * ratio:.4g}%' for ratio in ratios)} {study['budget']['metric']}"

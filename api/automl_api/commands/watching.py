@@ -119,7 +119,7 @@ def watch(job: Job, *, is_json: bool = False) -> Job:
             line = {"seq": event.seq, "type": event.type, "at": event.at, "data": event.data}
             Console().out(json.dumps(line), highlight=False)
     else:
-        limit = float(job.content["progress"]["evaluations_limit"])
+        limit = float(job.content["progress"]["evaluations_limit"] or 1.0)  # none to score
         with Display(Console(stderr=True), str(job.content["name"]), limit) as display:
             for event in job.stream():
                 display.show(event)

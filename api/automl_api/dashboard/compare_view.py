@@ -80,15 +80,16 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
 
     Raises:
         NotFound: there is no such job.
-        InvalidInput: there are too many jobs, or none, or one's network does not tell the metric.
+        InvalidInput: there are too many jobs, or none, one is no search, or its network does not
+            tell the metric.
     """
     rows = [job_rows.get(session, each) for each in _distinct(job_ids)]
     models = [model_rows.get(session, row.model_id) for row in rows]
     datasets = [dataset_rows.get(session, row.dataset_id) for row in rows]
-    bodies = [job_body(row) for row in rows]
+    studies, bodies = [job_rows.study_of(row) for row in rows], [job_body(row) for row in rows]
     totals = [model.details["totals"] for model in models]
     metrics = [name for name in totals[0] if all(name in each for each in totals)]
-    chosen = _told_of_all(metric or bodies[0].study["budget"]["metric"], metrics)
+    chosen = _told_of_all(metric or studies[0]["budget"]["metric"], metrics)
     points = [
         point
         for index, body in enumerate(bodies)
@@ -96,8 +97,8 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
     ]
     networks, data = [_network(each) for each in models], [_data(each) for each in datasets]
     told = [
-        flattened({"network": model.name, "weights": network, "data": dataset.name, **body.study})
-        for model, network, dataset, body in zip(models, networks, datasets, bodies, strict=True)
+        flattened({"network": model.name, "weights": network, "data": dataset.name, **study})
+        for model, network, dataset, study in zip(models, networks, datasets, studies, strict=True)
     ]
     differing, equal = differences(told)
     is_same_data = len(set(data)) == 1

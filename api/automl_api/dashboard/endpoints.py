@@ -5,6 +5,7 @@ from importlib.resources import files
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import RedirectResponse
 
 from automl_api.dashboard import comparing_pages, registered_pages, system_pages
 from automl_api.dashboard.addresses import Addresses
@@ -16,8 +17,9 @@ from automl_api.jobs.schemas import job_body
 from automl_api.models.schemas import model_body
 from automl_api.service import ServiceDependency
 from automl_api.system.capabilities import capabilities
-from automl_compress.store import JobState, browsing
+from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import datasets as dataset_rows
+from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store.browsing import JobFilter
 from automl_compress.store.paging import LARGEST_PAGE
@@ -55,7 +57,8 @@ def get_jobs(
 ) -> Response:
     """Show the jobs, the newest first unless another order is wanted."""
     with service.database.reading() as session:
-        wanted = JobFilter(states=[status] if status else (), text=text)
+        states = [status] if status else ()
+        wanted = JobFilter(states, text, kind=JobKind.SEARCH)  # policies show their evaluations
         found = browsing.jobs(session, wanted, column=sort, is_falling=order == "desc", number=page)
         jobs = [job_body(row) for row in found.rows]
     addresses = Addresses(sort, order == "desc", {"status": status, "text": text})
@@ -82,9 +85,15 @@ def get_job(
     trial: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
     x_part: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Show one job; with `X-Part: live` without what is expensive and does not change."""
+    """Show one job; with `X-Part: live` without what is expensive and does not change.
+
+    An evaluation is shown on the page of its policy.
+    """
     table = Table(sort, order == "desc", page, trial)
     with service.database.reading() as session:
+        policy_id = job_rows.get(session, job_id).policy_id
+        if policy_id is not None:
+            return RedirectResponse(f"../policies/{policy_id}#evaluations-title", 303)
         view = job_view(session, job_id, table)
         sensitivity = None if x_part == "live" else sensitivity_of(session, job_id)
     addresses = Addresses(sort, table.is_falling, {} if trial is None else {"trial": trial})

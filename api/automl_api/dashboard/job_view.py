@@ -103,7 +103,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
 
     Raises:
         NotFound: there is no such job, or no such trial of it.
-        InvalidInput: the trials cannot be sorted like this.
+        InvalidInput: the trials cannot be sorted like this, or the job is no search.
     """
     row = job_rows.get(session, job_id)
     model = model_rows.get(session, row.model_id)
@@ -119,6 +119,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
     shown = _shown(session, row, groups)
     latest = browsing.latest_trial(session, job_id)
     events = browsing.latest_events(session, job_id, EVENTS_SHOWN)
+    made = [each for each in artifact_rows.of_job(session, job_id) if each.removed_at is None]
     return JobView(
         job=job_body(row),
         model=model_body(model),
@@ -130,7 +131,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         confirmed=(row.result or {}).get("policies", []),
         doing=_doing(latest),
         events=[event_body(each) for each in events],
-        files=_files(row, [artifact_body(each) for each in artifact_rows.of_job(session, job_id)]),
+        files=_files(row, [artifact_body(each) for each in made]),
     )
 
 
@@ -167,7 +168,7 @@ def sensitivity_of(session: Session, job_id: str) -> SensitivityView | None:
 
 
 def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:
-    metric = job.spec["study"]["budget"]["metric"]
+    metric = job_rows.study_of(job)["budget"]["metric"]
     front = browsing.front(session, job.id, metric, HEAT_MAP_ROWS)
     numbers = {row.number for row in front}
     best = trial_rows.best(session, job.id, HEAT_MAP_ROWS)

@@ -12,7 +12,7 @@ from automl_api.graph_json import graph_from_json
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_api.models.schemas import ModelDetailsBody, model_details_body
 from automl_compress.core import LayerGraph
-from automl_compress.store import browsing
+from automl_compress.store import JobKind, browsing
 from automl_compress.store import models as model_rows
 from automl_compress.store.browsing import JobFilter
 
@@ -69,7 +69,9 @@ def model_view(session: Session, model_id: str) -> ModelView:
     row = model_rows.get(session, model_id)
     graph = graph_from_json(row.details["graph"])
     layers = _layers(graph)
-    found = browsing.jobs(session, JobFilter(model_id=model_id), limit=JOBS_SHOWN)
+    found = browsing.jobs(
+        session, JobFilter(model_id=model_id, kind=JobKind.SEARCH), limit=JOBS_SHOWN
+    )
     return ModelView(
         model=model_details_body(row),
         layers=layers,

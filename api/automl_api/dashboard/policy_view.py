@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
+from automl_api.dashboard.evaluations_view import EvaluationsView, evaluations_view
 from automl_compress.store import artifacts as artifact_rows
 from automl_compress.store import browsing
 from automl_compress.store import jobs as job_rows
@@ -51,6 +52,7 @@ class PolicyView:
     files: Sequence[ArtifactBody]
     snippet: str
     others: Sequence[PolicyOfJob]
+    evaluations: EvaluationsView
 
     @property
     def metrics(self) -> list[str]:
@@ -76,6 +78,7 @@ def policy_view(session: Session, policy_id: str) -> PolicyView:
         files=files,
         snippet=_snippet(row.document, files),
         others=_others(session, row),
+        evaluations=evaluations_view(session, row),
     )
 
 
@@ -105,7 +108,7 @@ def _files(session: Session, row: PolicyRow) -> list[ArtifactBody]:
         for name in policy["artifacts"]
     ]
     stored = artifact_rows.of_job(session, row.job_id)
-    return [artifact_body(each) for each in stored if each.name in names]
+    return [artifact_body(each) for each in stored if each.name in names and not each.removed_at]
 
 
 def _layers(document: Mapping[str, Any]) -> list[LayerView]:

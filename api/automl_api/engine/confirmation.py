@@ -10,7 +10,7 @@ from automl_api.engine.pipeline import Finished, FoundPolicy, OwnedJob
 from automl_api.engine.scores import Scored, Scores
 from automl_compress import __version__
 from automl_compress.core import Measurement, StudySpec, Trial
-from automl_compress.core.document import ModelReference, PolicyDocument
+from automl_compress.core.document import ModelReference, PolicyDocument, RepairNote
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.export.documents import model_reference, policy_document
@@ -128,14 +128,13 @@ def _store(
 def _document(contest: Contest, confirmed: Scored, baseline: Measurement) -> PolicyDocument:
     proxy, study = confirmed.trial.measurement, contest.study
     assert proxy is not None
-    is_tuned = study.confirmation.finetune_epochs > 0
     return policy_document(
         contest.network,
         contest.model(),
         confirmed.policy,
         (confirmed.measurement, confirmed.search, proxy),
         (baseline,),
-        ("fine-tuned" if is_tuned else study.recipe.repair, f"sha256:{confirmed.network.sha256}"),
+        _repair_note(study, confirmed),
         _provenance(contest, confirmed.trial),
         confirmed.quantisation,
         id=new_id("pol"),
@@ -145,6 +144,15 @@ def _document(contest: Contest, confirmed: Scored, baseline: Measurement) -> Pol
 
 def _new(contest: Contest, name: str, kind: str) -> NewArtifact:
     return NewArtifact(contest.job.job_id, name, kind, "application/octet-stream")
+
+
+def _repair_note(study: StudySpec, confirmed: Scored) -> RepairNote:
+    is_tuned, packed = study.confirmation.finetune_epochs > 0, confirmed.packed
+    return RepairNote(
+        "fine-tuned" if is_tuned else study.recipe.repair,
+        f"sha256:{confirmed.network.sha256}",
+        None if packed is None else f"sha256:{packed.sha256}",
+    )
 
 
 def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Reaper:
         lease: Lease,
         is_working_on: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
+        tidy: Callable[[], object] = lambda: None,
     ) -> None:
         """Judge in the name of the lease's owner.
 
@@ -38,9 +39,10 @@ class Reaper:
             lease: this process's own.
             is_working_on: whether this process runs a workflow, by its id.
             clock: seconds, from any origin.
+            tidy: further work that some worker has to do now and then.
         """
         self._database, self._queue, self._lease, self._clock = database, queue, lease, clock
-        self._is_working_on = is_working_on
+        self._is_working_on, self._tidy = is_working_on, tidy
         self._stranded_since: dict[str, float] = {}
         self._seen: dict[str, tuple[int, float]] = {}
         self._lost_since: dict[tuple[str, int], float] = {}
@@ -62,6 +64,7 @@ class Reaper:
                 self.reap()
                 self.sweep()
                 self.free()
+                self._tidy()
             except StorageFailed as error:
                 logger.warning("dead workers were not looked for: %s", error)
             except Exception:

@@ -19,6 +19,7 @@ from automl_api.engine.lease import Lease
 from automl_api.engine.pipeline import JobPipeline
 from automl_api.engine.queue import JobQueue
 from automl_api.engine.reaper import Reaper
+from automl_api.engine.retention import Retention
 from automl_api.engine.system import QUEUE, configuration, migrate, quieten, worker_engine
 from automl_api.settings import Settings
 from automl_api.threads import prefer_one_thread
@@ -39,20 +40,20 @@ def run_worker(
     Args:
         settings: those of the API.
         stop: set by another thread or a signal handler.
-        pipeline: what a job is; None for the compression of networks.
+        pipeline: what a job is; None for searches and evaluations.
 
     Raises:
         StorageFailed: the database cannot be reached at the start.
         WrongState: the database is of a newer version, or has become so.
     """
-    prefer_one_thread()  # what a job needs of torch is imported below, by `_compression`
+    prefer_one_thread()  # what a job needs of torch is imported below, by `_every_kind`
     database = Database(settings.tables_url)
     try:
         database.upgrade()
         migrate(settings)
         while not stop.is_set():
             database.check()  # a newer version may have upgraded it since
-            _serve(settings, database, stop, pipeline or _compression(settings))
+            _serve(settings, database, stop, pipeline or _every_kind(settings))
     finally:
         database.close()
 
@@ -77,10 +78,10 @@ def serve_worker(settings: Settings, pipeline: JobPipeline | None = None) -> Non
     os._exit(0)  # threads of the engine that still wait for a database would keep it alive
 
 
-def _compression(settings: Settings) -> JobPipeline:
-    from automl_api.engine.compression_job import CompressionPipeline
+def _every_kind(settings: Settings) -> JobPipeline:
+    from automl_api.engine.kinds import PipelineOfKinds
 
-    return CompressionPipeline(settings)
+    return PipelineOfKinds(settings)
 
 
 def _serve(
@@ -104,7 +105,8 @@ def _serve(
         lease.start()
         stack.callback(lease.stop)
         _name_other_versions(database)
-        reaper = Reaper(database, queue, lease, execution.is_working_on)
+        retention = Retention(database, files, settings.artifact_days)
+        reaper = Reaper(database, queue, lease, execution.is_working_on, tidy=retention.look)
         with _launched(settings, execution):
             reaper.start()
             stack.callback(reaper.stop)

@@ -9,6 +9,7 @@ from automl_compress.core import Metric
 from automl_compress.store import JobRow, PolicyRow
 from automl_compress.store import policies as policy_rows
 from automl_compress.store import trials as trial_rows
+from automl_compress.store.jobs import study_of
 
 
 def best_policy(
@@ -26,12 +27,13 @@ def best_policy(
         metric: which cost; None for that of the job's budget.
 
     Raises:
+        InvalidInput: the job is no search.
         Problem: nothing is confirmed yet, or nothing is within the limit (`nothing-fits`).
     """
-    documents = _best_first(session, job)
+    study, documents = study_of(job), _best_first(session, job)
     if not documents:
         raise _nothing_confirmed(session, job)
-    cost: str = metric or job.spec["study"]["budget"]["metric"]
+    cost: str = metric or study["budget"]["metric"]
     if max_ratio is not None:
         documents = _with_cost(documents, job, cost)
     fitting = [row for row in documents if max_ratio is None or _kept(row, cost) <= max_ratio]

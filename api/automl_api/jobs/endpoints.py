@@ -15,7 +15,7 @@ from automl_api.pages import After, Limit, Listing, listing
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.core import Metric
-from automl_compress.store import JobState, browsing
+from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import jobs as job_rows
 from automl_compress.store.browsing import JobFilter
 
@@ -51,6 +51,10 @@ def list_jobs(
     model_id: Annotated[str | None, Query(max_length=64)] = None,
     dataset_id: Annotated[str | None, Query(max_length=64)] = None,
     searcher: Annotated[str | None, Query(max_length=100)] = None,
+    kind: JobKind | None = None,
+    policy_id: Annotated[
+        str | None, Query(max_length=64, description="Evaluations of this policy alone.")
+    ] = None,
     text: Annotated[str, Query(max_length=200, description="A part of the name.")] = "",
     tag: Tag = [],  # noqa: B006 - FastAPI copies it
     after: After = None,
@@ -63,12 +67,15 @@ def list_jobs(
         model_id=model_id,
         dataset_id=dataset_id,
         searcher=searcher,
+        kind=kind,
+        policy_id=policy_id,
         tags=dict(_name_and_value(each) for each in tag),
     )
     with service.database.reading() as session:
         page = browsing.jobs_behind(session, after, wanted, limit=limit)
     told = {"status": status, "model_id": model_id, "dataset_id": dataset_id, "limit": limit}
-    filters = {**told, "searcher": searcher, "text": text or None, "tag": tag or None}
+    told |= {"searcher": searcher, "kind": kind, "policy_id": policy_id}
+    filters = {**told, "text": text or None, "tag": tag or None}
     return listing(page, job_body, "/v1/jobs", filters)
 
 

@@ -45,7 +45,7 @@ class EffortBody(RequestBody):
     evaluations: Annotated[float, Field(gt=0, le=1_000_000)]
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
     trial_seconds: Annotated[float, Field(gt=0)] | None = None
-    trial_memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    trial_memory_bytes: Annotated[int, Field(gt=0, le=2**50)] | None = None
 
 
 class SpaceBody(RequestBody):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from automl_api.bodies import Moment, ResponseBody
-from automl_compress.store import EventRow, JobRow, TrialRow
+from automl_compress.store import EventRow, JobKind, JobRow, JobState, TrialRow
 
 
 class BestBody(ResponseBody):
@@ -15,15 +15,16 @@ class BestBody(ResponseBody):
 
 
 class ProgressBody(ResponseBody):
-    """How far a search has come.
+    """How far a job has come.
 
-    elapsed_seconds: time that the search took, all attempts together.
-    eta_seconds: expected time to the search's end; None before anything can be said.
+    evaluations_limit: of a search.
+    elapsed_seconds: time that the work took, all attempts together.
+    eta_seconds: expected time to its end; None before anything can be said.
     """
 
     trials: int
     evaluations: float
-    evaluations_limit: float
+    evaluations_limit: float | None
     fraction: float
     elapsed_seconds: float
     eta_seconds: float | None
@@ -31,10 +32,15 @@ class ProgressBody(ResponseBody):
 
 
 class JobBody(ResponseBody):
-    """A search in the queue."""
+    """A job in the queue.
+
+    study: of a search; empty for an evaluation.
+    policy_id, evaluation: which policy is scored, on which split; null for a search.
+    """
 
     id: str
     account: str
+    kind: JobKind
     name: str
     status: str
     priority: int
@@ -42,7 +48,9 @@ class JobBody(ResponseBody):
     error: Mapping[str, Any] | None
     model_id: str
     dataset_id: str
+    policy_id: str | None
     study: Mapping[str, Any]
+    evaluation: Mapping[str, Any] | None
     tags: Mapping[str, Any]
     attempt: int
     progress: ProgressBody
@@ -90,6 +98,7 @@ def job_body(row: JobRow) -> JobBody:
     return JobBody(
         id=row.id,
         account=row.account,
+        kind=row.kind,
         name=row.name,
         status=row.state.value,
         priority=row.priority,
@@ -97,7 +106,9 @@ def job_body(row: JobRow) -> JobBody:
         error=row.error,
         model_id=row.model_id,
         dataset_id=row.dataset_id,
-        study=row.spec["study"],
+        policy_id=row.policy_id,
+        study=row.spec.get("study", {}),
+        evaluation=_evaluation(row),
         tags=row.tags,
         attempt=row.attempt,
         progress=_progress(row),
@@ -135,7 +146,9 @@ def trial_body(row: TrialRow) -> TrialBody:
 
 
 def _progress(row: JobRow) -> ProgressBody:
-    limit = float(row.spec["study"]["effort"]["evaluations"])
+    limit = None
+    if row.kind is JobKind.SEARCH:
+        limit = float(row.spec["study"]["effort"]["evaluations"])
     best = None
     if row.best_number is not None and row.best_score is not None:
         best = BestBody(number=row.best_number, score=row.best_score)
@@ -143,8 +156,24 @@ def _progress(row: JobRow) -> ProgressBody:
         trials=row.trials_done,
         evaluations=row.evaluations,
         evaluations_limit=limit,
-        fraction=min(row.evaluations / limit, 1.0),
+        fraction=_fraction(row) if limit is None else min(row.evaluations / limit, 1.0),
         elapsed_seconds=row.elapsed_seconds,
         eta_seconds=None if row.finished_at is not None else row.eta_seconds,
         best=best,
+    )
+
+
+def _fraction(row: JobRow) -> float:
+    """Tell by the time that an evaluation took, and takes yet."""
+    if row.state is JobState.SUCCEEDED:
+        return 1.0
+    if row.eta_seconds is None:
+        return 0.0
+    return row.elapsed_seconds / max(row.elapsed_seconds + row.eta_seconds, 1e-9)
+
+
+def _evaluation(row: JobRow) -> Mapping[str, Any] | None:
+    told = row.spec.get("evaluation")
+    return (
+        None if told is None else {"split": told["split"], "normalisation": told["normalisation"]}
     )

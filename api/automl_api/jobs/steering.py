@@ -24,10 +24,19 @@ router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 
 
 class EffortChanges(RequestBody):
-    """What of the effort is to be another."""
+    """What of the effort is to be another.
+
+    evaluations: null leaves them. wall_seconds: null takes the limit away.
+    """
 
     evaluations: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    def members(self) -> dict[str, Any]:
+        """Return what is to be another."""
+        return self.model_dump(
+            exclude_unset=True, exclude={"evaluations"} if self.evaluations is None else set()
+        )
 
 
 class JobChangesBody(RequestBody):
@@ -76,7 +85,7 @@ def change_job(
         name=changes.name,
         tags=changes.tags,
         priority=changes.priority,
-        effort=changes.effort and changes.effort.model_dump(exclude_unset=True),
+        effort=changes.effort and changes.effort.members(),
     )
     if told.effort is not None:
         _check_effort(service, job_id, told.effort)
@@ -127,11 +136,12 @@ def clone_job(
 ) -> JobBody:
     """Put a copy of a job into the queue, with changes."""
     row = _own(service, job_id)
+    study = job_rows.study_of(row)
     new = NewJobBody(
         name=changes.name or f"{row.name} (copy)"[:200],
         model_id=changes.model_id or row.model_id,
         dataset_id=changes.dataset_id or row.dataset_id,
-        study=_patched_study(row.spec["study"], changes.study),
+        study=_patched_study(study, changes.study),
         tags=row.tags if changes.tags is None else changes.tags,
         priority=changes.priority,
     )
@@ -154,7 +164,7 @@ def _check_effort(service: Service, job_id: str, changed: Mapping[str, Any]) -> 
     with service.database.reading() as session:
         row = job_rows.get(session, job_id)
         model = model_rows.get(session, row.model_id)
-    study = row.spec["study"]
+    study = job_rows.study_of(row)
     effort = {**study["effort"], **changed}
     check_space(model, StudySpec.from_json({**study, "effort": effort}))
 

@@ -53,13 +53,10 @@ def submit(
         spec=_specification(model, dataset, study),
         tags=dict(new.tags),
         priority=new.priority,
-        # Accounts choose their keys without knowing of each other's.
-        idempotency_key=idempotency_key and f"{service.caller.account}/{idempotency_key}",
+        idempotency_key=own_key(service, idempotency_key),
         request_digest=request_digest(new if made_from is None else made_from),
     )
-    row = _store(service, wanted)
-    service.queue.announce(row.id)
-    return row
+    return put_into_queue(service, wanted)
 
 
 def check_priority(caller: Caller, priority: int) -> None:
@@ -148,6 +145,23 @@ def space_of(model: ModelRow, study: StudySpec) -> CompressionSpace:
         _refuse("/study/space", "invalid", str(error))
 
 
+def own_key(service: Service, idempotency_key: str | None) -> str | None:
+    """Return an account's key as jobs store it; accounts choose without knowing of each other."""
+    return idempotency_key and f"{service.caller.account}/{idempotency_key}"
+
+
+def put_into_queue(service: Service, wanted: NewJob) -> JobRow:
+    """Store a job and queue it, or return the one that was made with its key.
+
+    Raises:
+        Problem: the account has as many unfinished jobs as it may.
+        KeyReused: the key was used with another body.
+    """
+    row = _store(service, wanted)
+    service.queue.announce(row.id)
+    return row
+
+
 def _store(service: Service, wanted: NewJob) -> JobRow:
     with service.database.reading() as session:
         existing = job_rows.with_key(session, wanted)
@@ -156,6 +170,11 @@ def _store(service: Service, wanted: NewJob) -> JobRow:
     check_queue(service)
     with service.database.session() as session:
         return job_rows.create(session, wanted)
+
+
+def dataset_spec(dataset: DatasetRow) -> dict[str, Any]:
+    """Return what a job's specification says of its data."""
+    return {**dataset.source, "id": dataset.id, "name": dataset.name}
 
 
 def _specification(model: ModelRow, dataset: DatasetRow, study: StudySpec) -> dict[str, Any]:
@@ -167,14 +186,14 @@ def _specification(model: ModelRow, dataset: DatasetRow, study: StudySpec) -> di
             "input_shape": model.details["input_shape"],
             "fingerprint": model.details["fingerprint"],
         },
-        "dataset": {**dataset.source, "id": dataset.id, "name": dataset.name},
+        "dataset": dataset_spec(dataset),
         "study": study.to_json(),
     }
 
 
 def registered(service: Service, new: NewJobBody) -> tuple[ModelRow, DatasetRow]:
     """Return the network and the data that a body names; raises a problem where there is none."""
-    return _model(service, new.model_id), _dataset(service, new.dataset_id)
+    return _model(service, new.model_id), dataset_of(service, new.dataset_id)
 
 
 def _model(service: Service, identity: str) -> ModelRow:
@@ -185,7 +204,8 @@ def _model(service: Service, identity: str) -> ModelRow:
             _refuse("/model_id", "unknown-name", str(error))
 
 
-def _dataset(service: Service, identity: str) -> DatasetRow:
+def dataset_of(service: Service, identity: str) -> DatasetRow:
+    """Return the data that a body names; raises a problem where there are none."""
     with service.database.reading() as session:
         try:
             return dataset_rows.get(session, identity)

@@ -21,9 +21,11 @@ from tests.automl_compress.data.image_archives import HOSTILE
 from tests.automl_compress.networks.program_file.archives import (
     archive_of,
     members_of,
+    with_graph,
     with_member,
     with_weight,
 )
+from tests.automl_compress.networks.program_file.test_hostile_programs import nodes_of
 
 
 class Payload:
@@ -149,6 +151,17 @@ def test_a_program_with_a_pickle_does_not_run_it(target: Target, kind: str) -> N
         assert answer.status_code == 201, "they are not needed, and not read"
     else:
         problem(answer, 422, "invalid-model")
+    target.assert_serves()
+
+
+def test_a_graph_of_ten_thousand_nodes_is_refused(target: Target) -> None:
+    file = target.upload(with_graph(nodes_of("relu", 10_000)))
+    assert file.status_code == 201, file.text
+
+    body = {"name": "x", "program_file_id": file.json()["id"]}
+    answer = target.http.post("/v1/models", json=body)
+
+    assert "nodes" in problem(answer, 422, "invalid-model")["detail"]
     target.assert_serves()
 
 

@@ -65,7 +65,10 @@ DOCUMENTS = st.builds(
     baseline=st.lists(METRIC_ROWS, max_size=2).map(tuple),
     layers=st.lists(st.builds(LayerRow, NAMES, NAMES, st.none() | NAMES, COSTS, COSTS)).map(tuple),
     repair=st.builds(
-        RepairNote, st.sampled_from(["none", "fine-tuned"]), st.none() | st.just(HASH)
+        RepairNote,
+        st.sampled_from(["none", "fine-tuned"]),
+        st.none() | st.just(HASH),
+        st.none() | st.just(HASH),
     ),
     provenance=st.dictionaries(NAMES, st.none() | FRACTIONS | NAMES, max_size=3),
     created=st.none() | st.just("2026-11-21T12:00:00Z"),

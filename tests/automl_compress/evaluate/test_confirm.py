@@ -7,6 +7,8 @@ from torch.nn.functional import kl_div
 
 import automl_compress as library
 from automl_compress.compress.apply import apply_policy
+from automl_compress.compress.packing import pack, unpack
+from automl_compress.compress.quantisers import QuantisedTensor
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import (
     Budget,
@@ -18,8 +20,8 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
-from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import BudgetUnreachable, ModelInvalid
+from automl_compress.core.document import PolicyDocument, RepairNote
+from automl_compress.core.errors import BudgetUnreachable, ModelInvalid, WeightsMismatch
 from automl_compress.costs import compression_space
 from automl_compress.evaluate.confirm import Confirmer, count_cost
 from automl_compress.export.documents import network_bytes
@@ -236,5 +238,27 @@ def test_a_damaged_packed_file_is_refused(
     assert quantised.packed is not None
     (tmp_path / "network.amlc").write_bytes(quantised.packed[:-3] + b"abc")
 
-    with pytest.raises(ModelInvalid, match="checksum"):
+    with pytest.raises(WeightsMismatch, match="SHA-256"):
         apply_policy(network.module, quantised.policy, tmp_path / "network.amlc")
+
+
+def test_a_packed_file_of_another_policy_of_the_same_shapes_is_refused(
+    network: Network, quantised: library.CompressionResult, tmp_path: Path
+) -> None:
+    assert quantised.packed is not None
+    tensors = unpack(quantised.packed).tensors
+    other = {
+        name: replace(each, codes=each.codes.flip(0)) if isinstance(each, QuantisedTensor) else each
+        for name, each in tensors.items()
+    }
+    path = tmp_path / "network.amlc"
+    path.write_bytes(pack(other))
+    sound = pack(tensors)
+    without = replace(quantised.policy, repair=RepairNote("fine-tuned", f"sha256:{'0' * 64}"))
+
+    with pytest.raises(WeightsMismatch, match="fetch the file that belongs to it"):
+        apply_policy(network.module, quantised.policy, path)
+    with pytest.raises(WeightsMismatch, match="of which the policy has none"):
+        apply_policy(network.module, without, path)
+    path.write_bytes(sound)  # what is packed alike is the same file
+    apply_policy(network.module, quantised.policy, path)

@@ -11,7 +11,7 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Budget, Measurement, Recipe, SpaceOptions
-from automl_compress.core.document import PolicyDocument
+from automl_compress.core.document import PolicyDocument, RepairNote
 from automl_compress.core.errors import PolicyMismatch, WeightsMismatch
 from automl_compress.costs import compression_space
 from automl_compress.export.documents import model_reference, network_bytes, policy_document
@@ -46,7 +46,7 @@ def write(network: Network, folder: Path, name: str) -> tuple[torch.nn.Module, P
         policy,
         (measured,),
         (measured,),
-        ("fine-tuned", "sha256:" + hashlib.sha256(weights).hexdigest()),
+        RepairNote("fine-tuned", "sha256:" + hashlib.sha256(weights).hexdigest()),
         {"seed": 0},
     )
     document.save(folder / "policy.json")

@@ -1,8 +1,11 @@
-// One policy: the waterfall of its layers.
+// One policy: the waterfall of its layers, and its evaluations on other data.
 
 import { drawWaterfall } from "./charts.js";
 import { copyOnClick } from "./copying.js";
+import { refresh, send, trouble } from "./live.js";
 import { keepDrawn } from "./tables.js";
+
+const EVERY_MS = 2000;
 
 const axes = document.getElementById("axes");
 const rows = [...document.querySelectorAll("#layers-table tbody tr")];
@@ -26,6 +29,25 @@ function draw() {
   drawWaterfall(document.getElementById("waterfall"), steps, chosen.parentElement.textContent.trim());
 }
 
+// Goes on for as long as an evaluation does.
+async function follow() {
+  if (document.hidden || (await refresh())) {
+    if (!document.querySelector("#evaluations progress")) return;
+  }
+  setTimeout(follow, EVERY_MS);
+}
+
+document.getElementById("evaluate")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { address } = event.target.dataset;
+  const body = JSON.stringify(Object.fromEntries(new FormData(event.target)));
+  const headers = { "Content-Type": "application/json" };
+  const { problem } = await send(new URL(address, location.href), { body, headers });
+  if (problem) trouble(problem.detail);
+  else follow();
+});
+
+if (document.querySelector("#evaluations progress")) setTimeout(follow, EVERY_MS);
 copyOnClick();
 axes.addEventListener("input", draw);
 keepDrawn(draw);
