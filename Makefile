@@ -28,7 +28,7 @@ install: $(STAMP) ## make .venv and install everything into it
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (some minutes the first time) ..."
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[serve,engines,dev]"
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[serve,engines,ray,dev]"
 	@touch $@
 	@echo "installed: $$($(BIN)/python -c 'import automl_compress as a; print("automl-compress", a.__version__)')"
 

@@ -20,6 +20,10 @@ from benchmarks.cells import Cells
 
 DOCS = Path(__file__).parents[1] / "docs"
 EVALUATIONS = 300  # of bench-main
+OPERATION = {
+    "faults": "Faults",
+    "executors": "A local pool and a Ray cluster",
+}
 STYLES = {"random": ("tab:gray", "--"), "amc": ("tab:blue", "-"), "sb3-ddpg": ("tab:orange", ":")}
 
 
@@ -39,9 +43,11 @@ def main() -> None:
     if rounding["summary"]:
         parts.append(_rounding(rounding))
     parts += _sections_of_cells()
-    faults = records.load("faults")
-    if faults["summary"]:
-        parts.append("## Faults\n\n" + _plain_table(faults["summary"]))
+    for name, title in OPERATION.items():
+        record = records.load(name)
+        if record["summary"]:
+            table = _plain_table(record["summary"])
+            parts.append(f"## {title}\n\n{table}\n{_origin(record)}\n")
     pages = records.load("dashboard")
     if pages["summary"]:
         parts.append(_dashboard(pages))

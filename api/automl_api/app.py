@@ -17,6 +17,7 @@ from automl_api.files import endpoints as files
 from automl_api.guard import Guard
 from automl_api.jobs import comparison, estimates, evaluations, events, steering, trials
 from automl_api.jobs import endpoints as jobs
+from automl_api.jobs.event_feed import EventFeed
 from automl_api.json_bodies import check_json
 from automl_api.keys import endpoints as keys
 from automl_api.keys.doorkeeper import Doorkeeper, Limits
@@ -73,7 +74,7 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     migrate(settings)
     queue = JobQueue(database, settings)
     files = ArtifactFiles(settings.data_dir)
-    app.state.service = Service(settings, database, database, files, queue)
+    app.state.service = Service(settings, database, database, files, queue, EventFeed(database))
     app.state.doorkeeper = _doorkeeper(settings, database)
     try:
         yield

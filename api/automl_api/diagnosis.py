@@ -16,7 +16,8 @@ from automl_api.engine.health import clock_trouble, disk_trouble, existing
 from automl_api.serving import listen
 from automl_api.settings import Settings
 from automl_compress import __version__
-from automl_compress.core.errors import AutomlCompressError
+from automl_compress.core.errors import AutomlCompressError, ClusterFailed
+from automl_compress.evaluate.cluster_joining import join, leave
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.store import Database, leases
 from automl_compress.store.schema import head_revision
@@ -65,6 +66,7 @@ def diagnose(settings: Settings, is_worker_expected: bool = False) -> list[Findi
         _port,
         _access,
         _threads,
+        *((_cluster,) if settings.ray_address is not None else ()),
         *((_clock, _workers) if _has_tables(settings) else ()),
         *((_worker,) if is_worker_expected else ()),
     )
@@ -184,6 +186,20 @@ def _threads(settings: Settings) -> Finding:
     told, cores = os.environ.get("OMP_NUM_THREADS"), os.cpu_count()
     text = f"{cores} cores, OMP_NUM_THREADS {told or 'not set'}"
     return Finding("threads", "ok", f"{text}; evaluation runs one thread in each process")
+
+
+def _cluster(settings: Settings) -> Finding:
+    """Join the cluster as a worker does, and leave it."""
+    assert settings.ray_address is not None
+    try:
+        nodes = join(settings.ray_address).nodes()
+    except ClusterFailed as error:
+        return Finding("cluster", "wrong", str(error))
+    alive = [each["Resources"] for each in nodes if each["Alive"]]
+    leave()
+    cpus, gpus = (sum(each.get(key, 0) for each in alive) for key in ("CPU", "GPU"))
+    text = f"{len(alive)} nodes at {settings.ray_address} with {cpus:g} CPUs and {gpus:g} GPUs"
+    return Finding("cluster", "ok", f"{text}, all of version {__version__}")
 
 
 def _worker(settings: Settings) -> Finding:

@@ -24,6 +24,7 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
     (errors.NotFound, 404, "not-found"),
     (errors.InUse, 409, "in-use"),
     (errors.WrongState, 409, "wrong-state"),
+    (errors.ClusterFailed, 503, "cluster-failed"),
     (errors.DatabaseAway, 503, "unavailable"),
     (errors.StorageFailed, 507, "storage-failed"),
 )
@@ -45,6 +46,7 @@ _TITLES = {
     "quota-exceeded": "The account stores as much as it may",
     "rate-limited": "Too many requests",
     "storage-failed": "The storage did not take it",
+    "cluster-failed": "The cluster that evaluates cannot be used",
     "too-large": "The upload is larger than this service takes",
     "unknown-name": "There is nothing of this name",
     "unsupported-format": "The format is not supported",

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from automl_api.engine import JobQueue
+from automl_api.jobs.event_feed import EventFeed
 from automl_api.keys.caller import OPERATOR, Caller
 from automl_api.settings import Settings
 from automl_compress.store import ArtifactFiles, Database
@@ -18,6 +19,7 @@ class Service:
     database: of what belongs to the caller's account; of everything for administrators.
     everything: of all accounts, for what may be told of them: that there are so many.
     queue: of all jobs; who steers one must have read it from the database before.
+    feed: of the events of all jobs, likewise.
     """
 
     settings: Settings
@@ -25,6 +27,7 @@ class Service:
     everything: Database
     files: ArtifactFiles
     queue: JobQueue
+    feed: EventFeed
     caller: Caller = OPERATOR
 
 

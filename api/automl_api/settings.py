@@ -24,7 +24,10 @@ class Settings(BaseSettings):
     poll_seconds: how often a worker looks for jobs.
     chunk_seconds: how long a job works between two checkpoints of the queue.
     jobs_per_worker: jobs that one worker works on at once.
-    evaluation_processes: child processes of one job; None leaves it to the job.
+    evaluation_processes: evaluations of one job at once; None leaves it to the job.
+    ray_address: `HOST:PORT` of a Ray cluster that evaluates, by `RAY_ADDRESS`, Ray's own name for
+        it; None evaluates in child processes of the worker.
+    trial_cpus, trial_gpus: what one evaluation takes of a node of that cluster.
     log_format, log_level: of what every process writes to standard error.
     trial_seconds, trial_memory_bytes: the most that one trial may take, whatever its job allows;
         None leaves it to the job.
@@ -32,7 +35,7 @@ class Settings(BaseSettings):
         data directory.
     """
 
-    model_config = SettingsConfigDict(env_prefix="AUTOML_COMPRESS_")
+    model_config = SettingsConfigDict(env_prefix="AUTOML_COMPRESS_", populate_by_name=True)
 
     data_dir: Path = Path("automl-compress-data")
     database_url: str | None = None
@@ -51,6 +54,9 @@ class Settings(BaseSettings):
     chunk_seconds: float = Field(default=2.0, gt=0)
     jobs_per_worker: int = Field(default=1, ge=1)
     evaluation_processes: int | None = Field(default=None, ge=1)
+    ray_address: Annotated[str | None, Field(validation_alias="RAY_ADDRESS")] = None
+    trial_cpus: float = Field(default=1.0, gt=0)
+    trial_gpus: float = Field(default=0.0, ge=0)
     log_format: LogFormat = "text"
     log_level: LogLevel = "warning"
     trial_seconds: float | None = Field(default=None, gt=0)

@@ -16,6 +16,7 @@ AutomlCompressError
 │   ├── InUse                          what others refer to cannot be deleted
 │   └── JobTaken                       who calls no longer owns the job that it would write
 ├── NotFound (LookupError)             no job, model, file ... of this id
+├── ClusterFailed (ConnectionError)    the cluster that should evaluate cannot be used
 └── StorageFailed (OSError)            the disk or the database did not take it
     └── DatabaseAway                   the database does not answer now, or is too busy
 
@@ -125,6 +126,10 @@ class JobTaken(WrongState):
 
 class NotFound(AutomlCompressError, LookupError):
     """No job, model, data set, file, policy or artifact has this id."""
+
+
+class ClusterFailed(AutomlCompressError, ConnectionError):
+    """The cluster cannot be reached, lacks the package, or has nothing that could evaluate."""
 
 
 class StorageFailed(AutomlCompressError, OSError):

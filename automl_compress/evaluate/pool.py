@@ -25,6 +25,7 @@ from automl_compress.evaluate.limits import TrialLimits, be_the_first_to_go, res
 
 JOIN_SECONDS = 2.0  # a killed child is gone by then
 WARM_UP_SECONDS = 300.0  # to start, trace and compile, on top of the first trial's seconds
+PARENT_SECONDS = 1.0  # between two looks of a child whether its parent is alive
 WATCH_SECONDS = 0.1  # between two looks at the memory of busy children
 TRIES = 2  # of a trial whose process dies
 
@@ -69,14 +70,7 @@ class EvaluationPool:
             ModelInvalid: the network cannot be sent to another process.
         """
         self.capacity = processes
-        # Our own process wrote this pickle and our own child reads it: no upload is involved.
-        try:
-            self._record = pickle.dumps(record)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ModelInvalid(
-                f"the network cannot be sent to another process: {error}; define its classes and "
-                "functions at the top level of an importable module"
-            ) from error
+        self._record = pickled(record)
         self._limits = limits or TrialLimits()
         self._children = [self._spawn() for _ in range(processes)]
 
@@ -198,6 +192,21 @@ class EvaluationPool:
         return None if first == math.inf else max(first - now, 0.0)
 
 
+def pickled(record: EvaluatorRecord) -> bytes:
+    """Return a record as it travels; our own processes read it, no upload is involved.
+
+    Raises:
+        ModelInvalid: the network cannot be sent to another process.
+    """
+    try:
+        return pickle.dumps(record)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ModelInvalid(
+            f"the network cannot be sent to another process: {error}; define its classes and "
+            "functions at the top level of an importable module"
+        ) from error
+
+
 def _death(exit_code: int | None) -> str:
     failure = f"the evaluating process died {TRIES} times, the last time with exit code {exit_code}"
     if exit_code == -signal.SIGKILL:
@@ -214,6 +223,7 @@ def _serve(pipe: Connection, reader: Connection, parent: int) -> None:
     """Build the evaluator, say so with None, then answer policies until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     be_the_first_to_go()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     failure: str | None = None
     evaluator = None
     try:
@@ -224,12 +234,19 @@ def _serve(pipe: Connection, reader: Connection, parent: int) -> None:
         failure = f"the evaluator cannot be built: {type(error).__name__}: {error}"
     with suppress(EOFError, OSError):  # the parent is gone
         pipe.send(None)
-        while os.getppid() == parent:
+        while True:
             number, policy, images = pipe.recv()
             if evaluator is None:
                 pipe.send(Outcome(number, failure=failure))
             else:
                 pipe.send(_outcome(evaluator, number, policy, images))
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone, also from within a trial that hangs."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
 
 
 def _use_one_thread() -> None:

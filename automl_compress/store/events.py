@@ -29,6 +29,12 @@ def append(session: Session, job_id: str, kind: str, data: Json) -> EventRow:
     return row
 
 
+def add(session: Session, job: JobRow, kind: str, data: Json) -> None:
+    """Add an event to a job that the caller has locked; both are written when it flushes."""
+    job.event_count += 1
+    session.add(EventRow(job_id=job.id, seq=job.event_count, kind=kind, data=data))
+
+
 def of_kinds(session: Session, job_id: str, kinds: Sequence[str]) -> Sequence[EventRow]:
     """Return a job's events of these kinds in order."""
     query = select(EventRow).where(EventRow.job_id == job_id, EventRow.kind.in_(kinds))

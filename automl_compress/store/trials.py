@@ -45,32 +45,15 @@ class SqlTrialStore:
             JobTaken: another execution owns the job.
         """
         with self.database.session() as session:
-            jobs.lock_owned(session, self.job_id, self.owner)
+            job = jobs.lock_owned(session, self.job_id, self.owner)
             existing = session.get(TrialRow, (self.job_id, suggestion.number))
             if existing is None:
-                self._add(session, suggestion)
+                _add(session, job, suggestion)
             elif Policy.from_json(existing.policy) != suggestion.policy:
                 raise TrialMismatch(
                     f"trial {suggestion.number} of job {self.job_id} was asked for with another "
                     "policy; restore the searcher from this job's history"
                 )
-
-    def _add(self, session: Session, suggestion: Suggestion) -> None:
-        row = TrialRow(
-            job_id=self.job_id,
-            number=suggestion.number,
-            id=new_id("trl"),
-            state=TrialState.RUNNING,
-            policy=suggestion.policy.to_json(),
-            policy_digest=policy_digest(suggestion.policy),
-            note=suggestion.note,
-            role=suggestion.role,
-            images=suggestion.images,
-            asked_position=_next_position(session, self.job_id),
-        )
-        session.add(row)
-        data: Json = {"number": row.number, "trial_id": row.id, "note": row.note}
-        events.append(session, self.job_id, "trial.started", data)
 
     def told(self, trial: Trial, snapshot: Snapshot | None = None) -> None:
         """Store a tell, the searcher's state, the job's progress and an event: all or nothing.
@@ -88,13 +71,12 @@ class SqlTrialStore:
             if trial.measurement is not None:
                 row.measurement = trial.measurement.to_json()
                 row.score = trial.score
-            row.told_position = position = _next_position(session, self.job_id)
+            row.told_position = position = _next_position(job)
             if snapshot is not None:
-                content = snapshots.to_bytes(snapshot)
-                session.merge(SnapshotRow(job_id=self.job_id, position=position, content=content))
+                _keep(session, self.job_id, position, snapshots.to_bytes(snapshot))
             _count(job, trial)
             kind = "trial.completed" if trial.state is TrialState.COMPLETE else "trial.failed"
-            events.append(session, self.job_id, kind, _summary(job, row, trial))
+            events.add(session, job, kind, _summary(job, row, trial))
 
     def _running(self, session: Session, trial: Trial) -> TrialRow:
         row = session.get(TrialRow, (self.job_id, trial.number))
@@ -128,6 +110,24 @@ class SqlTrialStore:
         happened.sort(key=lambda each: each[0])
         snapshot = None if kept is None else snapshots.from_bytes(kept.content)
         return snapshot, [each for _, each in happened]
+
+
+def _add(session: Session, job: JobRow, suggestion: Suggestion) -> None:
+    row = TrialRow(
+        job_id=job.id,
+        number=suggestion.number,
+        id=new_id("trl"),
+        state=TrialState.RUNNING,
+        policy=suggestion.policy.to_json(),
+        policy_digest=policy_digest(suggestion.policy),
+        note=suggestion.note,
+        role=suggestion.role,
+        images=suggestion.images,
+        asked_position=_next_position(job),
+    )
+    session.add(row)
+    data: Json = {"number": row.number, "trial_id": row.id, "note": row.note}
+    events.add(session, job, "trial.started", data)
 
 
 def policy_digest(policy: Policy) -> str:
@@ -199,10 +199,18 @@ def _history_of(row: TrialRow) -> list[tuple[int, Asked | Told]]:
     return happened
 
 
-def _next_position(session: Session, job_id: str) -> int:
-    counted = update(JobRow).where(JobRow.id == job_id)
-    counted = counted.values(history_length=JobRow.history_length + 1)
-    return session.scalars(counted.returning(JobRow.history_length)).one()
+def _next_position(job: JobRow) -> int:
+    """Return the next place in the history of a job that the caller has locked."""
+    job.history_length += 1
+    return job.history_length
+
+
+def _keep(session: Session, job_id: str, position: int, content: bytes) -> None:
+    """Store a snapshot instead of the one before, which may be large and is not read for it."""
+    told = {"position": position, "content": content}
+    kept = update(SnapshotRow).where(SnapshotRow.job_id == job_id).values(told)
+    if not session.execute(kept.returning(SnapshotRow.position)).all():
+        session.add(SnapshotRow(job_id=job_id, **told))
 
 
 def _count(job: JobRow, trial: Trial) -> None:

@@ -1,6 +1,8 @@
 """What the doctor says of a worker."""
 
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from automl_api.diagnosis import Finding, diagnose
+from automl_api.engine.worker import run_worker
 from automl_api.settings import Settings
 from automl_compress import __version__
+from automl_compress.core.errors import ClusterFailed
 from automl_compress.store import Database, leases, schema
 from automl_compress.store.moments import now
 
@@ -148,3 +152,25 @@ def test_a_folder_that_cannot_be_written_is_wrong() -> None:
 
     assert finding.mark == "wrong"
     assert "/proc/" in finding.text
+
+
+def test_a_cluster_that_cannot_be_used_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    on_a_cluster = settings.model_copy(update={"ray_address": "head:6379"})
+
+    found = next(each for each in diagnose(on_a_cluster) if each.name == "cluster")
+
+    assert found.mark == "wrong"
+    assert "RAY_ADDRESS is 'head:6379', and Ray is not installed here" in found.text
+
+
+def test_a_worker_that_cannot_use_its_cluster_ends_before_it_takes_a_job(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    on_a_cluster = settings.model_copy(update={"ray_address": "head:6379"})
+
+    with pytest.raises(ClusterFailed, match="Ray is not installed here"):
+        run_worker(on_a_cluster, threading.Event())

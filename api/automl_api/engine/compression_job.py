@@ -14,10 +14,11 @@ from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.engine.preparation import prepared_pruning_net, trial_limits
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
-from automl_compress.core import CompressionSpace, Effort, StudySpec
+from automl_compress.core import CompressionSpace, Effort, Executor, StudySpec
 from automl_compress.core.errors import ModelInvalid, WrongState
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import ImageData, check_fits
+from automl_compress.evaluate.cluster import ClusterPool, TrialNeeds
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
@@ -78,12 +79,19 @@ class Workload:
             "cost": self.space.full.to_json(),
         }
 
-    def pool(self, processes: int, limits: TrialLimits) -> EvaluationPool:
-        """Start the child processes that score candidates, each trial within the limits."""
+    def executor(self, evaluations: int, limits: TrialLimits, settings: Settings) -> Executor:
+        """Start what scores candidates: child processes, or the cluster that the settings name.
+
+        Raises:
+            ClusterFailed: the cluster cannot be used.
+        """
         search, train = self.data.split("search"), self.data.split("train")
         net = None if self.trained is None else self.trained.net
         record = EvaluatorRecord.of(self.network, search, train, self.study.recipe, net)
-        return EvaluationPool(record, processes, limits)
+        if settings.ray_address is None:
+            return EvaluationPool(record, evaluations, limits)
+        needs = TrialNeeds(settings.trial_cpus, settings.trial_gpus)
+        return ClusterPool(record, settings.ray_address, evaluations, limits, needs)
 
 
 class CompressionPipeline:
@@ -94,7 +102,7 @@ class CompressionPipeline:
         self._settings = settings
 
     def prepare(self, job: OwnedJob) -> "CompressionDriver":
-        """Load network and data, profile them once, and start the child processes."""
+        """Load network and data, profile them once, and start what evaluates."""
         row = job.row()
         workload = Workload.load(row.spec, self._settings)
         if row.baseline is None:
@@ -106,27 +114,27 @@ class CompressionPipeline:
         workload = replace(workload, trained=trained)
         limit = self._settings.evaluation_processes or study.parallelism
         limits = trial_limits(study.effort, job.row().baseline, self._settings)
-        pool = workload.pool(min(study.parallelism, limit), limits)
+        executor = workload.executor(min(study.parallelism, limit), limits, self._settings)
         try:
-            return CompressionDriver(job, workload, pool)
+            return CompressionDriver(job, workload, executor)
         except BaseException:
-            pool.close()
+            executor.close()
             raise
 
 
 class CompressionDriver:
     """A compression job that this process works on."""
 
-    def __init__(self, job: OwnedJob, workload: Workload, pool: EvaluationPool) -> None:
+    def __init__(self, job: OwnedJob, workload: Workload, executor: Executor) -> None:
         """Restore searcher and study from the tables."""
         study, space, row = workload.study, workload.space, job.row()
         problem = search_problem(workload.network, workload.data, space, study)
-        self._job, self._workload, self._pool = job, workload, pool
+        self._job, self._workload, self._executor = job, workload, executor
         self._closed = threading.Event()
         self._latest: StudyEvent | None = None
         self._study = Study(
             create_searcher(study.searcher, problem, study.searcher_options),
-            pool,
+            executor,
             job.trials(),
             space,
             study.budget,
@@ -170,7 +178,7 @@ class CompressionDriver:
             self._go_on()
         summary = self._study.summary
         assert summary is not None
-        self._pool.close()
+        self._executor.close()
         workload = self._workload
         trials = self._job.trials().trials()
         contest = Contest(
@@ -184,9 +192,9 @@ class CompressionDriver:
         return confirm(contest, summary.stop_reason, self._go_on)
 
     def close(self) -> None:
-        """End the child processes, and what `finalise` does."""
+        """End what evaluates, and what `finalise` does."""
         self._closed.set()
-        self._pool.close()
+        self._executor.close()
 
     def _take_note(self, event: StudyEvent) -> None:
         self._latest = event

@@ -12,7 +12,7 @@ from typing import Literal
 from automl_api.engine.failure import WorkersDied, problem_of
 from automl_api.engine.pipeline import Finished, JobDriver, JobPipeline, OwnedJob
 from automl_api.logs import about
-from automl_compress.core.errors import AutomlCompressError, JobTaken, StorageFailed
+from automl_compress.core.errors import AutomlCompressError, ClusterFailed, JobTaken, StorageFailed
 from automl_compress.store import (
     ArtifactFiles,
     Database,
@@ -157,7 +157,7 @@ class JobExecution:
         try:
             job, driver = self._driver(place, job_id, attempt)
             return work(job, driver)
-        except StorageFailed:
+        except (StorageFailed, ClusterFailed):
             raise  # the step is run again, from what is stored
         except JobTaken as taken:
             logger.info("%s", taken)

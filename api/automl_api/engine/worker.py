@@ -25,6 +25,7 @@ from automl_api.settings import Settings
 from automl_api.threads import prefer_one_thread
 from automl_compress import __version__
 from automl_compress.core.errors import StorageFailed
+from automl_compress.evaluate.cluster_joining import join
 from automl_compress.store import ArtifactFiles, Database, leases
 
 GRACE_SECONDS = 10  # for jobs to reach the end of their slice when the worker stops
@@ -45,8 +46,11 @@ def run_worker(
     Raises:
         StorageFailed: the database cannot be reached at the start.
         WrongState: the database is of a newer version, or has become so.
+        ClusterFailed: the cluster that should evaluate cannot be used.
     """
     prefer_one_thread()  # what a job needs of torch is imported below, by `_every_kind`
+    if settings.ray_address is not None:
+        join(settings.ray_address)  # before a job is taken that would only wait
     database = Database(settings.tables_url)
     try:
         database.upgrade()

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from automl_api.engine.execution import JobExecution, Outcome
 from automl_api.engine.queue import workflow_id
 from automl_api.engine.system import WORKFLOW
-from automl_compress.core.errors import StorageFailed
+from automl_compress.core.errors import ClusterFailed, StorageFailed
 
 # Finished chunks are replayed when a worker dies, at 1 ms (SQLite) to 8 ms (PostgreSQL) each.
 CHUNKS_OF_AN_ATTEMPT = 2000
@@ -53,12 +53,14 @@ def _run_or_give_up(
 def _reason(error: Exception) -> Exception:
     """Return why a step was given up, without what DBOS wraps around it.
 
-    A step is tried again for one reason only. Once stored, that is all the queue knows of it.
+    Once stored, the queue knows no more of it than its text.
     """
     if isinstance(error, dbos_errors.DBOSMaxStepRetriesExceeded) and error.errors:
         return error.errors[-1]
     if getattr(error, "name", "") == "DBOSMaxStepRetriesExceeded":
-        return StorageFailed(f"the storage took nothing for minutes ({error}); make room")
+        return StorageFailed(
+            f"storage or cluster failed for minutes ({error}); the worker's log says which"
+        )
     return error
 
 
@@ -86,7 +88,7 @@ def _step(name: str, function: Step, attempts: int) -> Step:
         max_attempts=attempts,
         interval_seconds=0.5,
         backoff_rate=1.5,
-        should_retry=lambda error: isinstance(error, StorageFailed),
+        should_retry=lambda error: isinstance(error, (StorageFailed, ClusterFailed)),
     )
     def run_step(job_id: str, attempt: int) -> Outcome:
         return function(job_id, attempt)

@@ -1,6 +1,5 @@
 """A job's events, as a page and as a stream."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -16,10 +15,7 @@ from automl_api.problem import Problem
 from automl_api.service import Service, ServiceDependency
 from automl_compress.store import events as event_rows
 from automl_compress.store import jobs as job_rows
-from automl_compress.store.jobs import TERMINAL
-from automl_compress.store.paging import LARGEST_PAGE
 
-POLL_SECONDS = 0.25
 KEEPALIVE_SECONDS = 15.0
 
 _LAST_SEQ = 2**63 - 1
@@ -46,7 +42,7 @@ async def list_events(
     """
     if not _wants_stream(request):
         return await to_thread.run_sync(_page, service, job_id, after, limit)
-    await to_thread.run_sync(_read, service, job_id, 0)  # no such job: a problem, no stream
+    await to_thread.run_sync(_check_exists, service, job_id)  # no such job: a problem, no stream
     start = max(after, _sequence_number(last_event_id))
     return StreamingResponse(
         _stream(service, job_id, start),
@@ -62,34 +58,29 @@ def _page(service: Service, job_id: str, after: int, limit: int) -> Listing[Even
     return listing(page, event_body, f"/v1/jobs/{job_id}/events", {"limit": limit}, key="seq")
 
 
-async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[bytes]:
-    silent_seconds = 0.0
-    yield b"retry: 1000\n\n"
-    while True:
-        bodies, has_ended = await to_thread.run_sync(_read, service, job_id, after)
-        for body in bodies:
-            after = body.seq
-            yield format_sse_event(
-                data_str=json.dumps(body.model_dump(mode="json")),
-                event=body.type,
-                id=str(body.seq),
-            )
-        if has_ended and not bodies:
-            return
-        silent_seconds = 0.0 if bodies else silent_seconds + POLL_SECONDS
-        if silent_seconds >= KEEPALIVE_SECONDS:
-            silent_seconds = 0.0
-            yield KEEPALIVE_COMMENT
-        if not bodies:
-            await asyncio.sleep(POLL_SECONDS)
-
-
-def _read(service: Service, job_id: str, after: int) -> tuple[list[EventBody], bool]:
+def _check_exists(service: Service, job_id: str) -> None:
     with service.database.reading() as session:
-        # The state is read before the events: an ended job has no event that is missed here.
-        has_ended = job_rows.get(session, job_id).state in TERMINAL
-        page = event_rows.page(session, job_id, after=after, limit=LARGEST_PAGE)
-    return [event_body(row) for row in page.rows], has_ended
+        job_rows.get(session, job_id)
+
+
+async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[bytes]:
+    yield b"retry: 1000\n\n"
+    async with service.feed.watching(job_id) as job:
+        while True:
+            head = job.head
+            if head is not None and head.events > after:
+                bodies = await job.events_after(after)
+                after = bodies[-1].seq
+                yield b"".join(map(_to_bytes, bodies))
+            elif head is not None and head.has_ended:
+                return
+            elif not await job.changed(KEEPALIVE_SECONDS):
+                yield KEEPALIVE_COMMENT
+
+
+def _to_bytes(body: EventBody) -> bytes:
+    content = json.dumps(body.model_dump(mode="json"))
+    return format_sse_event(data_str=content, event=body.type, id=str(body.seq))
 
 
 def _wants_stream(request: Request) -> bool:
