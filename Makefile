@@ -36,7 +36,7 @@ demo: install ## search a policy for a real network through the real service, tw
 	@$(BIN)/automl-compress demo
 
 test: install test-data check ## everything that guards the tree: check, then the tests
-	$(BIN)/python -m pytest -p xdist -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -p xdist -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Debian packages; the tests that need them skip, saying so, where they are absent.
 test-data: test-images test-browser

@@ -54,15 +54,20 @@ class Stage:
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def registered(url: str, database: Database, key: str | None = None) -> Stage:
+    """Register the digits and their network with a service."""
+    with Client(url, key) as client:
+        model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
+        dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
+    return Stage(url, database, model, dataset)
+
+
 @contextmanager
 def stage(folder: Path) -> Generator[Stage]:
     """Serve from a folder, with the digits and their network registered."""
     with serving(folder, "--no-worker") as url:
-        with Client(url, KEY) as client:
-            model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
-            dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
         database = Database(Settings(data_dir=folder).tables_url)
-        yield Stage(url, database, model, dataset)
+        yield registered(url, database, KEY)
         database.close()
 
 

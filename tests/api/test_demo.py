@@ -25,6 +25,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 COMMAND = [sys.executable, "-m", "automl_api.cli", "demo"]
 
 
+def hear_interrupts() -> None:
+    """Whoever runs the tests in the background has them ignore SIGINT, and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_demo_ends_with_a_smaller_network_that_can_be_made_again(tmp_path: Path) -> None:
     told = run("demo", "--evaluations", "4", "--json", cwd=tmp_path)
 
@@ -115,7 +120,9 @@ def apply_by_command(told: dict[str, str], folder: Path) -> dict[str, torch.Tens
 
 
 def test_the_demo_leaves_nothing_running_when_it_is_interrupted(tmp_path: Path) -> None:
-    demo = subprocess.Popen(COMMAND, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(
+        COMMAND, cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+    )
     assert demo.stdout is not None
     assert "AutoML Compress" in demo.stdout.readline()  # the service is up
     service = children_of(demo.pid)
@@ -134,7 +141,12 @@ def test_the_demo_leaves_nothing_running_when_it_is_interrupted(tmp_path: Path) 
 def test_a_kept_demo_leaves_its_service_up(tmp_path: Path) -> None:
     command = [*COMMAND, "--keep", "--evaluations", "1"]
     demo = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=hear_interrupts,
     )
     assert demo.stdout is not None
     try:

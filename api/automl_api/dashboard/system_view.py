@@ -8,7 +8,7 @@ from datetime import datetime
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_api.service import Service
 from automl_api.system.capabilities import versions
-from automl_compress.store import JobState, browsing, leases
+from automl_compress.store import JobState, activity, leases
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def system_view(service: Service) -> SystemView:
     """Look at the tables and at this machine's disk."""
     settings = service.settings
     with service.database.reading() as session:
-        rows = browsing.waiting_jobs(session)
+        rows = activity.waiting_jobs(session)
         alive = [each for each in leases.every(session) if each.reaped_by is None]
-        counts, at = browsing.jobs_in_states(session), leases.database_now(session)
+        counts, at = activity.jobs_in_states(session), leases.database_now(session)
     taken = {row.id: row.owner or "" for row in rows}
     waiting = [job_body(row) for row in rows]
     workers = [

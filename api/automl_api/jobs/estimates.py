@@ -9,7 +9,7 @@ from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, j
 from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.submission import check_fits, check_searcher, registered, space_of
 from automl_api.service import Service, ServiceDependency
-from automl_compress.store import browsing
+from automl_compress.store import activity
 from automl_compress.store.jobs import ACTIVE
 
 router = APIRouter(prefix="/v1/estimates", tags=["jobs"])
@@ -65,5 +65,5 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
 
 def _jobs_ahead(service: Service) -> int:
     with service.everything.reading() as session:
-        states = browsing.jobs_in_states(session)
+        states = activity.jobs_in_states(session)
     return sum(count for state, count in states.items() if state in ACTIVE)

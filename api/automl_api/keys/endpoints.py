@@ -8,7 +8,7 @@ from automl_api.keys.schemas import CallerBody, KeyBody, NewKey, NewKeyBody, key
 from automl_api.pages import After, Limit, Listing, listing
 from automl_api.problem import not_found
 from automl_api.service import ServiceDependency
-from automl_compress.store import browsing
+from automl_compress.store import activity
 from automl_compress.store import keys as key_rows
 
 router = APIRouter(tags=["keys"])
@@ -61,7 +61,7 @@ def get_caller(service: ServiceDependency) -> CallerBody:
     """Say on whose behalf this key acts, and how much of its quotas is used."""
     caller, settings = service.caller, service.settings
     with service.database.reading() as session:
-        unfinished = browsing.unfinished_jobs(session, caller.account)
+        unfinished = activity.unfinished_jobs(session, caller.account)
     is_free = caller.is_administrator
     return CallerBody(
         account=caller.account,

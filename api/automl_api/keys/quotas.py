@@ -2,7 +2,7 @@
 
 from automl_api.problem import Problem
 from automl_api.service import Service
-from automl_compress.store import artifacts, browsing, files
+from automl_compress.store import activity, artifacts, files
 
 RETRY_SECONDS = 30
 
@@ -16,7 +16,7 @@ def check_queue(service: Service) -> None:
     if caller.is_administrator:
         return
     with service.database.reading() as session:
-        unfinished = browsing.unfinished_jobs(session, caller.account)
+        unfinished = activity.unfinished_jobs(session, caller.account)
     if unfinished >= limit:
         raise Problem(
             429,

@@ -12,7 +12,7 @@ from automl_api.service import Service, ServiceDependency
 from automl_api.system.meter import Meter
 from automl_compress import __version__
 from automl_compress.core.errors import StorageFailed
-from automl_compress.store import JobState, browsing, leases
+from automl_compress.store import JobState, activity, leases
 
 PREFIX = "automl_compress"
 router = APIRouter(tags=["system"])
@@ -50,11 +50,11 @@ class _Tables(Collector):
         yield from found
 
     def _jobs(self, session: Session) -> list[Metric]:
-        counts = browsing.jobs_in_states(session)
+        counts = activity.jobs_in_states(session)
         jobs = _gauge("jobs", "Jobs by their state.", "state")
         for state in JobState:
             jobs.add_metric([state.value], counts.get(state, 0))
-        done = browsing.work_done(session)
+        done = activity.work_done(session)
         trials = _gauge("trials", "Stored trials of all jobs.")
         trials.add_metric([], done.trials)
         evaluations = _gauge("evaluations", "Effort of all jobs, in full proxy evaluations.")

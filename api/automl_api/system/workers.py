@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from automl_api.bodies import Moment, ResponseBody
 from automl_api.service import ServiceDependency
-from automl_compress.store import browsing, jobs, leases
+from automl_compress.store import activity, jobs, leases
 from automl_compress.store.tables import LeaseRow
 
 router = APIRouter(tags=["system"])
@@ -50,7 +50,7 @@ def list_workers(service: ServiceDependency) -> WorkersBody:
     lease_seconds = service.settings.lease_seconds
     with service.database.reading() as session:
         rows, at = leases.every(session), leases.database_now(session)
-        taken = browsing.jobs_taken(session)
+        taken = activity.jobs_taken(session)
     workers = [
         _worker(
             row,

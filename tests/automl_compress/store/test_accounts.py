@@ -10,6 +10,7 @@ from automl_compress.store import (
     Database,
     JobState,
     WrittenFile,
+    activity,
     artifacts,
     browsing,
     datasets,
@@ -90,7 +91,7 @@ def test_an_account_sees_nothing_of_another_ones(database: Database) -> None:
             assert len(page.page(session).rows) == 1
         assert [row.id for row in browsing.jobs(session).rows] == [annas["job"]]
         assert browsing.jobs(session).rows_in_all == 1
-        assert browsing.jobs_in_states(session) == {JobState.QUEUED: 1}
+        assert activity.jobs_in_states(session) == {JobState.QUEUED: 1}
         assert trials.page(session, berts["job"]).rows == []
         assert events.page(session, berts["job"]).rows == []
         assert browsing.front(session, berts["job"], "macs") == []

@@ -12,6 +12,7 @@ from automl_compress.store import (
     JobRow,
     JobState,
     SqlTrialStore,
+    activity,
     browsing,
     jobs,
     policies,
@@ -142,8 +143,8 @@ def test_the_queue_is_told_in_its_order(database: Database) -> None:
     with database.session() as session:
         first, second, third = (jobs.create(session, each) for each in new)
         jobs.cancel(session, second.id)
-        assert [row.id for row in browsing.waiting_jobs(session)] == [first.id, third.id]
-        counts = browsing.jobs_in_states(session)
+        assert [row.id for row in activity.waiting_jobs(session)] == [first.id, third.id]
+        counts = activity.jobs_in_states(session)
     assert counts == {JobState.QUEUED: 2, JobState.CANCELLED: 1}
 
 
