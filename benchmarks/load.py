@@ -182,7 +182,6 @@ class Traffic:
                 ("trials of a large job", f"{large}/trials?limit=50&after={9 * deep}"),
                 ("trial", f"/v1/trials/{self._random.choice(self._trials)}"),
                 ("events", f"/v1/jobs/{job_id}/events?limit=50&after={deep}"),
-                ("best", f"/v1/jobs/{job_id}/best"),
                 ("workers", "/v1/workers"),
                 ("page of a job", f"/jobs/{job_id}"),
                 ("page of jobs", "/"),

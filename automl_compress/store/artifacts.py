@@ -19,7 +19,7 @@ class NewArtifact:
 
     job_id: str
     name: str  # file name, unique within the job
-    kind: str  # network, policy, card, onnx or report
+    kind: str  # network, policy, card, packed, report, or a format for engines
     media_type: str
 
 

@@ -212,7 +212,7 @@ class ArtifactRow(Table):
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("compress_job.id"))
     name: Mapped[str] = mapped_column(String(255))
-    kind: Mapped[str] = mapped_column(String(32))  # network, policy, card, onnx or report
+    kind: Mapped[str] = mapped_column(String(32))  # as in `artifacts.NewArtifact`
     media_type: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
