@@ -27,7 +27,10 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # APPNOTE.TXT of PKWARE, 4.3.15 and 4.3.16: the last records of an archive.
 _LOCATOR_BYTES, _END = 20, struct.Struct("<4s4H2LH")
 # What a damaged archive makes zipfile raise, beside errors of the disk.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(EOFError, ValueError, NotImplementedError, OverflowError),
+)
 
 
 def load_image_zip(path: Path, options: DataOptions | None = None) -> ImageData:

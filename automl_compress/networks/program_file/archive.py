@@ -89,6 +89,7 @@ class ProgramArchive:
             EOFError,
             ValueError,
             NotImplementedError,
+            OverflowError,
             OSError,
         ) as error:
             refuse(f"is damaged in its member {name!r} ({error})", "send it again")

@@ -22,6 +22,7 @@ from automl_compress.networks.program_file.limits import ProgramLimits
 from automl_compress.networks.program_file.reading import read_program
 from tests.automl_compress.networks.program_file.archives import (
     GRAPH,
+    ROOT,
     SHAPE,
     WEIGHTS,
     Small,
@@ -98,7 +99,7 @@ def test_a_weight_that_is_flagged_as_pickled_is_refused(tmp_path: Path, kind: st
     ["../evil", "a/../../evil", "/etc/passwd", "C:/evil", "a\\..\\evil", "a//b", "a/./b", "e\nvil"],
 )
 def test_names_that_lead_out_of_the_archive_are_refused(name: str) -> None:
-    buffer = io.BytesIO(small_program())
+    buffer = io.BytesIO(archive_of(members_of(small_program())))
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"x")
 
@@ -149,6 +150,16 @@ def test_members_that_share_their_bytes_are_refused() -> None:
 
     with pytest.raises(ModelInvalid, match=r"overlap|can be read"):
         read_program(bytes(content[:at] + entries + many + end))
+
+
+def test_a_member_that_begins_beyond_all_files_is_refused() -> None:
+    buffer = io.BytesIO(archive_of(members_of(small_program())))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(f"{ROOT}/extra", b"")  # so that the list is written anew
+        archive.getinfo(f"{ROOT}/{GRAPH}").header_offset = 2**63 + 1
+
+    with pytest.raises(ModelInvalid, match=r"is damaged in its member 'models/model\.json'"):
+        read_program(buffer.getvalue())
 
 
 def test_a_list_of_very_many_members_is_refused_in_little_memory() -> None:
