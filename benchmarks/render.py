@@ -23,6 +23,7 @@ EVALUATIONS = 300  # of bench-main
 OPERATION = {
     "faults": "Faults",
     "executors": "A local pool and a Ray cluster",
+    "load": "Load on one API process",
 }
 STYLES = {"random": ("tab:gray", "--"), "amc": ("tab:blue", "-"), "sb3-ddpg": ("tab:orange", ":")}
 
