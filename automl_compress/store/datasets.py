@@ -53,3 +53,13 @@ def page(
     """Return data sets, the newest first, behind the data set `after`; with `text` in the name."""
     where = [DatasetRow.name.icontains(text, autoescape=True)] if text else []
     return page_of(session, DatasetRow, DatasetRow.id, where, after=after, limit=limit)
+
+
+def share_images(first: DatasetRow, second: DatasetRow) -> bool:
+    """Say whether two data sets hold the same images, which may be registered several times.
+
+    They come from the same built-in set or have an uploaded file in common, and equal bytes are
+    one file. How they are split or normalised makes them no other images.
+    """
+    locations = (set(row.source.get("location", ())) for row in (first, second))
+    return first.id == second.id or bool(set.intersection(*locations))

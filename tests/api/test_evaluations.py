@@ -184,6 +184,12 @@ def test_data_that_do_not_fit_are_refused(
     problem(service.post(path, {"dataset_id": f"dat_{'0' * 20}"}), 422, "unknown-name")
     same = problem(service.post(path, {"dataset_id": dataset["id"]}), 422, "invalid")
     assert "once for all" in same["detail"]
+    with service.client() as client:
+        source, options = {"kind": "builtin", "name": "digits"}, {"seed": 7}
+        renamed = client.create_dataset(source, name="a second name", options=options)["id"]
+    again = problem(service.post(path, {"dataset_id": renamed}), 422, "invalid")
+    assert "once for all" in again["detail"]
+    assert "a second name" not in service.http.get(f"/policies/{policy_id}").text
     problem(service.post(path, {"dataset_id": shaped, "split": "validation"}), 422, "invalid")
     missing = service.post("/v1/policies/pol_0/evaluate", {"dataset_id": shaped})
     problem(missing, 404, "not-found")

@@ -41,11 +41,12 @@ def _offered(session: Session, policy: PolicyRow) -> list[Offered]:
     if policy.job_id is None:
         return []
     search = job_rows.get(session, policy.job_id)
+    found_on = dataset_rows.get(session, search.dataset_id)
     takes = model_rows.get(session, search.model_id).details
     return [
         Offered(row.id, row.name)
         for row in dataset_rows.page(session, limit=LARGEST_PAGE).rows
-        if row.id != search.dataset_id
+        if not dataset_rows.share_images(row, found_on)
         and row.details["input_shape"] == takes["input_shape"]
         and row.details["num_classes"] <= takes["num_classes"]
     ]

@@ -60,7 +60,7 @@ def evaluate_policy(
         network = _network(session, policy)
         found_on = datasets.get(session, search.dataset_id)
     dataset = dataset_of(service, new.dataset_id)
-    if dataset.id == found_on.id:
+    if datasets.share_images(dataset, found_on):
         raise _measured_already(policy, found_on.name)
     check_fits(model, dataset)
     check_priority(service.caller, new.priority)
