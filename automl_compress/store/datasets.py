@@ -61,5 +61,6 @@ def share_images(first: DatasetRow, second: DatasetRow) -> bool:
     They come from the same built-in set or have an uploaded file in common, and equal bytes are
     one file. How they are split or normalised makes them no other images.
     """
-    locations = (set(row.source.get("location", ())) for row in (first, second))
-    return first.id == second.id or bool(set.intersection(*locations))
+    here: list[str] = first.source.get("location", [])
+    there: list[str] = second.source.get("location", [])
+    return first.id == second.id or not set(here).isdisjoint(there)
