@@ -5,8 +5,11 @@ from typing import Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
 
-Metric = Literal["macs", "parameters", "size_bytes", "bit_operations", "micronet"]
+Metric = Literal["macs", "parameters", "size_bytes", "bit_operations", "micronet", "latency_ns"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+#: Of whole networks alone, and not always known: 0 then.
+NETWORK_METRICS: tuple[Metric, ...] = ("micronet", "latency_ns")
+LAYER_METRICS: tuple[Metric, ...] = tuple(each for each in METRICS if each not in NETWORK_METRICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,9 @@ class Cost:
     bit_operations: multiply-accumulates with weights that are not zero, each times its weight
         bits times its activation bits.
     micronet: score of the MicroNet Challenge, in billionths; see `costs.micronet_scores`. 0 where
-        it was not counted, as in trials and documents from before it was.
+        was not counted, as in trials and documents from before it was.
+    latency_ns: time of one call on the study's target, predicted by its latency table; 0 where
+        the study has no target.
     """
 
     macs: int
@@ -28,6 +33,7 @@ class Cost:
     size_bytes: int
     bit_operations: int
     micronet: int = 0
+    latency_ns: int = 0
 
     def of(self, metric: Metric) -> int:
         """Return the cost in one metric."""

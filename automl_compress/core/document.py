@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from automl_compress.core.budget import METRICS, Cost
+from automl_compress.core.budget import LAYER_METRICS, METRICS, NETWORK_METRICS, Cost
 from automl_compress.core.canonical import digest
 from automl_compress.core.document_rows import (
     GroupRow,
@@ -50,6 +50,8 @@ class PolicyDocument:
     metrics: of the compressed network; baseline: of the uncut one.
     provenance: searcher, seed, job, data, versions; plain JSON values.
     created: RFC 3339, UTC.
+    latency: how fast the network was on its study's target, measured in turns with the uncut one;
+        plain JSON values. None where nobody measured.
     """
 
     model: ModelReference
@@ -64,6 +66,7 @@ class PolicyDocument:
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     created: str | None = None
     id: str | None = None
+    latency: Mapping[str, Any] | None = None
 
     @property
     def policy(self) -> Policy:
@@ -97,7 +100,7 @@ class PolicyDocument:
         root = JsonField(content)
         _check_version(root.get("version"))
         _check_digest(root)
-        totals = root.get("totals")
+        totals, latency = root.get("totals"), root.find("latency")
         document = cls(
             model=ModelReference.read(root.get("model")),
             groups=tuple(GroupRow.read(each) for each in root.get("groups").items()),
@@ -111,6 +114,7 @@ class PolicyDocument:
             provenance=dict(root.get("provenance").object()),
             created=_read_text(root, "created"),
             id=_read_text(root, "id"),
+            latency=None if latency is None else dict(latency.object()),
         )
         _check_names(root.get("groups"), [row.name for row in document.groups])
         return document
@@ -152,6 +156,8 @@ class PolicyDocument:
             "metrics": [row.to_json() for row in self.metrics],
             "baseline": [row.to_json() for row in self.baseline],
             "provenance": dict(self.provenance),
+            # A member of its own only where there is one: older documents keep their digests.
+            **({} if self.latency is None else {"latency": dict(self.latency)}),
         }
 
 
@@ -163,14 +169,13 @@ def _totals(before: Cost, after: Cost) -> dict[str, Any]:
             "ratio": after.of(metric) / before.of(metric) if before.of(metric) else 1.0,
         }
         for metric in METRICS
-        # A score that was not counted is not told, or old documents would get another digest.
-        if metric != "micronet" or before.micronet
+        # What was not counted is not told, or old documents would get another digest.
+        if metric not in NETWORK_METRICS or before.of(metric)
     }
 
 
 def _read_totals(totals: JsonField, moment: str) -> Cost:
-    # Documents from before scores were counted lack them.
-    told = [each for each in METRICS if each != "micronet" or totals.find(each) is not None]
+    told = [each for each in METRICS if each in LAYER_METRICS or totals.find(each) is not None]
     return Cost(**{metric: totals.get(metric).get(moment).integer() for metric in told})
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from automl_compress.core.budget import METRICS, Cost, Metric
+from automl_compress.core.budget import LAYER_METRICS, Cost
 from automl_compress.core.errors import PolicyInvalid
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.policy import FLOAT_BITS, LayerChoice
@@ -96,13 +96,9 @@ class LayerRow:
         )
 
 
-# Scores are of whole networks: what follows a layer is counted, too.
-_LAYER_METRICS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric != "micronet")
-
-
 def _cost_to_json(cost: Cost) -> dict[str, int]:
-    return {metric: cost.of(metric) for metric in _LAYER_METRICS}
+    return {metric: cost.of(metric) for metric in LAYER_METRICS}
 
 
 def _read_cost(cost: JsonField) -> Cost:
-    return Cost(**{metric: cost.get(metric).integer() for metric in _LAYER_METRICS})
+    return Cost(**{metric: cost.get(metric).integer() for metric in LAYER_METRICS})

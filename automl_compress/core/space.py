@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from automl_compress.core.budget import Budget
-from automl_compress.core.decision import WHOLE_DENSITY, DecisionKind, decisions_of
+from automl_compress.core.decision import WHOLE_DENSITY, Decision, DecisionKind, decisions_of
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput
 from automl_compress.core.graph import LayerGraph
 from automl_compress.core.policy import FLOAT_BITS, LayerChoice, Policy
@@ -28,13 +28,20 @@ class CompressionSpace:
     that returns a setting returns allowed values.
     """
 
-    def __init__(self, graph: LayerGraph, costs: CostModel, options: SpaceOptions) -> None:
+    def __init__(
+        self,
+        graph: LayerGraph,
+        costs: CostModel,
+        options: SpaceOptions,
+        decisions: Sequence[Decision] | None = None,
+    ) -> None:
         """Lay out the decisions.
 
         Args:
             graph: of the uncut network.
             costs: of settings of these decisions.
             options: what may be decided.
+            decisions: those of the options with some values left out; None allows all.
 
         Raises:
             InvalidInput: options name groups or layers that the graph does not have, or nothing
@@ -42,7 +49,7 @@ class CompressionSpace:
         """
         self.graph, self.costs, self.options = graph, costs, options
         _check_names(graph, options)
-        self.decisions = decisions_of(graph, options)
+        self.decisions = tuple(decisions_of(graph, options) if decisions is None else decisions)
         if not self.decisions:
             raise InvalidInput(
                 "this network has no group of channels that can be cut: "

@@ -12,6 +12,7 @@ from automl_compress.core.space import CompressionSpace
 from automl_compress.core.space_options import SpaceOptions
 
 MOST_BUDGETS = 16
+MOST_LATENCY_BATCH = 1024
 EngineFormat = Literal["onnx", "openvino", "pt2", "bundle"]
 ENGINE_FORMATS: tuple[EngineFormat, ...] = get_args(EngineFormat)
 
@@ -76,6 +77,8 @@ class StudySpec:
         searched for and confirmed, so that one study gives a front to choose from.
     parallelism: evaluations in flight at once, each in its own process.
     searcher_options: the searcher's own knobs, by field name of its configuration.
+    target: the engine, or the measured device, whose latency is predicted for every policy; None
+        for none. latency_batch: images of one call there.
     """
 
     searcher: str
@@ -88,11 +91,22 @@ class StudySpec:
     parallelism: int = 1
     searcher_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     smaller_ratios: tuple[float, ...] = ()
+    target: str | None = None
+    latency_batch: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a parallelism below one, and budgets that do not fall or are too many."""
+        """Refuse values out of range, and budgets that do not fall or are too many."""
         if self.parallelism < 1:
             raise InvalidInput(f"parallelism is {self.parallelism!r}; give at least 1")
+        if not 1 <= self.latency_batch <= MOST_LATENCY_BATCH:
+            raise InvalidInput(
+                f"latency_batch is {self.latency_batch!r}; give 1 to {MOST_LATENCY_BATCH} images"
+            )
+        if self.budget.metric == "latency_ns" and self.target is None:
+            raise InvalidInput(
+                "the budget limits latency_ns, and the study names no target that has it; give "
+                "one, as 'cpu-openvino' or 'cpu-onnxruntime'"
+            )
         ratios = [budget.ratio for budget in self.budgets]
         if len(ratios) > MOST_BUDGETS:
             raise InvalidInput(f"{len(ratios)} budgets in one study; at most {MOST_BUDGETS}")

@@ -1,14 +1,23 @@
 """Costs of networks whose layers are quantised or sparse, without building them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from automl_compress.core import CompressionSpace, Cost, LayerGraph, Policy, SpaceOptions
+from automl_compress.core import (
+    CompressionSpace,
+    Cost,
+    CostModel,
+    LayerGraph,
+    Policy,
+    SpaceOptions,
+)
 from automl_compress.core.decision import WHOLE_DENSITY, decisions_of
 from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs.analytic import AnalyticCosts, TensorSizes
+from automl_compress.costs.latency_model import LatencyModel
+from automl_compress.costs.latency_table import LatencyTable
 from automl_compress.costs.layer_bits import folded_norms
 from automl_compress.costs.micronet_scores import MicroNetScores
 
@@ -139,11 +148,12 @@ class SettingCosts:
 class PolicyCosts:
     """Counts what a policy costs, whichever space it stems from."""
 
-    def __init__(self, graph: LayerGraph) -> None:
-        """Prepare both counts."""
+    def __init__(self, graph: LayerGraph, table: LatencyTable | None = None) -> None:
+        """Prepare both counts, and the time on a target of which there is a table."""
         self._graph = graph
         self._float, self._layered = AnalyticCosts(graph), LayeredCosts(graph)
-        self.full = self._float.full
+        self._latency = None if table is None else LatencyModel(graph, table.enveloped())
+        self.full = timed(self._float.full, graph.full_widths, self._latency)
 
     def cost(self, policy: Policy) -> Cost:
         """Return the cost of a policy.
@@ -152,6 +162,9 @@ class PolicyCosts:
             PolicyMismatch: the policy was made for another network.
         """
         widths = policy.widths(self._graph)
+        return timed(self._counted(policy, widths), widths, self._latency)
+
+    def _counted(self, policy: Policy, widths: Sequence[int]) -> Cost:
         if not policy.layers:
             return self._float.cost(widths)
         count = len(self._layered.layers)
@@ -166,12 +179,43 @@ class PolicyCosts:
         return self._layered.cost(widths, LayerSettings(densities, weights, activations))
 
 
-def compression_space(graph: LayerGraph, options: SpaceOptions) -> CompressionSpace:
+class TimedCosts:
+    """A cost model that also predicts the time on a target."""
+
+    def __init__(self, costs: CostModel, graph: LayerGraph, latency: LatencyModel) -> None:
+        """Take the counts from another model of the same settings."""
+        self._costs, self._groups, self._latency = costs, len(graph.groups), latency
+        self.full = timed(costs.full, graph.full_widths, latency)
+
+    def cost(self, setting: Sequence[int]) -> Cost:
+        """Return the cost of a setting of the space's decisions."""
+        return timed(self._costs.cost(setting), setting[: self._groups], self._latency)
+
+
+def timed(cost: Cost, widths: Sequence[int], latency: LatencyModel | None) -> Cost:
+    """Return the cost with the time of a network of these widths, where a model is given."""
+    return cost if latency is None else replace(cost, latency_ns=latency.latency_ns(widths))
+
+
+def compression_space(
+    graph: LayerGraph, options: SpaceOptions, table: LatencyTable | None = None
+) -> CompressionSpace:
     """Lay out a search space with the cost model that its decisions need.
 
+    Args:
+        graph: of the uncut network.
+        options: what may be decided.
+        table: times on a target; widths that save no time there are left out of the space.
+
     Raises:
-        InvalidInput: options name what the graph does not have, or nothing can be decided.
+        InvalidInput: options name what the graph does not have, nothing can be decided, or the
+            table lacks times for a layer.
     """
+    costs: CostModel = AnalyticCosts(graph)
     if options.has_layer_decisions:
-        return CompressionSpace(graph, SettingCosts(graph, options), options)
-    return CompressionSpace(graph, AnalyticCosts(graph), options)
+        costs = SettingCosts(graph, options)
+    if table is None:
+        return CompressionSpace(graph, costs, options)
+    worthwhile = LatencyModel(graph, table).worthwhile(decisions_of(graph, options))
+    timed_costs = TimedCosts(costs, graph, LatencyModel(graph, table.enveloped()))
+    return CompressionSpace(graph, timed_costs, options, worthwhile)

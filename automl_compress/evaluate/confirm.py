@@ -19,7 +19,7 @@ from automl_compress.core import Budget, Cost, LayerChoice, Measurement, Policy,
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.core.policy import FLOAT_BITS
-from automl_compress.costs import AnalyticCosts, PolicyCosts
+from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.trace import Network
@@ -71,6 +71,7 @@ class Confirmer:
         study: StudySpec,
         go_on: Callable[[], None] = lambda: None,
         pruning_net: PruningNet | None = None,
+        table: LatencyTable | None = None,
     ) -> None:
         """Prepare.
 
@@ -80,12 +81,13 @@ class Confirmer:
             study: says what is confirmed, and how the trials were scored.
             go_on: called often; what it raises ends the confirmation.
             pruning_net: gives the weights to begin with, where the study's recipe wants one.
+            table: times on the study's target, where it has one.
         """
         self._network, self._data, self._study, self._go_on = network, data, study, go_on
         splits = data.split("search"), data.split("train")
         self._evaluator = PolicyEvaluator(network, *splits, study.recipe, pruning_net)
-        self._costs = PolicyCosts(network.graph)
-        self._full = AnalyticCosts(network.graph).full
+        self._costs = PolicyCosts(network.graph, table)
+        self._full = self._costs.full
         told = study.confirmation
         self._distillation = (
             Distillation(told.distillation_temperature, told.distillation_weight)
@@ -228,7 +230,7 @@ class Confirmer:
     def _cost(self, network: TunedNetwork, policy: Policy) -> Cost:
         counted = count_cost(network.module, self._network.graph.input_shape)
         told = self._costs.cost(policy)
-        counted = replace(counted, micronet=told.micronet)
+        counted = replace(counted, micronet=told.micronet, latency_ns=told.latency_ns)
         if network.packed is None:
             return counted
         # Which bits multiply which is the policy's, not to be seen in a module of floats.
@@ -238,7 +240,7 @@ class Confirmer:
 def count_cost(module: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     """Count a network's cost on the network itself, independently of the analytic model.
 
-    Its MicroNet score is left at 0: that needs a graph.
+    Its MicroNet score and its latency are left at 0: they need a graph.
     """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

@@ -17,7 +17,7 @@ from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Measurement, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.core.hits import pack_hits
-from automl_compress.costs import PolicyCosts
+from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.candidates import Forward, candidates_of
@@ -51,6 +51,7 @@ class PolicyEvaluator:
         train: Split,
         recipe: Recipe,
         pruning_net: PruningNet | None = None,
+        table: LatencyTable | None = None,
     ) -> None:
         """Prepare.
 
@@ -60,6 +61,7 @@ class PolicyEvaluator:
             train: images that calibrate; the recipe takes its first `calibration_images`.
             recipe: how candidates are scored.
             pruning_net: gives the weights of candidates; trained, where the recipe wants one.
+            table: times on the study's target, where it has one.
 
         Raises:
             InvalidInput: the recipe asks for more images than the search split has, or for a
@@ -81,7 +83,7 @@ class PolicyEvaluator:
         self._grids = InputGrids(network.module, layers, self._calibration)
         self._candidates = candidates_of(network, self._reconstruction, self._grids)
         self._selector = ChannelSelector(network, self._calibration, recipe.seed)
-        self._costs = PolicyCosts(network.graph)
+        self._costs = PolicyCosts(network.graph, table)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
         uncut = self._candidates.of_module(network.module, {})
@@ -205,6 +207,7 @@ class EvaluatorRecord:
     """All that another process needs to build the same evaluator.
 
     generator: the state of the PruningNet, where the recipe wants one.
+    table: times on the study's target, where it has one.
     """
 
     module: nn.Module
@@ -213,6 +216,7 @@ class EvaluatorRecord:
     train: Split
     recipe: Recipe
     generator: Mapping[str, Tensor] | None = None
+    table: LatencyTable | None = None
 
     @classmethod
     def of(
@@ -222,6 +226,7 @@ class EvaluatorRecord:
         train: Split,
         recipe: Recipe,
         pruning_net: PruningNet | None = None,
+        table: LatencyTable | None = None,
     ) -> "EvaluatorRecord":
         """Keep only the images that the recipe uses."""
         scored = _first(search, recipe.images, "images")
@@ -229,7 +234,7 @@ class EvaluatorRecord:
         wanted = _wanted(pruning_net, recipe)
         generator = None if wanted is None else wanted.state_dict()
         shape = network.graph.input_shape
-        return cls(network.module, shape, scored, calibration, recipe, generator)
+        return cls(network.module, shape, scored, calibration, recipe, generator, table)
 
     def build(self) -> PolicyEvaluator:
         """Trace the network again and prepare the evaluator."""
@@ -238,7 +243,8 @@ class EvaluatorRecord:
         if self.generator is not None and self.recipe.pruning_net is not None:
             pruning_net = PruningNet(network, self.recipe.pruning_net.rank)
             pruning_net.load_state_dict(self.generator)
-        return PolicyEvaluator(network, self.search, self.train, self.recipe, pruning_net)
+        splits = self.search, self.train
+        return PolicyEvaluator(network, *splits, self.recipe, pruning_net, self.table)
 
 
 def _wanted(pruning_net: PruningNet | None, recipe: Recipe) -> PruningNet | None:

@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, get_args
@@ -137,23 +137,17 @@ class _Sample:
 
 
 def _measure(paths: tuple[Path, Path], target: Target, plan: LatencyPlan) -> LatencyMeasurement:
-    sessions = [_session(path, target, plan.batch) for path in paths]
     generator = np.random.default_rng(plan.seed)
-    shape = (plan.batch, *sessions[0].input_shape)
-    images = generator.standard_normal(shape, np.float32)
-    calls = max(_calls_of_a_sample(session, images) for session in sessions)
-    rounds = _rounds(
-        [lambda session=session: _sample(session, images, calls) for session in sessions],
-        plan.seconds,
-        generator,
-    )
+    takers = [warmed(_session(path, target, plan.batch), plan.batch, generator) for path in paths]
+    calls = max(taker.calls for taker in takers)
+    takers = [replace(taker, calls=calls) for taker in takers]
+    rounds = _rounds([taker.sample for taker in takers], plan.seconds, generator)
     ratios = [network.cpu_ns / reference.cpu_ns for network, reference in rounds]
     blocks = [float(median(block)) for block in np.array_split(ratios, BLOCKS)]
-    engine = ONNX_RUNTIME if target == "cpu-onnxruntime" else OPENVINO
     return LatencyMeasurement(
         target=target,
-        engine_version=version_of(engine),
-        processor=_processor(),
+        engine_version=version_of(engine_of(target)),
+        processor=processor_name(),
         plan=plan,
         threads=1,
         cpu_ms=median(network.cpu_ns for network, _ in rounds) / calls / 1e6,
@@ -168,18 +162,55 @@ def _measure(paths: tuple[Path, Path], target: Target, plan: LatencyPlan) -> Lat
     )
 
 
-def _session(path: Path, target: Target, batch: int) -> Session:
-    if target == "cpu-openvino":
-        return openvino_session(path, batch)
-    return onnxruntime_session(path.read_bytes())
+@dataclass(frozen=True)
+class Taker:
+    """A loaded network that takes turns with others, so many calls at a time."""
+
+    session: Session
+    images: np.ndarray
+    calls: int
+
+    def sample(self) -> "_Sample":
+        """Take one turn."""
+        return _sample(self.session, self.images, self.calls)
 
 
-def _calls_of_a_sample(session: Session, images: np.ndarray) -> int:
-    """Warm a session up and return how many calls a sample needs."""
+def warmed(session: Session, batch: int, generator: np.random.Generator) -> Taker:
+    """Call a network some times, and find how many calls the clock can tell from none."""
+    images = generator.standard_normal((batch, *session.input_shape), np.float32)
     for _ in range(_WARM_CALLS):
         session.run(images)
     once = _sample(session, images, _WARM_CALLS).cpu_ns / _WARM_CALLS
-    return max(1, round(_LEAST_SAMPLE_NS / max(once, 1)))
+    return Taker(session, images, max(1, round(_LEAST_SAMPLE_NS / max(once, 1))))
+
+
+def take_turns(
+    takers: Sequence[Taker], seconds: float, generator: np.random.Generator
+) -> list[list[float]]:
+    """Return the processor time of one call of each network, in nanoseconds, for each round."""
+    rounds = _rounds([taker.sample for taker in takers], seconds, generator)
+    return [
+        [sample.cpu_ns / taker.calls for sample, taker in zip(each, takers, strict=True)]
+        for each in rounds
+    ]
+
+
+def load_session(content: bytes, target: Target, batch: int) -> Session:
+    """Load an ONNX file into a target's engine, for calls of so many images."""
+    if target == "cpu-openvino":
+        return openvino_session(content, batch)
+    return onnxruntime_session(content)
+
+
+def engine_of(target: Target) -> str:
+    """Return the package of a target's engine."""
+    return ONNX_RUNTIME if target == "cpu-onnxruntime" else OPENVINO
+
+
+def _session(path: Path, target: Target, batch: int) -> Session:
+    if path.suffix == ".xml":
+        return openvino_session(path, batch)
+    return load_session(path.read_bytes(), target, batch)
 
 
 def _sample(session: Session, images: np.ndarray, calls: int) -> _Sample:
@@ -204,7 +235,8 @@ def _rounds(
     return rounds
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return what this machine's processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -20,7 +20,7 @@ from automl_compress.core.document import (
     group_rows,
 )
 from automl_compress.core.interval import wilson_interval
-from automl_compress.costs import AnalyticCosts
+from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.networks.fingerprint import weights_fingerprint
 from automl_compress.networks.trace import Network
 
@@ -59,6 +59,9 @@ def policy_document(
     repair: RepairNote,
     provenance: Mapping[str, Any],
     quantisation: Mapping[str, LayerQuantisation] | None = None,
+    *,
+    table: LatencyTable | None = None,
+    latency: Mapping[str, Any] | None = None,
     **identity: str,
 ) -> PolicyDocument:
     """Write a policy down with everything that is known of it.
@@ -72,6 +75,8 @@ def policy_document(
         repair: what happened to the weights after the cut, and the SHA-256 of their files.
         provenance: searcher, seed, job ...; the versions are added here.
         quantisation: what becomes of layers, by name; None leaves all float.
+        table: times on the study's target, where it has one.
+        latency: how fast the network was there, where that was measured.
         identity: `id` and `created` of the document.
 
     Raises:
@@ -84,13 +89,14 @@ def policy_document(
         model=model,
         groups=groups,
         cuts=tensor_cuts(network, [torch.tensor(row.kept) for row in groups]),
-        before=AnalyticCosts(network.graph).cost(network.graph.full_widths),
+        before=PolicyCosts(network.graph, table).full,
         after=measurements[0].cost,
         metrics=tuple(_accuracy(each) for each in measurements),
         baseline=tuple(_accuracy(each) for each in baseline),
         layers=_layer_rows(network.graph, policy, quantisation or {}),
         repair=repair,
         provenance={**provenance, "versions": {**provenance.get("versions", {}), **versions}},
+        latency=latency,
         **identity,
     )
 

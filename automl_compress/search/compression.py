@@ -21,14 +21,16 @@ from automl_compress.core import (
 )
 from automl_compress.core.document import PolicyDocument, RepairNote
 from automl_compress.core.errors import InvalidInput, ModelInvalid
-from automl_compress.costs import compression_space
+from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.data.loading import load_data
 from automl_compress.evaluate.confirm import Confirmed, Confirmer
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.latency import LatencyMeasurement
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
+from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
@@ -89,6 +91,7 @@ def compress_network(
     processes: int = 0,
     has_progress_bar: bool = True,
     pruning_nets: Path | None = None,
+    latency_table: LatencyTable | None = None,
 ) -> CompressionResult:
     """Search the policy that keeps the most accuracy within a budget, and confirm it.
 
@@ -102,6 +105,8 @@ def compress_network(
         has_progress_bar: whether to draw one.
         pruning_nets: the folder that keeps trained PruningNets for later searches, where the
             recipe wants one; None keeps nothing.
+        latency_table: times on the study's target; None measures them here, where the study has
+            one.
 
     Raises:
         InvalidInput: network, data or study cannot be used, or not together.
@@ -111,11 +116,12 @@ def compress_network(
     images = data if isinstance(data, ImageData) else load_data(data)
     network = trace(module, images.input_shape)
     check_fits(images, network.graph.input_shape)
-    space = compression_space(network.graph, study.space)
+    table = latency_table or study_table(network, study)
+    space = compression_space(network.graph, study.space, table)
     searcher = _create_searcher(study, search_problem(network, images, space, study))
     pruning_net = _pruning_net(network, images, space, study, pruning_nets, has_progress_bar)
     store = MemoryTrialStore()
-    executor = _executor(network, images, study, processes, pruning_net)
+    executor = _executor(network, images, study, processes, pruning_net, table)
     try:
         with _ProgressBar(study.effort.evaluations, has_progress_bar) as publish:
             summary = Study(
@@ -130,8 +136,8 @@ def compress_network(
             ).run()
     finally:
         executor.close()
-    confirmer = Confirmer(network, images, study, pruning_net=pruning_net)
-    return _confirm(confirmer, network, images, study, summary, store.trials(), name)
+    confirmer = Confirmer(network, images, study, pruning_net=pruning_net, table=table)
+    return _confirm(confirmer, network, images, study, summary, store.trials(), name, table)
 
 
 def _create_searcher(study: StudySpec, problem: SearchProblem) -> Searcher:
@@ -167,8 +173,9 @@ def _executor(
     study: StudySpec,
     processes: int,
     pruning_net: PruningNet | None,
+    table: LatencyTable | None,
 ) -> Executor:
-    parts = network, data.split("search"), data.split("train"), study.recipe, pruning_net
+    parts = network, data.split("search"), data.split("train"), study.recipe, pruning_net, table
     if processes:
         limits = TrialLimits(study.effort.trial_seconds, study.effort.trial_memory_bytes)
         return EvaluationPool(EvaluatorRecord.of(*parts), processes, limits)
@@ -183,6 +190,7 @@ def _confirm(
     summary: StudySummary,
     trials: Sequence[Trial],
     name: str,
+    table: LatencyTable | None,
 ) -> CompressionResult:
     best = confirmer.finalists(trials)
     if not best:
@@ -192,8 +200,9 @@ def _confirm(
     found.sort(key=lambda each: -each.search.score)
     baseline, model = confirmer.baseline(), model_reference(network, name)
     is_tuned = study.confirmation.finetune_epochs > 0
+    latencies = finalist_latencies(network, study, [each.network for each in found])
 
-    def compressed(each: Confirmed) -> CompressedNetwork:
+    def compressed(each: Confirmed, latency: LatencyMeasurement | None) -> CompressedNetwork:
         proxy, packed = each.trial.measurement, each.network.packed
         assert proxy is not None
         digest = None if packed is None else f"sha256:{hashlib.sha256(packed).hexdigest()}"
@@ -206,11 +215,14 @@ def _confirm(
             RepairNote("fine-tuned" if is_tuned else study.recipe.repair, None, digest),
             {"searcher": study.searcher, "seed": study.seed, "data": data.name},
             each.network.quantisation,
+            table=table,
+            latency=None if latency is None else latency.to_json(),
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         return CompressedNetwork(each.network.module, document, packed)
 
-    return CompressionResult([compressed(each) for each in found], summary, trials)
+    confirmed = [compressed(*each) for each in zip(found, latencies, strict=True)]
+    return CompressionResult(confirmed, summary, trials)
 
 
 class _ProgressBar:

@@ -1,7 +1,7 @@
 """What every cost model must do. Subclass `CostModelContract` and say how to create one."""
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -24,7 +24,11 @@ class CostModelContract:
 
     def test_costs_are_whole_numbers(self, costs: CostModel, drawn: list[list[int]]) -> None:
         for each in drawn:
-            assert all(type(value) is int and value > 0 for value in astuple(costs.cost(each)))
+            cost = costs.cost(each)
+            assert all(type(value) is int for value in astuple(cost))
+            assert all(value > 0 for value in astuple(replace(cost, latency_ns=1)))
+            # Either every network has a latency, or none.
+            assert (cost.latency_ns > 0) == (costs.full.latency_ns > 0)
 
     def test_more_of_anything_never_costs_less(
         self, costs: CostModel, allowed: list[Sequence[int]], drawn: list[list[int]]

@@ -1,0 +1,234 @@
+"""How long the layers of a network take on one target, for the widths that they may have."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from automl_compress.core import Layer, LayerGraph
+from automl_compress.core.errors import InvalidInput
+from automl_compress.core.json_field import JsonField
+
+VERSION = 1
+MOST_WIDTHS = 10_000  # of one axis of one layer
+MOST_NANOSECONDS = 1e15
+DEPTHWISE = 0
+_SIZES = ("kernel_size", "stride", "output_size")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """All that decides a layer's time but its channels.
+
+    convolution_groups: DEPTHWISE (0) where every channel has filters of its own.
+    """
+
+    kind: Literal["convolution", "linear"]
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    output_size: tuple[int, ...]
+    convolution_groups: int
+
+    @classmethod
+    def of(cls, layer: Layer) -> "LayerShape":
+        """Return the shape of a convolution or linear layer."""
+        assert layer.kind != "other"
+        groups = DEPTHWISE if layer.is_depthwise else layer.convolution_groups
+        return cls(layer.kind, layer.kernel_size, layer.stride, layer.output_size, groups)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape as a JSON object."""
+        content = asdict(self)
+        return content | {name: list(content[name]) for name in _SIZES}
+
+    def __str__(self) -> str:
+        """Say the shape in words."""
+        if self.kind == "linear":
+            return "a linear layer"
+        kernel, size = ("x".join(map(str, each)) for each in (self.kernel_size, self.output_size))
+        kind = "depthwise convolution" if self.convolution_groups == DEPTHWISE else "convolution"
+        return f"a {kernel} {kind} that gives {size}, stride {self.stride}"
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """What layers of one shape take, on a grid of widths.
+
+    inputs: ascending sizes of the weight's second axis: input channels, by convolution group.
+    outputs: ascending output channels.
+    nanoseconds: of one call, (inputs, outputs).
+    """
+
+    shape: LayerShape
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    nanoseconds: np.ndarray
+
+    def fineness(self, cuts_inputs: bool, cuts_outputs: bool) -> int:
+        """Return how many widths there are on the axes that are cut."""
+        return len(self.inputs) * cuts_inputs + len(self.outputs) * cuts_outputs
+
+    def enveloped(self) -> "LayerTimes":
+        """Return times that never fall as a width grows: the least of this and all larger ones."""
+        reverse = self.nanoseconds[::-1, ::-1]
+        least = np.minimum.accumulate(np.minimum.accumulate(reverse, axis=0), axis=1)
+        return replace(self, nanoseconds=least[::-1, ::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What whole networks take beside the sum of their layers alone.
+
+    call_ns: of any call. layers: by what the sum of the layers' times is multiplied.
+    elementwise_ns: of each operation without weights.
+    checks: nanoseconds of the networks that it was fitted to: (predicted, measured).
+    """
+
+    call_ns: float = 0.0
+    layers: float = 1.0
+    elementwise_ns: float = 0.0
+    checks: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Times of layers on one target.
+
+    target: which engine, on which kind of device. batch: images of one call.
+    processor, engine_version: of the machine that measured.
+    """
+
+    target: str
+    processor: str
+    engine_version: str
+    batch: int
+    times: tuple[LayerTimes, ...]
+    calibration: Calibration = Calibration()
+
+    def enveloped(self) -> "LatencyTable":
+        """Return the table whose times never fall as a width grows, as a cost model must."""
+        return replace(self, times=tuple(each.enveloped() for each in self.times))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as a JSON object."""
+        return {
+            "version": VERSION,
+            "target": self.target,
+            "processor": self.processor,
+            "engine_version": self.engine_version,
+            "batch": self.batch,
+            "calibration": {
+                **asdict(self.calibration),
+                "checks": [list(each) for each in self.calibration.checks],
+            },
+            "layers": [
+                each.shape.to_json()
+                | {
+                    "inputs": list(each.inputs),
+                    "outputs": list(each.outputs),
+                    "nanoseconds": np.round(each.nanoseconds).astype(int).tolist(),
+                }
+                for each in self.times
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "LatencyTable":
+        """Read what `to_json` wrote; raises InvalidInput, which names the place."""
+        root = JsonField(content, error=InvalidInput)
+        if root.get("version").integer() != VERSION:
+            root.get("version").refuse(f"is not {VERSION}, the only one that is read here")
+        calibration = root.get("calibration")
+        return cls(
+            target=root.get("target").text(),
+            processor=root.get("processor").text(),
+            engine_version=root.get("engine_version").text(),
+            batch=root.get("batch").integer(at_least=1),
+            times=tuple(_read_times(each) for each in root.get("layers").items()),
+            calibration=Calibration(
+                _time(calibration.get("call_ns")),
+                _time(calibration.get("layers")),
+                _time(calibration.get("elementwise_ns")),
+                tuple(_read_check(each) for each in calibration.get("checks").items()),
+            ),
+        )
+
+
+def times_of_layers(table: LatencyTable, graph: LayerGraph) -> list[LayerTimes]:
+    """Return the times that fit each convolution and linear layer of a network best.
+
+    Those are of its shape, up to its uncut widths, with the finest grid on the axes that groups
+    cut.
+
+    Raises:
+        InvalidInput: there are none for some layers.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    found: list[LayerTimes] = []
+    missing: list[str] = []
+    for layer in graph.layers:
+        if layer.kind == "other":
+            continue
+        shape, axes = LayerShape.of(layer), tensors[layer.weight].axes
+        outputs, inputs = (axis.size(graph.full_widths) for axis in axes[:2])
+        fitting = [
+            each
+            for each in table.times
+            if each.shape == shape and each.inputs[-1] >= inputs and each.outputs[-1] >= outputs
+        ]
+        if fitting:
+            is_cut = bool(axes[1].terms), bool(axes[0].terms)
+            found.append(max(fitting, key=lambda each: each.fineness(*is_cut)))
+        else:
+            missing.append(f"{layer.name} ({shape}, {inputs} to {outputs} channels)")
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InvalidInput(
+            f"the latency table of {table.target} has no times for {', '.join(missing[:3])}{more}; "
+            "measure it for this network: automl-compress measure-latency"
+        )
+    return found
+
+
+def _read_times(field: JsonField) -> LayerTimes:
+    kind = field.get("kind").choice("convolution", "linear")
+    shape = LayerShape(
+        "linear" if kind == "linear" else "convolution",
+        kernel_size=_sizes(field.get("kernel_size")),
+        stride=_sizes(field.get("stride")),
+        output_size=_sizes(field.get("output_size")),
+        convolution_groups=field.get("convolution_groups").integer(),
+    )
+    inputs, outputs = _widths(field.get("inputs")), _widths(field.get("outputs"))
+    times = [[_time(each) for each in row.items()] for row in field.get("nanoseconds").items()]
+    if len(times) != len(inputs) or any(len(row) != len(outputs) for row in times):
+        field.get("nanoseconds").refuse(
+            f"is not one row of {len(outputs)} times for each of {len(inputs)} inputs"
+        )
+    return LayerTimes(shape, inputs, outputs, np.array(times, dtype=np.float64))
+
+
+def _read_check(field: JsonField) -> tuple[float, float]:
+    found = [_time(each) for each in field.items()]
+    if len(found) != 2:
+        field.refuse(f"has {len(found)} numbers; give what was predicted and what was measured")
+    return found[0], found[1]
+
+
+def _sizes(field: JsonField) -> tuple[int, ...]:
+    return tuple(each.integer(at_least=1) for each in field.items())
+
+
+def _widths(field: JsonField) -> tuple[int, ...]:
+    found = _sizes(field)
+    if not 0 < len(found) <= MOST_WIDTHS or sorted(set(found)) != list(found):
+        field.refuse(f"has {len(found)} numbers; give 1 to {MOST_WIDTHS:,}, ascending")
+    return found
+
+
+def _time(field: JsonField) -> float:
+    found = field.number()
+    if not 0 <= found < MOST_NANOSECONDS:  # not a number, too
+        field.refuse(f"is {field.value!r}; give a number from 0 to {MOST_NANOSECONDS:g}")
+    return found

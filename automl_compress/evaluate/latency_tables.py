@@ -1,0 +1,235 @@
+"""Measuring latency tables on this machine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from automl_compress.compress.candidate import cut_network
+from automl_compress.core import Budget, CompressionSpace
+from automl_compress.core.errors import UnknownName
+from automl_compress.costs.latency_model import LatencyModel
+from automl_compress.costs.latency_table import Calibration, LatencyTable, LayerShape, LayerTimes
+from automl_compress.evaluate.isolated import run_isolated
+from automl_compress.evaluate.latency import (
+    TARGETS,
+    Taker,
+    Target,
+    engine_of,
+    load_session,
+    processor_name,
+    take_turns,
+    warmed,
+)
+from automl_compress.export.engines import version_of
+from automl_compress.export.layer_network import layer_network
+from automl_compress.export.onnx_template import OnnxTemplate
+from automl_compress.networks.trace import Network
+
+MOST_ENTRIES = 36  # of one shape, unless more are asked for
+_COPIES = (1, 5)
+_LAYER_SECONDS, _NETWORK_SECONDS = 0.03, 0.3
+_CALIBRATION_NETWORKS = 10
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Widths at which a shape is measured."""
+
+    shape: LayerShape
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def measure_table(
+    network: Network,
+    space: CompressionSpace,
+    target: Target,
+    batch: int = 1,
+    *,
+    most_entries: int = MOST_ENTRIES,
+    go_on: Callable[[], None] = lambda: None,
+) -> LatencyTable:
+    """Measure what a network's layers take, and fit their sum to whole networks.
+
+    Each distinct shape is measured once, for the widths that the space allows; of more than
+    `most_entries` pairs those are taken that are multiples of powers of two.
+
+    Args:
+        network: the uncut network, traced.
+        space: says which widths its layers can have.
+        target: the engine.
+        batch: images of one call.
+        most_entries: of one shape; pairs of widths.
+        go_on: called again and again; what it raises ends the measurement.
+
+    Raises:
+        UnknownName: there is no such target.
+        InvalidInput: the engine is not installed.
+        ModelInvalid: the network cannot be exported, or the engine cannot run it.
+
+    Source: calibration of a look-up table with an intercept and a factor; without them sums of
+    isolated layers were 1.1 to 1.9 times too large, in two engines.
+    """
+    if target not in TARGETS:
+        raise UnknownName("latency target", target, TARGETS)
+    grids = _grids(space, most_entries)
+    times = run_isolated(_measure_layers, grids, target, batch, go_on=go_on)
+    table = LatencyTable(
+        target, processor_name(), version_of(engine_of(target)), batch, tuple(times)
+    )
+    return _calibrated(table, network, space, target, go_on)
+
+
+def _grids(space: CompressionSpace, most: int) -> list[_Grid]:
+    graph = space.graph
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    widths = space.allowed[: len(graph.groups)]
+    found: dict[_Grid, None] = {}
+    for layer in graph.layers:
+        if layer.kind != "other":
+            outputs, inputs = (
+                _reachable(axis.fixed, axis.terms, widths, graph.full_widths)
+                for axis in tensors[layer.weight].axes[:2]
+            )
+            found[_Grid(LayerShape.of(layer), *_thinned(inputs, outputs, most))] = None
+    return list(found)
+
+
+def _reachable(
+    fixed: int,
+    terms: Sequence[tuple[int, int]],
+    widths: Sequence[Sequence[int]],
+    full: Sequence[int],
+) -> set[int]:
+    """Return sizes of an axis: one group in all of its widths, several in step with each other."""
+    if not terms:
+        return {fixed}
+    if len(terms) == 1:
+        group, each = terms[0]
+        return {fixed + each * width for width in (*widths[group], full[group])}
+    steps = max(len(widths[group]) for group, _ in terms)
+    found = {fixed + sum(each * full[group] for group, each in terms)}
+    for step in range(steps):
+        share = step / max(steps - 1, 1)
+        found.add(
+            fixed
+            + sum(
+                each * widths[group][round(share * (len(widths[group]) - 1))]
+                for group, each in terms
+            )
+        )
+    return found
+
+
+def _thinned(
+    inputs: set[int], outputs: set[int], most: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Keep multiples of powers of two, and the largest, until there are few enough pairs."""
+    axes, steps = [inputs, outputs], [1, 1]
+    while len(axes[0]) * len(axes[1]) > most:
+        longer = int(len(axes[1]) > len(axes[0]))
+        steps[longer] *= 2
+        whole = {size for size in axes[longer] if size % steps[longer] == 0}
+        axes[longer] = whole | {max(axes[longer])}
+    return tuple(sorted(axes[0])), tuple(sorted(axes[1]))
+
+
+def _measure_layers(grids: Sequence[_Grid], target: Target, batch: int) -> list[LayerTimes]:
+    """Measure every entry in turns with one reference, whose own time is the unit."""
+    generator = np.random.default_rng(_SEED)
+    first = grids[0]
+
+    def taker(grid: _Grid, inputs: int, outputs: int, copies: int) -> Taker:
+        content = layer_network(grid.shape, inputs, outputs, copies)
+        return warmed(load_session(content, target, batch), batch, generator)
+
+    reference = taker(first, first.inputs[-1], first.outputs[-1], _COPIES[1])
+    reference_ns: list[float] = []
+    # Entries that are neighbours are not measured one after the other.
+    entries = [
+        (place, row, column)
+        for place, grid in enumerate(grids)
+        for row in range(len(grid.inputs))
+        for column in range(len(grid.outputs))
+    ]
+    ratios = [np.zeros((len(grid.inputs), len(grid.outputs))) for grid in grids]
+    for index in generator.permutation(len(entries)):
+        place, row, column = entries[int(index)]
+        grid = grids[place]
+        takers = [taker(grid, grid.inputs[row], grid.outputs[column], copies) for copies in _COPIES]
+        rounds = take_turns([reference, *takers], _LAYER_SECONDS, generator)
+        reference_ns += [each[0] for each in rounds]
+        differences = [(many - one) / unit for unit, one, many in rounds]
+        ratios[place][row, column] = max(median(differences), 0.0) / (_COPIES[1] - _COPIES[0])
+    unit = median(reference_ns)
+    return [
+        LayerTimes(grid.shape, grid.inputs, grid.outputs, ratio * unit)
+        for grid, ratio in zip(grids, ratios, strict=True)
+    ]
+
+
+def _calibrated(
+    table: LatencyTable,
+    network: Network,
+    space: CompressionSpace,
+    target: Target,
+    go_on: Callable[[], None],
+) -> LatencyTable:
+    """Fit intercept and factors to whole networks, by least squares of relative errors."""
+    settings = _calibration_settings(space)
+    contents = cut_files(network, settings)
+    measured = np.array(
+        run_isolated(measure_networks, contents, target, table.batch, _NETWORK_SECONDS, go_on=go_on)
+    )
+    model = LatencyModel(space.graph, table)
+    features = np.array([model.features(setting) for setting in settings])
+    scale = features.max(axis=0)
+    scale[scale == 0] = 1.0
+    weights, _ = nnls(features / scale / measured[:, None], np.ones(len(measured)))
+    call_ns, layers, elementwise_ns = (weights / scale).tolist()
+    predicted = features @ (weights / scale)
+    checks = tuple(zip(predicted.tolist(), measured.tolist(), strict=True))
+    return replace(table, calibration=Calibration(call_ns, layers, elementwise_ns, checks))
+
+
+def _calibration_settings(space: CompressionSpace) -> list[tuple[int, ...]]:
+    """Return the uncut network, the smallest, and networks spread over the MACs between."""
+    groups, generator = len(space.graph.groups), np.random.default_rng(_SEED)
+    lowest = space.costs.cost(space.smallest).macs / space.full.macs
+    found = [space.graph.full_widths, space.smallest[:groups]]
+    for place in range(1, _CALIBRATION_NETWORKS - 1):
+        ratio = lowest + (1.0 - lowest) * place / (_CALIBRATION_NETWORKS - 1)
+        found.append(space.sample(generator, Budget("macs", min(ratio + 1e-6, 1.0)))[:groups])
+    return found
+
+
+def cut_files(network: Network, settings: Sequence[Sequence[int]]) -> list[bytes]:
+    """Return ONNX files of cut networks, each with the first so many channels of every group."""
+    template = OnnxTemplate(network)
+    return [
+        template.bytes_of(cut_network(network, [torch.arange(width) for width in setting]))
+        for setting in settings
+    ]
+
+
+def measure_networks(
+    contents: Sequence[bytes], target: Target, batch: int, seconds: float
+) -> list[float]:
+    """Return nanoseconds of a call of each network; the first is the unit, and takes turns."""
+    generator = np.random.default_rng(_SEED)
+    takers = [
+        warmed(load_session(content, target, batch), batch, generator) for content in contents
+    ]
+    unit_ns: list[float] = []
+    ratios = [1.0]
+    for taker in takers[1:]:
+        rounds = take_turns([takers[0], taker], seconds, generator)
+        unit_ns += [unit for unit, _ in rounds]
+        ratios.append(median(ns / unit for unit, ns in rounds))
+    unit = median(unit_ns)
+    return [ratio * unit for ratio in ratios]

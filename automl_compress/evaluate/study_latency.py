@@ -1,0 +1,79 @@
+"""The latency of a study: its target's table before the search, its finalists' times behind it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from automl_compress.core import StudySpec
+from automl_compress.core.errors import ModelInvalid, UnknownName
+from automl_compress.costs import LatencyTable, compression_space
+from automl_compress.evaluate.confirm import TunedNetwork
+from automl_compress.evaluate.latency import (
+    TARGETS,
+    LatencyMeasurement,
+    LatencyPlan,
+    Target,
+    measure_latency,
+)
+from automl_compress.evaluate.latency_tables import measure_table
+from automl_compress.export.onnx_template import OnnxTemplate
+from automl_compress.networks.trace import Network
+
+
+def local_target(name: str | None) -> Target | None:
+    """Return the target of this name that this machine measures itself; None for any other."""
+    return next((target for target in TARGETS if target == name), None)
+
+
+def study_table(
+    network: Network, study: StudySpec, go_on: Callable[[], None] = lambda: None
+) -> LatencyTable | None:
+    """Measure the table of a study's target on this machine; None for a study without target.
+
+    Args:
+        network: the uncut network, traced.
+        study: names the target, and what can become of the layers.
+        go_on: called again and again; what it raises ends the measurement.
+
+    Raises:
+        UnknownName: the target is not one that is measured here.
+        InvalidInput: its engine is not installed, or the space does not fit the network.
+        ModelInvalid: the engine cannot run the network.
+    """
+    if study.target is None:
+        return None
+    target = local_target(study.target)
+    if target is None:
+        raise UnknownName("latency target", study.target, TARGETS)
+    space = compression_space(network.graph, study.space)
+    return measure_table(network, space, target, study.latency_batch, go_on=go_on)
+
+
+def finalist_latencies(
+    network: Network, study: StudySpec, finalists: Sequence[TunedNetwork]
+) -> list[LatencyMeasurement | None]:
+    """Measure finished networks in turns with the uncut one.
+
+    None stands for what cannot be measured here: networks with quantised layers, whose float file
+    tells nothing of integer arithmetic; targets that are other machines; networks whose files
+    cannot be made of one template.
+    """
+    target = local_target(study.target)
+    if target is None or all(each.packed is not None for each in finalists):
+        return [None] * len(finalists)
+    try:
+        template = OnnxTemplate(network)
+    except ModelInvalid:
+        return [None] * len(finalists)
+    plan = LatencyPlan(batch=study.latency_batch)
+    with TemporaryDirectory() as folder:
+        uncut, cut = Path(folder) / "uncut.onnx", Path(folder) / "cut.onnx"
+        uncut.write_bytes(template.bytes_of(network.module))
+
+        def measured(finalist: TunedNetwork) -> LatencyMeasurement | None:
+            if finalist.packed is not None:
+                return None
+            cut.write_bytes(template.bytes_of(finalist.module))
+            return measure_latency(cut, target, uncut, plan)
+
+        return [measured(each) for each in finalists]

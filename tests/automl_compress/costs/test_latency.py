@@ -1,0 +1,172 @@
+"""Latency tables and the model that reads them, on made-up times."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from automl_compress.core import Budget, CompressionSpace, CostModel, LayerGraph, SpaceOptions
+from automl_compress.core.errors import BudgetUnreachable, InvalidInput
+from automl_compress.costs import LatencyTable, PolicyCosts, compression_space
+from automl_compress.costs.latency_model import LatencyModel
+from automl_compress.costs.latency_table import Calibration, LayerShape, LayerTimes
+from tests.automl_compress.networks import zoo
+from tests.contracts.cost_model import CostModelContract
+from tests.fakes import plain_graph, residual_graph
+
+Times = Callable[[int, int], float]  # of input and output channels
+
+
+def padded_to_8(inputs: int, outputs: int) -> float:
+    """Take what an engine takes that works in blocks of 8 channels."""
+    return 100.0 * -(-inputs // 8) * -(-outputs // 8)
+
+
+def table_of(graph: LayerGraph, times: Times = padded_to_8, step: int = 1) -> LatencyTable:
+    """Return times of every layer, at multiples of a step and at the uncut widths."""
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    found: list[LayerTimes] = []
+    for layer in graph.layers:
+        if layer.kind != "other":
+            outputs, inputs = (
+                [*range(step, largest, step), largest]
+                for largest in (
+                    axis.size(graph.full_widths) for axis in tensors[layer.weight].axes[:2]
+                )
+            )
+            grid = np.array([[times(one, two) for two in outputs] for one in inputs])
+            found.append(LayerTimes(LayerShape.of(layer), tuple(inputs), tuple(outputs), grid))
+    calibration = Calibration(500.0, 1.5, 0.01)
+    return LatencyTable("cpu-made-up", "made up", "1", 1, tuple(found), calibration)
+
+
+def timed_space(graph: LayerGraph, table: LatencyTable, **options: Any) -> CompressionSpace:
+    return compression_space(graph, SpaceOptions(**options), table)
+
+
+class TestTimedCosts(CostModelContract):
+    @pytest.fixture(params=["made up", "lenet-5", "mobilenet-v2", "densenet-bc-100", "mixnet-s"])
+    def graph(self, request: pytest.FixtureRequest) -> LayerGraph:
+        return residual_graph() if request.param == "made up" else zoo.traced(request.param).graph
+
+    @pytest.fixture
+    def costs(self, graph: LayerGraph) -> CostModel:
+        noise = np.random.default_rng(0)
+
+        def measured(inputs: int, outputs: int) -> float:
+            return padded_to_8(inputs, outputs) * noise.uniform(0.8, 1.2)
+
+        return timed_space(graph, table_of(graph, measured, step=16)).costs
+
+    def test_a_policy_costs_what_its_setting_costs(self, graph: LayerGraph) -> None:
+        table = table_of(graph)
+        space, of_policies = timed_space(graph, table), PolicyCosts(graph, table)
+
+        for setting in (space.smallest, space.largest, space.clip([0.5] * len(space.decisions))):
+            assert of_policies.cost(space.policy(setting)) == space.costs.cost(setting)
+        assert of_policies.full == space.full
+
+
+def test_the_model_is_the_calibrated_sum_of_its_layers() -> None:
+    graph = plain_graph((8, 16))
+    model = LatencyModel(graph, table_of(graph))
+
+    one, layers, operations = model.features((8, 16))
+
+    alone = model.layers_ns((8, 16))
+    assert layers == pytest.approx(float(alone.sum()))
+    assert model.latency_ns((8, 16)) == round(500.0 * one + 1.5 * layers + 0.01 * operations)
+    assert alone[1] == padded_to_8(8, 16)
+
+
+def test_a_width_that_was_not_measured_takes_what_the_next_larger_one_takes() -> None:
+    graph = plain_graph((64,))
+    table = table_of(graph, lambda inputs, outputs: float(inputs * outputs), step=16)
+    model = LatencyModel(graph, table)
+
+    assert model.latency_ns((17,)) == model.latency_ns((32,)) < model.latency_ns((33,))
+
+
+def test_widths_that_save_no_time_are_left_out() -> None:
+    graph = plain_graph((64,))
+
+    space = timed_space(graph, table_of(graph))
+
+    assert space.allowed == ((8, 16, 24, 32, 40, 48, 56, 64),)
+
+
+def test_an_odd_width_that_is_slower_than_a_larger_one_is_left_out() -> None:
+    graph = plain_graph((8,))
+
+    def odd_is_slow(inputs: int, outputs: int) -> float:
+        return float(inputs * outputs * (3 if outputs % 2 else 1))
+
+    assert timed_space(graph, table_of(graph, odd_is_slow)).allowed == ((1, 2, 4, 6, 8),)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.6, 0.9])
+def test_proposals_are_repaired_to_a_latency(ratio: float, rng: np.random.Generator) -> None:
+    graph = residual_graph()
+    space, budget = timed_space(graph, table_of(graph)), Budget("latency_ns", ratio)
+
+    for _ in range(10):
+        setting = space.sample(rng, budget)
+        assert space.costs.cost(setting).latency_ns <= ratio * space.full.latency_ns
+
+
+def test_a_budget_below_the_price_of_a_call_is_refused() -> None:
+    graph = plain_graph((8,))
+    slow_call = replace(table_of(graph), calibration=Calibration(call_ns=1e6))
+
+    with pytest.raises(BudgetUnreachable, match="latency_ns"):
+        timed_space(graph, slow_call).check_reachable(Budget("latency_ns", 0.5))
+
+
+def test_a_table_survives_json() -> None:
+    graph = zoo.traced("mobilenet-v2").graph
+    table = table_of(graph, step=16)
+
+    again = LatencyTable.from_json(json.loads(json.dumps(table.to_json())))
+
+    assert again.to_json() == table.to_json()
+    widths = graph.full_widths
+    assert LatencyModel(graph, again).latency_ns(widths) == LatencyModel(graph, table).latency_ns(
+        widths
+    )
+
+
+def test_a_table_of_another_network_names_the_layers_that_it_lacks() -> None:
+    table = table_of(plain_graph((8,)))
+
+    with pytest.raises(InvalidInput, match=r"no times for .*channels.*measure-latency"):
+        LatencyModel(zoo.traced("resnet-20").graph, table)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("version",), 2, "/version: is not 1"),
+        (("batch",), 0, "/batch: is 0"),
+        (("layers", 0, "kind"), "pool", "/layers/0/kind: is 'pool'"),
+        (("layers", 0, "outputs"), [8, 4], "/layers/0/outputs: has 2 numbers"),
+        (("layers", 0, "outputs"), [], "/layers/0/outputs: has 0 numbers"),
+        (("layers", 0, "nanoseconds"), [[1]], "/layers/0/nanoseconds: is not one row"),
+        (("layers", 0, "nanoseconds", 0, 0), -1, "/layers/0/nanoseconds/0/0: is -1"),
+        (("layers", 0, "nanoseconds", 0, 0), float("nan"), "/layers/0/nanoseconds/0/0: is nan"),
+        (("calibration", "checks"), [[1]], "/calibration/checks/0: has 1 numbers"),
+    ],
+)
+def test_a_doctored_table_is_refused_and_the_place_named(
+    place: tuple[str | int, ...], value: object, told: str
+) -> None:
+    content: Any = table_of(plain_graph((8,))).to_json()
+    inner = content
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+
+    with pytest.raises(InvalidInput, match=told):
+        LatencyTable.from_json(content)

@@ -1,0 +1,83 @@
+"""Tables of layer times, measured in real engines on a small network."""
+
+import pytest
+
+from automl_compress.core import Budget, Confirmation, Effort, SpaceOptions, StudySpec
+from automl_compress.core.errors import InvalidInput, UnknownName
+from automl_compress.costs import compression_space
+from automl_compress.costs.latency_model import LatencyModel
+from automl_compress.data.augmentation import Augmentation
+from automl_compress.data.datasets import ImageData
+from automl_compress.evaluate.latency import Target
+from automl_compress.evaluate.latency_tables import measure_table
+from automl_compress.evaluate.study_latency import study_table
+from automl_compress.search.compression import compress_network
+from tests.automl_compress.evaluate.splits import NORMALISATION, split
+from tests.automl_compress.export.conftest import NEEDS_ONNX, NEEDS_OPENVINO
+from tests.automl_compress.networks import zoo
+
+TARGETS = [
+    pytest.param("cpu-onnxruntime", marks=NEEDS_ONNX),
+    pytest.param("cpu-openvino", marks=NEEDS_OPENVINO),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_table_covers_the_space_and_knows_what_is_slow(target: Target) -> None:
+    network = zoo.traced("plain-20")
+    space = compression_space(network.graph, SpaceOptions())
+
+    table = measure_table(network, space, target, most_entries=4)
+
+    assert all(each.nanoseconds.size <= 4 for each in table.times)
+    model = LatencyModel(network.graph, table)
+    full, small = model.latency_ns(space.largest), model.latency_ns(space.smallest)
+    assert small < full  # a tenth of all channels
+    predicted, measured = zip(*table.calibration.checks, strict=True)
+    assert predicted[0] == pytest.approx(full, rel=0.01)
+    assert measured[1] < measured[0]
+    assert (table.target, table.batch) == (target, 1)
+
+
+@NEEDS_ONNX
+def test_a_search_under_a_latency_budget_returns_what_fits_and_how_fast_it_was() -> None:
+    network = zoo.traced("plain-20")
+    space = compression_space(network.graph, SpaceOptions())
+    table = measure_table(network, space, "cpu-onnxruntime", most_entries=4)
+    splits = {
+        name: split(name, 20, seed, size=network.graph.input_shape[-1], classes=10)
+        for seed, name in enumerate(("train", "search", "test"))
+    }
+    shape = network.graph.input_shape
+    data = ImageData("made up", 10, shape, NORMALISATION, Augmentation(), splits)
+    study = StudySpec(
+        "random",
+        Budget("latency_ns", 0.7),
+        Effort(evaluations=3),
+        confirmation=Confirmation(finetune_epochs=0),
+        target="cpu-onnxruntime",
+    )
+
+    found = compress_network(
+        network.module, data, study, has_progress_bar=False, latency_table=table
+    )
+
+    document = found.policy
+    assert 0 < document.after.latency_ns <= 0.7 * document.before.latency_ns
+    assert document.latency is not None
+    assert document.latency["target"] == "cpu-onnxruntime"
+    assert document.latency["ratio"] < 1
+    assert type(document).from_json(document.to_json()) == document
+
+
+def test_a_target_that_nobody_knows_is_refused() -> None:
+    network = zoo.traced("lenet-5")
+    study = StudySpec("random", Budget("macs", 0.5), Effort(evaluations=1), target="cpu-toaster")
+
+    with pytest.raises(UnknownName, match="cpu-toaster"):
+        study_table(network, study)
+
+
+def test_a_latency_budget_needs_a_target() -> None:
+    with pytest.raises(InvalidInput, match="names no target"):
+        StudySpec("random", Budget("latency_ns", 0.5), Effort(evaluations=1))
