@@ -15,7 +15,15 @@ from automl_api.datasets import endpoints as datasets
 from automl_api.engine import JobQueue, migrate
 from automl_api.files import endpoints as files
 from automl_api.guard import Guard
-from automl_api.jobs import comparison, estimates, evaluations, events, steering, trials
+from automl_api.jobs import (
+    comparison,
+    confirmations,
+    estimates,
+    evaluations,
+    events,
+    steering,
+    trials,
+)
 from automl_api.jobs import endpoints as jobs
 from automl_api.jobs.event_feed import EventFeed
 from automl_api.json_bodies import check_json
@@ -58,8 +66,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
     for noun in (system, keys, files, models, datasets, estimates, jobs, steering, comparison):
         app.include_router(noun.router)
-    for noun in (events, trials, policies, evaluations, artifacts, workers, metrics):
+    for noun in (events, trials, confirmations, policies, evaluations, artifacts, workers):
         app.include_router(noun.router)
+    app.include_router(metrics.router)
     for pages in (report, points, dashboard, keys_page, signing_in):
         app.include_router(pages.router)
     app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC_FOLDER), compresslevel=5))

@@ -8,6 +8,7 @@ import typer
 from automl_api.commands import (
     apply,
     best,
+    confirm,
     convert,
     database,
     demo,
@@ -44,6 +45,7 @@ app.command()(search.search)
 app.command()(run.run)
 app.command()(train.train)
 app.command()(best.best)
+app.command()(confirm.confirm)
 app.command()(evaluate.evaluate)
 app.command()(sensitivity.sensitivity)
 app.command()(export.export)

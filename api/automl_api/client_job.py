@@ -82,6 +82,23 @@ class Job:
         """
         return self._client.clone(self.id, changes)
 
+    def confirm(self, number: int, **settings: Any) -> "Job":
+        """Submit that another trial of this search, which has ended, is confirmed.
+
+        Args:
+            number: the trial's.
+            settings: `finetune_epochs`, `formats`, `name`, as `Client.confirm` takes them.
+
+        Raises:
+            NotFound: the job has no such trial.
+            ProblemError: the policy is confirmed by these settings (`confirmed-already`).
+        """
+        path = f"/v1/jobs/{self.id}/trials"
+        for trial in self._client.get(path, after=number - 1, limit=1)["data"]:
+            if trial["number"] == number:
+                return self._client.confirm(trial["id"], **settings)
+        raise NotFound(f"job {self.id} has no trial {number}; its `trials` lists them")
+
     def delete(self) -> None:
         """Delete the job, which has ended, with its trials, policies and artifacts."""
         self._client.delete(f"/v1/jobs/{self.id}")

@@ -79,7 +79,7 @@ class JobFilter:
     """Which jobs are wanted; what is left empty is of any.
 
     text: that stands somewhere in the name, in any case.
-    policy_id: that an evaluation scores.
+    policy_id: that an evaluation scores. search_id: whose trial a confirmation confirms.
     tags: that they have, with these values.
     """
 
@@ -90,6 +90,7 @@ class JobFilter:
     searcher: str | None = None
     kind: JobKind | None = None
     policy_id: str | None = None
+    search_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def criteria(self) -> list[ColumnElement[bool]]:
@@ -97,19 +98,17 @@ class JobFilter:
         where: list[ColumnElement[bool]] = []
         if self.states:
             where.append(JobRow.state.in_(self.states))
-        if self.model_id is not None:
-            where.append(JobRow.model_id == self.model_id)
-        if self.dataset_id is not None:
-            where.append(JobRow.dataset_id == self.dataset_id)
-        if self.policy_id is not None:
-            where.append(JobRow.policy_id == self.policy_id)
-        if self.kind is not None:
-            is_search = JobRow.policy_id.is_(None)
-            where.append(is_search if self.kind is JobKind.SEARCH else ~is_search)
         if self.text:
             where.append(JobRow.name.icontains(self.text, autoescape=True))
-        if self.searcher is not None:
-            where.append(JobRow.spec["study", "searcher"].as_string() == self.searcher)
+        told: tuple[tuple[Any, str | None], ...] = (
+            (JobRow.model_id, self.model_id),
+            (JobRow.dataset_id, self.dataset_id),
+            (JobRow.policy_id, self.policy_id),
+            (JobRow.search_id, self.search_id),
+            (JobRow.kind, self.kind),
+            (JobRow.spec["study", "searcher"].as_string(), self.searcher),
+        )
+        where += [column == value for column, value in told if value is not None]
         where += [JobRow.tags[name].as_string() == value for name, value in self.tags.items()]
         return where
 

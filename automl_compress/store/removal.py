@@ -74,7 +74,7 @@ def remove_job(session: Session, job_id: str) -> Sequence[str]:
     Raises:
         NotFound: no job has this id.
         WrongState: the job has not ended.
-        InUse: another job scores one of its policies.
+        InUse: another job works on one of its policies or trials.
     """
     row = jobs.lock(session, job_id)
     if row.state not in jobs.TERMINAL:
@@ -84,6 +84,11 @@ def remove_job(session: Session, job_id: str) -> Sequence[str]:
         raise InUse(
             f"there are evaluations of the policies of job {job_id}; delete them first "
             "(GET /v1/jobs?policy_id=... lists them)"
+        )
+    if _is_there(session, _JOBS.c.search_id == job_id):
+        raise InUse(
+            f"further trials of job {job_id} are confirmed; delete those jobs first "
+            "(GET /v1/jobs?search_id=... lists them)"
         )
     paths = [each.path for each in artifacts.of_job(session, job_id)]
     for table in reversed(Table.metadata.sorted_tables):

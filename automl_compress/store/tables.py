@@ -74,9 +74,10 @@ class DatasetRow(Belonging, Table):
 class JobRow(Belonging, Table):
     """A study in the queue.
 
-    policy_id: of the policy that an evaluation scores; None for a search.
+    policy_id: of the policy that an evaluation scores. search_id: of the search whose trial a
+        confirmation confirms. Neither of a search.
     spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it; an evaluation has
-        `evaluation` in its place.
+        `evaluation` in its place, a confirmation `confirmation` beside it.
     attempt: counts the runs; a resumed job is a new attempt, and earlier ones stop.
     owner: the execution that may write trials now; None while nobody may.
     idempotency_key: `account/key`, since it is unique among all accounts' jobs.
@@ -96,8 +97,10 @@ class JobRow(Belonging, Table):
     name: Mapped[str] = mapped_column(String(255))
     model_id: Mapped[str] = mapped_column(ForeignKey("compress_model.id"), index=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("compress_dataset.id"), index=True)
+    kind: Mapped[JobKind] = mapped_column(default=JobKind.SEARCH, server_default="search")
     # No foreign key: policies name their jobs already, and the two tables would form a ring.
     policy_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    search_id: Mapped[str | None] = mapped_column(String(32), index=True)
     spec: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
@@ -127,11 +130,6 @@ class JobRow(Belonging, Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-
-    @property
-    def kind(self) -> JobKind:
-        """What the job does."""
-        return JobKind.SEARCH if self.policy_id is None else JobKind.EVALUATION
 
 
 class TrialRow(Table):

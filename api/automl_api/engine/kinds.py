@@ -1,6 +1,7 @@
 """What a worker does with each kind of job."""
 
 from automl_api.engine.compression_job import CompressionPipeline
+from automl_api.engine.confirmation_job import ConfirmationPipeline
 from automl_api.engine.evaluation_job import EvaluationPipeline
 from automl_api.engine.pipeline import JobDriver, JobPipeline, OwnedJob
 from automl_api.settings import Settings
@@ -15,6 +16,7 @@ class PipelineOfKinds:
         self._pipelines: dict[JobKind, JobPipeline] = {
             JobKind.SEARCH: CompressionPipeline(settings),
             JobKind.EVALUATION: EvaluationPipeline(settings),
+            JobKind.CONFIRMATION: ConfirmationPipeline(settings),
         }
 
     def prepare(self, job: OwnedJob) -> JobDriver:

@@ -22,7 +22,16 @@ from automl_api.once import IdempotencyKey, request_digest
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.core.errors import WrongState
-from automl_compress.store import JobRow, ModelRow, PolicyRow, artifacts, datasets, jobs, models
+from automl_compress.store import (
+    JobKind,
+    JobRow,
+    ModelRow,
+    PolicyRow,
+    artifacts,
+    datasets,
+    jobs,
+    models,
+)
 from automl_compress.store import policies as policy_rows
 from automl_compress.store.jobs import NewJob
 
@@ -68,6 +77,7 @@ def evaluate_policy(
         name=new.name or f"{search.name} on {dataset.name}"[:200],
         model_id=model.id,
         dataset_id=dataset.id,
+        kind=JobKind.EVALUATION,
         policy_id=policy.id,
         spec={
             "model": search.spec["model"],

@@ -34,8 +34,9 @@ class ProgressBody(ResponseBody):
 class JobBody(ResponseBody):
     """A job in the queue.
 
-    study: of a search; empty for an evaluation.
-    policy_id, evaluation: which policy is scored, on which split; null for a search.
+    study: of a search, or of the one whose trial is confirmed; otherwise empty.
+    policy_id, evaluation: which policy is scored, on which split; null unless it is one.
+    search_id, confirmation: the search, and which trial of it is confirmed; null unless one is.
     """
 
     id: str
@@ -49,8 +50,10 @@ class JobBody(ResponseBody):
     model_id: str
     dataset_id: str
     policy_id: str | None
+    search_id: str | None
     study: Mapping[str, Any]
     evaluation: Mapping[str, Any] | None
+    confirmation: Mapping[str, Any] | None
     tags: Mapping[str, Any]
     attempt: int
     progress: ProgressBody
@@ -107,8 +110,10 @@ def job_body(row: JobRow) -> JobBody:
         model_id=row.model_id,
         dataset_id=row.dataset_id,
         policy_id=row.policy_id,
+        search_id=row.search_id,
         study=row.spec.get("study", {}),
-        evaluation=_evaluation(row),
+        evaluation=_told_of(row, "evaluation", "split", "normalisation"),
+        confirmation=_told_of(row, "confirmation", "trial_number"),
         tags=row.tags,
         attempt=row.attempt,
         progress=_progress(row),
@@ -172,8 +177,6 @@ def _fraction(row: JobRow) -> float:
     return row.elapsed_seconds / max(row.elapsed_seconds + row.eta_seconds, 1e-9)
 
 
-def _evaluation(row: JobRow) -> Mapping[str, Any] | None:
-    told = row.spec.get("evaluation")
-    return (
-        None if told is None else {"split": told["split"], "normalisation": told["normalisation"]}
-    )
+def _told_of(row: JobRow, part: str, *names: str) -> Mapping[str, Any] | None:
+    told = row.spec.get(part)
+    return None if told is None else {name: told[name] for name in names}

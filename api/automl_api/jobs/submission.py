@@ -1,7 +1,9 @@
 """Checking a job against its model and its space, before a row is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
+
+from sqlalchemy.orm import Session
 
 from automl_agents import catalogue
 from automl_api.graph_json import graph_from_json
@@ -150,25 +152,37 @@ def own_key(service: Service, idempotency_key: str | None) -> str | None:
     return idempotency_key and f"{service.caller.account}/{idempotency_key}"
 
 
-def put_into_queue(service: Service, wanted: NewJob) -> JobRow:
+def put_into_queue(
+    service: Service, wanted: NewJob, check: Callable[[Session], None] | None = None
+) -> JobRow:
     """Store a job and queue it, or return the one that was made with its key.
+
+    Args:
+        service: as the caller sees it.
+        wanted: the job.
+        check: refuses it, in the transaction that stores it, while nobody else stores a job of
+            the same search.
 
     Raises:
         Problem: the account has as many unfinished jobs as it may.
         KeyReused: the key was used with another body.
     """
-    row = _store(service, wanted)
+    row = _store(service, wanted, check)
     service.queue.announce(row.id)
     return row
 
 
-def _store(service: Service, wanted: NewJob) -> JobRow:
+def _store(service: Service, wanted: NewJob, check: Callable[[Session], None] | None) -> JobRow:
     with service.database.reading() as session:
         existing = job_rows.with_key(session, wanted)
     if existing is not None:  # a repetition takes no place in the queue
         return existing
     check_queue(service)
     with service.database.session() as session:
+        if wanted.search_id is not None:
+            job_rows.lock(session, wanted.search_id)
+        if check is not None and job_rows.with_key(session, wanted) is None:
+            check(session)
         return job_rows.create(session, wanted)
 
 

@@ -2,7 +2,7 @@
 
 import { drawWaterfall } from "./charts.js";
 import { copyOnClick } from "./copying.js";
-import { refresh, send, trouble } from "./live.js";
+import { refresh, sendForms } from "./live.js";
 import { keepDrawn } from "./tables.js";
 
 const EVERY_MS = 2000;
@@ -37,16 +37,7 @@ async function follow() {
   setTimeout(follow, EVERY_MS);
 }
 
-document.getElementById("evaluate")?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const { address } = event.target.dataset;
-  const body = JSON.stringify(Object.fromEntries(new FormData(event.target)));
-  const headers = { "Content-Type": "application/json" };
-  const { problem } = await send(new URL(address, location.href), { body, headers });
-  if (problem) trouble(problem.detail);
-  else follow();
-});
-
+sendForms(follow);
 if (document.querySelector("#evaluations progress")) setTimeout(follow, EVERY_MS);
 copyOnClick();
 axes.addEventListener("input", draw);
