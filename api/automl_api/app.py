@@ -31,6 +31,7 @@ from automl_api.keys import endpoints as keys
 from automl_api.keys.doorkeeper import Doorkeeper, Limits
 from automl_api.models import endpoints as models
 from automl_api.openapi import describe
+from automl_api.policies import bringing
 from automl_api.policies import endpoints as policies
 from automl_api.service import Service
 from automl_api.settings import Settings
@@ -66,7 +67,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
     for noun in (system, keys, files, models, datasets, estimates, jobs, steering, comparison):
         app.include_router(noun.router)
-    for noun in (events, trials, confirmations, policies, evaluations, artifacts, workers):
+    for noun in (
+        events,
+        trials,
+        confirmations,
+        policies,
+        bringing,
+        evaluations,
+        artifacts,
+        workers,
+    ):
         app.include_router(noun.router)
     app.include_router(metrics.router)
     for pages in (report, points, dashboard, keys_page, signing_in):

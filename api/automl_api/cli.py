@@ -60,6 +60,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(registered.models, name="models")
 app.add_typer(registered.datasets, name="datasets")
 app.add_typer(registered.files, name="files")
+app.add_typer(registered.policies, name="policies")
 app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")
 

@@ -1,7 +1,8 @@
 """What the client asks of trials and policies."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from automl_api.client_job import Job
@@ -76,6 +77,35 @@ class PolicyCalls:
     def policy(self, identity: str) -> PolicyDocument:
         """Return one policy."""
         return PolicyDocument.from_json(self._transport.get(f"/v1/policies/{identity}"))
+
+    def bring_policy(
+        self,
+        policy: str | Path | PolicyDocument,
+        model_id: str,
+        *,
+        weights: str | Path | None = None,
+    ) -> Json:
+        """Store a policy document of one's own; again gives the one that is there.
+
+        Args:
+            policy: the document, or the path of a policy.json.
+            model_id: of the registered network that it is for.
+            weights: the compressed network's safetensors file, which is uploaded; needed where
+                it was tuned after the cut.
+
+        Raises:
+            PolicyInvalid: the file is no policy document.
+            ProblemError: the policy was made for another network (`fingerprint-mismatch`).
+        """
+        document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
+        body: Json = {"model_id": model_id, "document": document.to_json()}
+        if weights is not None:
+            body["weights_file_id"] = cast("Client", self).upload(weights)["id"]
+        return self._transport.post("/v1/policies", body, is_safe=True)
+
+    def policies(self, *, job_id: str | None = None, model_id: str | None = None) -> Iterator[Json]:
+        """Yield every stored policy, the newest first; of one job or for one network alone."""
+        return self._transport.pages("/v1/policies", job_id=job_id, model_id=model_id)
 
     def _submitted(self, path: str, body: Json, key: str | None) -> Job:
         made = self._transport.post(path, body, key=key or uuid.uuid4().hex)

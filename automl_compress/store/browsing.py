@@ -66,12 +66,12 @@ class NumberedPage(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class PolicyOfJob:
-    """A stored policy document, by what tells it from others."""
+    """A stored policy document, by what tells it from others; no job found what a user brought."""
 
     id: str
     trial_number: int | None
-    job_id: str
-    job_name: str
+    job_id: str | None
+    job_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +184,12 @@ def latest_events(session: Session, job_id: str, limit: int = 50) -> Sequence[Ev
 
 
 def policies_for(session: Session, model_id: str, limit: int = 200) -> Sequence[PolicyOfJob]:
-    """Return the policies that jobs found for a network, the newest first; no documents."""
+    """Return the policies that there are for a network, the newest first; no documents."""
     check_limit(limit)
     query = (
         select(PolicyRow.id, PolicyRow.trial_number, JobRow.id, JobRow.name)
-        .join(JobRow, JobRow.id == PolicyRow.job_id)
-        .where(JobRow.model_id == model_id)
+        .outerjoin(JobRow, JobRow.id == PolicyRow.job_id)
+        .where(PolicyRow.model_id == model_id)
         .order_by(PolicyRow.id.desc())
         .limit(limit)
     )

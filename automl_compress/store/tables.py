@@ -185,14 +185,23 @@ class EventRow(Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class PolicyRow(Table):
-    """A policy document; never changed once written."""
+class PolicyRow(Belonging, Table):
+    """A policy document; never changed once written.
+
+    job_id, trial_number: that found it; None of one that a user brought.
+    model_id: of the network that it is for; None only in rows of tests.
+    weights_file_id: of the compressed network's weights, where a user brought them, too.
+    digest: of the document, as it stands in it.
+    """
 
     __tablename__ = "compress_policy"
 
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("compress_job.id"), index=True)
     trial_number: Mapped[int | None]
+    model_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    weights_file_id: Mapped[str | None] = mapped_column(String(32))
+    digest: Mapped[str | None] = mapped_column(String(80), index=True)
     document: Mapped[Json]
     created_at: Mapped[datetime] = mapped_column(default=now)
 

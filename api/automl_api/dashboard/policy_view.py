@@ -41,12 +41,14 @@ class LayerView:
 class PolicyView:
     """A policy document with what its page needs.
 
+    job_id: None where a user brought it.
     files: what its job stored of it, to take home.
     others: further policies for the same network.
     """
 
     id: str
     job_id: str | None
+    model_id: str | None
     document: Mapping[str, Any]
     layers: Sequence[LayerView]
     files: Sequence[ArtifactBody]
@@ -73,6 +75,7 @@ def policy_view(session: Session, policy_id: str) -> PolicyView:
     return PolicyView(
         id=row.id,
         job_id=row.job_id,
+        model_id=row.model_id,
         document=row.document,
         layers=_layers(row.document),
         files=files,
@@ -90,10 +93,9 @@ def bits_text(choice: Mapping[str, Any]) -> str:
 
 
 def _others(session: Session, row: PolicyRow) -> list[PolicyOfJob]:
-    if row.job_id is None:
+    if row.model_id is None:
         return []
-    model_id = job_rows.get(session, row.job_id).model_id
-    return [each for each in browsing.policies_for(session, model_id) if each.id != row.id]
+    return [each for each in browsing.policies_for(session, row.model_id) if each.id != row.id]
 
 
 def _files(session: Session, row: PolicyRow) -> list[ArtifactBody]:

@@ -186,6 +186,17 @@ def _store(service: Service, wanted: NewJob, check: Callable[[Session], None] | 
         return job_rows.create(session, wanted)
 
 
+def model_spec(model: ModelRow) -> dict[str, Any]:
+    """Return what a job's specification says of its network."""
+    return {
+        **model.source,
+        "id": model.id,
+        "name": model.name,
+        "input_shape": model.details["input_shape"],
+        "fingerprint": model.details["fingerprint"],
+    }
+
+
 def dataset_spec(dataset: DatasetRow) -> dict[str, Any]:
     """Return what a job's specification says of its data."""
     return {**dataset.source, "id": dataset.id, "name": dataset.name}
@@ -193,13 +204,7 @@ def dataset_spec(dataset: DatasetRow) -> dict[str, Any]:
 
 def _specification(model: ModelRow, dataset: DatasetRow, study: StudySpec) -> dict[str, Any]:
     return {
-        "model": {
-            **model.source,
-            "id": model.id,
-            "name": model.name,
-            "input_shape": model.details["input_shape"],
-            "fingerprint": model.details["fingerprint"],
-        },
+        "model": model_spec(model),
         "dataset": dataset_spec(dataset),
         "study": study.to_json(),
     }
