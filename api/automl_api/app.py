@@ -31,7 +31,7 @@ from automl_api.keys import endpoints as keys
 from automl_api.keys.doorkeeper import Doorkeeper, Limits
 from automl_api.models import endpoints as models
 from automl_api.openapi import describe
-from automl_api.policies import bringing
+from automl_api.policies import bringing, exports
 from automl_api.policies import endpoints as policies
 from automl_api.service import Service
 from automl_api.settings import Settings
@@ -67,18 +67,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
     for noun in (system, keys, files, models, datasets, estimates, jobs, steering, comparison):
         app.include_router(noun.router)
-    for noun in (
-        events,
-        trials,
-        confirmations,
-        policies,
-        bringing,
-        evaluations,
-        artifacts,
-        workers,
-    ):
+    for noun in (events, trials, confirmations, policies, bringing, exports, evaluations):
         app.include_router(noun.router)
-    app.include_router(metrics.router)
+    for noun in (artifacts, workers, metrics):
+        app.include_router(noun.router)
     for pages in (report, points, dashboard, keys_page, signing_in):
         app.include_router(pages.router)
     app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC_FOLDER), compresslevel=5))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from automl_api.client_job import Job
-from automl_api.transport import Json, Transport
+from automl_api.transport import Json, ProblemError, Transport
 from automl_compress.core.document import PolicyDocument
 
 if TYPE_CHECKING:
@@ -102,6 +102,32 @@ class PolicyCalls:
         if weights is not None:
             body["weights_file_id"] = cast("Client", self).upload(weights)["id"]
         return self._transport.post("/v1/policies", body, is_safe=True)
+
+    def export(
+        self, policy_id: str, format: str, *, timeout_seconds: float | None = None
+    ) -> Sequence[Json]:
+        """Return the files of a policy's network in a format, the main one last.
+
+        The service makes them where they are not there yet.
+
+        Args:
+            policy_id: of a stored policy.
+            format: `safetensors`, `onnx`, `openvino`, `pt2` or `bundle`.
+            timeout_seconds: how long that may take; None for ever.
+
+        Raises:
+            ProblemError: the network cannot be had in this format, or its weights are gone.
+            TookTooLong: the service is still at it.
+        """
+        path = f"/v1/policies/{policy_id}/artifacts"
+        told = self._transport.post(path, {"format": format}, is_safe=True)
+        if told["job"] is not None:
+            job = Job(cast("Client", self), told["job"]).wait(timeout_seconds)
+            if job.status != "succeeded":
+                stopped = {"status": 409, "code": "wrong-state", "detail": f"{job.id} {job.status}"}
+                raise ProblemError(job.content["error"] or stopped)
+            told = self._transport.post(path, {"format": format}, is_safe=True)
+        return told["artifacts"]
 
     def policies(self, *, job_id: str | None = None, model_id: str | None = None) -> Iterator[Json]:
         """Yield every stored policy, the newest first; of one job or for one network alone."""

@@ -33,7 +33,7 @@ class NewJob:
 
     name: str
     model_id: str
-    dataset_id: str
+    dataset_id: str | None
     spec: Json
     tags: Json
     priority: int = 0

@@ -105,6 +105,11 @@ def get(session: Session, policy_id: str) -> PolicyRow:
     return row
 
 
+def lock(session: Session, policy_id: str) -> None:
+    """Keep others from locking a policy until the transaction ends; raises nothing."""
+    session.get(PolicyRow, policy_id, with_for_update=True, populate_existing=True)
+
+
 def page(
     session: Session,
     *,

@@ -108,7 +108,7 @@ def remove_job(session: Session, job_id: str) -> Sequence[str]:
     found = select(_POLICIES.c.id).where(_POLICIES.c.job_id == job_id)
     if _is_there(session, _JOBS.c.policy_id.in_(found)):
         raise InUse(
-            f"there are evaluations of the policies of job {job_id}; delete them first "
+            f"there are jobs on the policies of job {job_id}; delete them first "
             "(GET /v1/jobs?policy_id=... lists them)"
         )
     if _is_there(session, _JOBS.c.search_id == job_id):

@@ -24,6 +24,7 @@ class JobKind(StrEnum):
     SEARCH = "search"  #: looks for policies within a budget
     EVALUATION = "evaluation"  #: scores a policy's network on other data
     CONFIRMATION = "confirmation"  #: confirms another trial of a search that has ended
+    EXPORT = "export"  #: writes a policy's network in a format
 
 
 class DesiredState(StrEnum):

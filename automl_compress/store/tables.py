@@ -74,10 +74,11 @@ class DatasetRow(Belonging, Table):
 class JobRow(Belonging, Table):
     """A study in the queue.
 
-    policy_id: of the policy that an evaluation scores. search_id: of the search whose trial a
-        confirmation confirms. Neither of a search.
-    spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it; an evaluation has
-        `evaluation` in its place, a confirmation `confirmation` beside it.
+    dataset_id: None of an export, which needs none.
+    policy_id: that is evaluated or exported. search_id: of the search whose trial a confirmation
+        confirms. Neither of a search.
+    spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it; an evaluation or
+        an export has `evaluation` or `export` in its place, a confirmation `confirmation` beside.
     attempt: counts the runs; a resumed job is a new attempt, and earlier ones stop.
     owner: the execution that may write trials now; None while nobody may.
     idempotency_key: `account/key`, since it is unique among all accounts' jobs.
@@ -96,7 +97,7 @@ class JobRow(Belonging, Table):
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     model_id: Mapped[str] = mapped_column(ForeignKey("compress_model.id"), index=True)
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("compress_dataset.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("compress_dataset.id"), index=True)
     kind: Mapped[JobKind] = mapped_column(default=JobKind.SEARCH, server_default="search")
     # No foreign key: policies name their jobs already, and the two tables would form a ring.
     policy_id: Mapped[str | None] = mapped_column(String(32), index=True)
@@ -130,6 +131,12 @@ class JobRow(Belonging, Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @property
+    def data_id(self) -> str:
+        """The data of a job that is no export."""
+        assert self.dataset_id is not None
+        return self.dataset_id
 
 
 class TrialRow(Table):

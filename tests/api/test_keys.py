@@ -64,8 +64,9 @@ def test_the_ids_of_others_are_not_found_at_any_path(
             continue
         address = re.sub(r"{(\w+)}", lambda found: bert.ids[found[1]], path)
 
-        own = {"dataset_id": anna.ids["dataset_id"]} if path.endswith("/evaluate") else None
-        body = own or BODIES.get(method)
+        valid = {"/evaluate": {"dataset_id": anna.ids["dataset_id"]}}
+        valid["/artifacts"] = {"format": "onnx"}
+        body = valid.get(f"/{path.rpartition('/')[2]}", BODIES.get(method))
 
         response = anna.send(method, address, json=body, headers={"If-Match": "*"})
 

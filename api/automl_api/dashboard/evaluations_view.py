@@ -32,7 +32,7 @@ class EvaluationsView:
 def evaluations_view(session: Session, policy: PolicyRow) -> EvaluationsView:
     """Read the evaluations of a policy, and the data that fit its network."""
     rows = browsing.jobs(session, JobFilter(policy_id=policy.id, kind=JobKind.EVALUATION)).rows
-    named = [(dataset_rows.get(session, row.dataset_id).name, job_body(row)) for row in rows]
+    named = [(dataset_rows.get(session, row.data_id).name, job_body(row)) for row in rows]
     return EvaluationsView(named, _offered(session, policy))
 
 

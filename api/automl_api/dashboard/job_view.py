@@ -136,7 +136,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
     return JobView(
         job=job_body(row),
         model=model_body(model),
-        dataset_name=dataset_rows.get(session, row.dataset_id).name,
+        dataset_name=dataset_rows.get(session, row.data_id).name,
         page=page,
         trials=[trial_body(each) for each in page.rows],
         shown=shown,
@@ -178,7 +178,7 @@ def _doing(latest: TrialRow | None) -> str:
 def sensitivity_of(session: Session, job_id: str) -> SensitivityView | None:
     """Return the profile of a job's network on its data, where there is one with curves."""
     row = job_rows.get(session, job_id)
-    return sensitivity_view(session, model_rows.get(session, row.model_id), row.dataset_id)
+    return sensitivity_view(session, model_rows.get(session, row.model_id), row.data_id)
 
 
 def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:

@@ -3,6 +3,7 @@
 from automl_api.engine.compression_job import CompressionPipeline
 from automl_api.engine.confirmation_job import ConfirmationPipeline
 from automl_api.engine.evaluation_job import EvaluationPipeline
+from automl_api.engine.export_job import ExportPipeline
 from automl_api.engine.pipeline import JobDriver, JobPipeline, OwnedJob
 from automl_api.settings import Settings
 from automl_compress.store import JobKind
@@ -17,6 +18,7 @@ class PipelineOfKinds:
             JobKind.SEARCH: CompressionPipeline(settings),
             JobKind.EVALUATION: EvaluationPipeline(settings),
             JobKind.CONFIRMATION: ConfirmationPipeline(settings),
+            JobKind.EXPORT: ExportPipeline(settings),
         }
 
     def prepare(self, job: OwnedJob) -> JobDriver:

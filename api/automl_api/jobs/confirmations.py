@@ -70,8 +70,12 @@ def confirm_trial(
         request_digest=request_digest({"confirm": trial_id, **told.model_dump(mode="json")}),
     )
 
-    def check(session: Session) -> None:
-        _check_is_first(session, search.id, trial, study.to_json()["confirmation"])
+    def check(session: Session) -> JobRow | None:
+        jobs.lock(session, search.id)  # so that nobody confirms the same meanwhile
+        repeated = jobs.with_key(session, wanted)
+        if repeated is None:
+            _check_is_first(session, search.id, trial, study.to_json()["confirmation"])
+        return repeated
 
     made = put_into_queue(service, wanted, check)
     response.headers["Location"] = f"/v1/jobs/{made.id}"

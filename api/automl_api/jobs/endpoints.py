@@ -53,7 +53,7 @@ def list_jobs(
     searcher: Annotated[str | None, Query(max_length=100)] = None,
     kind: JobKind | None = None,
     policy_id: Annotated[
-        str | None, Query(max_length=64, description="Evaluations of this policy alone.")
+        str | None, Query(max_length=64, description="Jobs on this policy alone.")
     ] = None,
     search_id: Annotated[
         str | None, Query(max_length=64, description="Confirmations of this search alone.")

@@ -35,8 +35,9 @@ class JobBody(ResponseBody):
     """A job in the queue.
 
     study: of a search, or of the one whose trial is confirmed; otherwise empty.
-    policy_id, evaluation: which policy is scored, on which split; null unless it is one.
-    search_id, confirmation: the search, and which trial of it is confirmed; null unless one is.
+    policy_id: that is evaluated or exported. evaluation: on which split. export: in which format.
+    search_id, confirmation: of which search a trial is confirmed, and which one.
+    All of these are null where the job is of another kind, and dataset_id for an export.
     """
 
     id: str
@@ -48,12 +49,13 @@ class JobBody(ResponseBody):
     stop_reason: str | None
     error: Mapping[str, Any] | None
     model_id: str
-    dataset_id: str
+    dataset_id: str | None
     policy_id: str | None
     search_id: str | None
     study: Mapping[str, Any]
     evaluation: Mapping[str, Any] | None
     confirmation: Mapping[str, Any] | None
+    export: Mapping[str, Any] | None
     tags: Mapping[str, Any]
     attempt: int
     progress: ProgressBody
@@ -114,6 +116,7 @@ def job_body(row: JobRow) -> JobBody:
         study=row.spec.get("study", {}),
         evaluation=_told_of(row, "evaluation", "split", "normalisation"),
         confirmation=_told_of(row, "confirmation", "trial_number"),
+        export=_told_of(row, "export", "format"),
         tags=row.tags,
         attempt=row.attempt,
         progress=_progress(row),

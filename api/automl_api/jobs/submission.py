@@ -23,6 +23,9 @@ from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store.jobs import NewJob
 
+#: Called first in the transaction that stores a job: refuses it, or returns one that is there.
+Check = Callable[[Session], JobRow | None]
+
 
 def submit(
     service: Service, new: NewJobBody, idempotency_key: str | None, made_from: object = None
@@ -152,16 +155,13 @@ def own_key(service: Service, idempotency_key: str | None) -> str | None:
     return idempotency_key and f"{service.caller.account}/{idempotency_key}"
 
 
-def put_into_queue(
-    service: Service, wanted: NewJob, check: Callable[[Session], None] | None = None
-) -> JobRow:
+def put_into_queue(service: Service, wanted: NewJob, check: Check | None = None) -> JobRow:
     """Store a job and queue it, or return the one that was made with its key.
 
     Args:
         service: as the caller sees it.
         wanted: the job.
-        check: refuses it, in the transaction that stores it, while nobody else stores a job of
-            the same search.
+        check: of what only the transaction knows that stores the job.
 
     Raises:
         Problem: the account has as many unfinished jobs as it may.
@@ -172,18 +172,15 @@ def put_into_queue(
     return row
 
 
-def _store(service: Service, wanted: NewJob, check: Callable[[Session], None] | None) -> JobRow:
+def _store(service: Service, wanted: NewJob, check: Check | None) -> JobRow:
     with service.database.reading() as session:
         existing = job_rows.with_key(session, wanted)
     if existing is not None:  # a repetition takes no place in the queue
         return existing
     check_queue(service)
     with service.database.session() as session:
-        if wanted.search_id is not None:
-            job_rows.lock(session, wanted.search_id)
-        if check is not None and job_rows.with_key(session, wanted) is None:
-            check(session)
-        return job_rows.create(session, wanted)
+        there = None if check is None else check(session)
+        return there or job_rows.create(session, wanted)
 
 
 def model_spec(model: ModelRow) -> dict[str, Any]:

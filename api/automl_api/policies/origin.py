@@ -39,11 +39,11 @@ def origin_of(session: Session, policy: PolicyRow) -> Origin:
     """Return where a policy comes from."""
     if policy.job_id is not None:
         job = jobs.get(session, policy.job_id)
-        model, found_on = models.get(session, job.model_id), datasets.get(session, job.dataset_id)
+        model, found_on = models.get(session, job.model_id), datasets.get(session, job.data_id)
         return Origin(job.name, model, job.spec["model"], found_on)
     model = models.get(session, policy.model_id or "")
     search = _search_by_document(session, policy)
-    found_on = None if search is None else datasets.get(session, search.dataset_id)
+    found_on = None if search is None else datasets.get(session, search.data_id)
     return Origin(model.name, model, model_spec(model), found_on)
 
 
