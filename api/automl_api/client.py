@@ -19,6 +19,7 @@ from automl_api.transport import (
     Transport,
 )
 from automl_compress.core.errors import InvalidInput, StorageFailed
+from automl_compress.whole_files import write_whole
 
 __all__ = [
     "TERMINAL_STATES",
@@ -214,6 +215,18 @@ class Client(PolicyCalls):
             )
         except OSError as error:
             raise StorageFailed(f"{target} cannot be written: {error}") from error
+
+    def save(self, path: str, file: str | Path) -> Path:
+        """Write what stands at any path of the service to a file, whole or not at all.
+
+        Raises:
+            StorageFailed: the disk did not take it, or the connection broke.
+        """
+        try:
+            write_whole(Path(file), self._transport.download(path, 0, ""))
+        except OSError as error:
+            raise StorageFailed(f"{file} cannot be written: {error}") from error
+        return Path(file)
 
     def get(self, path: str, **parameters: Any) -> Json:
         """Fetch any JSON document of the service."""

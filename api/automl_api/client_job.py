@@ -134,6 +134,14 @@ class Job:
         """Yield the trials by number."""
         return self._client.list(f"/v1/jobs/{self.id}/trials", state=state)
 
+    def save_trials(self, path: str | Path) -> Path:
+        """Write all trials to a CSV file; texts that look like formulas begin with an apostrophe.
+
+        Raises:
+            StorageFailed: the disk did not take it, or the connection broke.
+        """
+        return self._client.save(f"/v1/jobs/{self.id}/trials.csv", path)
+
     def best(self, *, max_ratio: float | None = None, metric: str | None = None) -> PolicyDocument:
         """Return the best confirmed policy.
 
