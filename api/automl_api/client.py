@@ -126,6 +126,10 @@ class Client(PolicyCalls):
         """Return one model."""
         return self._transport.get(f"/v1/models/{identity}")
 
+    def rename_model(self, identity: str, name: str) -> Json:
+        """Give a model another name."""
+        return self.change(f"/v1/models/{identity}", {"name": name})
+
     def sensitivity(self, model_id: str, *, dataset_id: str | None = None) -> Json:
         """Return what cutting each group of a model alone costs, as its jobs measured it."""
         return self._transport.get(f"/v1/models/{model_id}/sensitivity", dataset_id=dataset_id)
@@ -160,6 +164,10 @@ class Client(PolicyCalls):
     def dataset(self, identity: str) -> Json:
         """Return one data set."""
         return self._transport.get(f"/v1/datasets/{identity}")
+
+    def rename_dataset(self, identity: str, name: str) -> Json:
+        """Give a data set another name."""
+        return self.change(f"/v1/datasets/{identity}", {"name": name})
 
     def estimate(self, body: Mapping[str, Any]) -> Json:
         """Return what a job would have to do: decisions, smallest cost, time; nothing is stored."""

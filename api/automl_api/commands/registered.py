@@ -1,6 +1,6 @@
 """`automl-compress models`, `datasets`, `files` and `policies`: what there is, and deleting it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,8 +64,34 @@ def _told(each: Mapping[str, Any]) -> str:
     return f"{shape}, {each['num_classes']} classes"
 
 
+def renaming(noun: str, what: str) -> Callable[..., None]:
+    """Make the command `rename` of one kind of things."""
+
+    @spread
+    def rename(
+        identity: Annotated[str, typer.Argument(metavar="ID")],
+        name: Annotated[str, typer.Argument(metavar="NAME")],
+        service: options.ServiceOptions,
+        is_json: options.Json = False,
+    ) -> None:
+        from automl_api.client import Client
+        from automl_api.commands.results import print_json
+
+        with Client(service.url, service.key) as client:
+            changed = client.change(f"/v1/{noun}/{identity}", {"name": name})
+        if is_json:
+            print_json(changed)
+        else:
+            typer.echo(f"{identity} {changed['name']}")
+
+    rename.__doc__ = f"Give {what} another name."
+    return rename
+
+
 models = group("models", "networks")
+models.command("rename")(renaming("models", "a network"))
 datasets = group("datasets", "data sets")
+datasets.command("rename")(renaming("datasets", "a data set"))
 files = group("files", "uploaded files")
 policies = group("policies", "stored policies")
 
