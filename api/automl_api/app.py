@@ -15,7 +15,16 @@ from automl_api.datasets import endpoints as datasets
 from automl_api.engine import JobQueue, migrate
 from automl_api.files import endpoints as files
 from automl_api.guard import Guard
-from automl_api.jobs import comparison, estimates, evaluations, events, steering, trials
+from automl_api.jobs import (
+    comparison,
+    confirmations,
+    estimates,
+    evaluations,
+    events,
+    steering,
+    trial_file,
+    trials,
+)
 from automl_api.jobs import endpoints as jobs
 from automl_api.jobs.event_feed import EventFeed
 from automl_api.json_bodies import check_json
@@ -23,6 +32,7 @@ from automl_api.keys import endpoints as keys
 from automl_api.keys.doorkeeper import Doorkeeper, Limits
 from automl_api.models import endpoints as models
 from automl_api.openapi import describe
+from automl_api.policies import bringing, exports
 from automl_api.policies import endpoints as policies
 from automl_api.service import Service
 from automl_api.settings import Settings
@@ -58,7 +68,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
     for noun in (system, keys, files, models, datasets, estimates, jobs, steering, comparison):
         app.include_router(noun.router)
-    for noun in (events, trials, policies, evaluations, artifacts, workers, metrics):
+    for noun in (events, trials, confirmations, policies, bringing, exports, evaluations):
+        app.include_router(noun.router)
+    for noun in (artifacts, trial_file, workers, metrics):
         app.include_router(noun.router)
     for pages in (report, points, dashboard, keys_page, signing_in):
         app.include_router(pages.router)

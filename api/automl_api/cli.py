@@ -8,6 +8,7 @@ import typer
 from automl_api.commands import (
     apply,
     best,
+    confirm,
     convert,
     database,
     demo,
@@ -44,6 +45,7 @@ app.command()(search.search)
 app.command()(run.run)
 app.command()(train.train)
 app.command()(best.best)
+app.command()(confirm.confirm)
 app.command()(evaluate.evaluate)
 app.command()(sensitivity.sensitivity)
 app.command()(export.export)
@@ -58,6 +60,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(registered.models, name="models")
 app.add_typer(registered.datasets, name="datasets")
 app.add_typer(registered.files, name="files")
+app.add_typer(registered.policies, name="policies")
 app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_api.client_job import TERMINAL_STATES, Job
+from automl_api.client_policies import PolicyCalls
 from automl_api.data_uploads import uploaded_source
 from automl_api.transfers import chunks_of, receive, sha256_of
 from automl_api.transport import (
@@ -17,8 +18,8 @@ from automl_api.transport import (
     TookTooLong,
     Transport,
 )
-from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, StorageFailed
+from automl_compress.whole_files import write_whole
 
 __all__ = [
     "TERMINAL_STATES",
@@ -33,7 +34,7 @@ __all__ = [
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-class Client:
+class Client(PolicyCalls):
     """Talks to one service.
 
     Only calls that can be repeated without harm are repeated when the connection fails; every
@@ -125,6 +126,10 @@ class Client:
         """Return one model."""
         return self._transport.get(f"/v1/models/{identity}")
 
+    def rename_model(self, identity: str, name: str) -> Json:
+        """Give a model another name."""
+        return self.change(f"/v1/models/{identity}", {"name": name})
+
     def sensitivity(self, model_id: str, *, dataset_id: str | None = None) -> Json:
         """Return what cutting each group of a model alone costs, as its jobs measured it."""
         return self._transport.get(f"/v1/models/{model_id}/sensitivity", dataset_id=dataset_id)
@@ -160,6 +165,10 @@ class Client:
         """Return one data set."""
         return self._transport.get(f"/v1/datasets/{identity}")
 
+    def rename_dataset(self, identity: str, name: str) -> Json:
+        """Give a data set another name."""
+        return self.change(f"/v1/datasets/{identity}", {"name": name})
+
     def estimate(self, body: Mapping[str, Any]) -> Json:
         """Return what a job would have to do: decisions, smallest cost, time; nothing is stored."""
         return self._transport.post("/v1/estimates", dict(body), is_safe=True)
@@ -173,28 +182,6 @@ class Client:
         path = f"/v1/jobs/{job_id}/clone"
         return Job(self, self._transport.post(path, dict(changes), key=key or uuid.uuid4().hex))
 
-    def evaluate(
-        self,
-        policy_id: str,
-        dataset_id: str,
-        *,
-        split: str = "test",
-        name: str | None = None,
-        key: str | None = None,
-    ) -> Job:
-        """Submit that a policy's network, and the uncut one, are scored on other data.
-
-        Args:
-            policy_id: of a stored policy.
-            dataset_id: of registered data.
-            split: `test`, `search`, `train`, or `all` of them.
-            name: what lists call the job; None takes that of the search and of the data.
-            key: makes a repetition harmless.
-        """
-        body = {"dataset_id": dataset_id, "split": split, "name": name}
-        path = f"/v1/policies/{policy_id}/evaluate"
-        return Job(self, self._transport.post(path, body, key=key or uuid.uuid4().hex))
-
     def job(self, identity: str) -> Job:
         """Return one job."""
         return Job(self, self._transport.get(f"/v1/jobs/{identity}"))
@@ -203,8 +190,8 @@ class Client:
         """Yield jobs, the newest first.
 
         Args:
-            filters: `status`, `kind`, `model_id`, `dataset_id`, `policy_id`, `searcher`, `text`,
-                and `tag` as a list of `NAME:VALUE`.
+            filters: `status`, `kind`, `model_id`, `dataset_id`, `policy_id`, `search_id`,
+                `searcher`, `text`, and `tag` as a list of `NAME:VALUE`.
         """
         for content in self._transport.pages("/v1/jobs", **filters):
             yield Job(self, content)
@@ -212,14 +199,6 @@ class Client:
     def compare(self, job_ids: Sequence[str], *, metric: str | None = None) -> Json:
         """Return the joint front of jobs, their spread over seeds, and where they differ."""
         return self._transport.get("/v1/compare", job=list(job_ids), metric=metric)
-
-    def policy_diff(self, first: str, second: str) -> Json:
-        """Return where two policies differ, group by group and layer by layer."""
-        return self._transport.get(f"/v1/policies/{first}/diff/{second}")
-
-    def policy(self, identity: str) -> PolicyDocument:
-        """Return one policy."""
-        return PolicyDocument.from_json(self._transport.get(f"/v1/policies/{identity}"))
 
     def artifact(self, identity: str) -> Json:
         """Return what is known of one artifact."""
@@ -244,6 +223,18 @@ class Client:
             )
         except OSError as error:
             raise StorageFailed(f"{target} cannot be written: {error}") from error
+
+    def save(self, path: str, file: str | Path) -> Path:
+        """Write what stands at any path of the service to a file, whole or not at all.
+
+        Raises:
+            StorageFailed: the disk did not take it, or the connection broke.
+        """
+        try:
+            write_whole(Path(file), self._transport.download(path, 0, ""))
+        except OSError as error:
+            raise StorageFailed(f"{file} cannot be written: {error}") from error
+        return Path(file)
 
     def get(self, path: str, **parameters: Any) -> Json:
         """Fetch any JSON document of the service."""

@@ -82,6 +82,23 @@ class Job:
         """
         return self._client.clone(self.id, changes)
 
+    def confirm(self, number: int, **settings: Any) -> "Job":
+        """Submit that another trial of this search, which has ended, is confirmed.
+
+        Args:
+            number: the trial's.
+            settings: `finetune_epochs`, `formats`, `name`, as `Client.confirm` takes them.
+
+        Raises:
+            NotFound: the job has no such trial.
+            ProblemError: the policy is confirmed by these settings (`confirmed-already`).
+        """
+        path = f"/v1/jobs/{self.id}/trials"
+        for trial in self._client.get(path, after=number - 1, limit=1)["data"]:
+            if trial["number"] == number:
+                return self._client.confirm(trial["id"], **settings)
+        raise NotFound(f"job {self.id} has no trial {number}; its `trials` lists them")
+
     def delete(self) -> None:
         """Delete the job, which has ended, with its trials, policies and artifacts."""
         self._client.delete(f"/v1/jobs/{self.id}")
@@ -116,6 +133,14 @@ class Job:
     def trials(self, *, state: str | None = None) -> Iterator[Json]:
         """Yield the trials by number."""
         return self._client.list(f"/v1/jobs/{self.id}/trials", state=state)
+
+    def save_trials(self, path: str | Path) -> Path:
+        """Write all trials to a CSV file; texts that look like formulas begin with an apostrophe.
+
+        Raises:
+            StorageFailed: the disk did not take it, or the connection broke.
+        """
+        return self._client.save(f"/v1/jobs/{self.id}/trials.csv", path)
 
     def best(self, *, max_ratio: float | None = None, metric: str | None = None) -> PolicyDocument:
         """Return the best confirmed policy.

@@ -11,6 +11,7 @@ _GIVES = {
     "/v1/jobs": ("job_id",),
     "/v1/jobs/{job_id}/clone": ("job_id",),
     "/v1/policies/{policy_id}/evaluate": ("job_id",),
+    "/v1/trials/{trial_id}/confirm": ("job_id",),
     "/v1/jobs/{job_id}/trials": ("trial_id",),
     "/v1/policies": ("policy_id", "other_id"),
     "/v1/artifacts": ("artifact_id",),

@@ -29,6 +29,7 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
     (errors.StorageFailed, 507, "storage-failed"),
 )
 _TITLES = {
+    "confirmed-already": "The policy is confirmed by these settings",
     "changed": "It was changed in the meantime",
     "expired": "The bytes were removed, as the service keeps them for a time only",
     "fingerprint-mismatch": "The policy was made for another network",

@@ -1,8 +1,8 @@
 """Whose rows: a session of an account sees that account's rows alone, and makes its own.
 
 It is not for each query to remember: criteria are added to every statement that an account's
-session runs, those of trials, events, policies and artifacts by the job that they hang on. To
-such a session the rows of others are not there.
+session runs, those of trials, events and artifacts by the job that they hang on. To such a
+session the rows of others are not there.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,12 @@ from automl_compress.store.tables import (
     Belonging,
     EventRow,
     JobRow,
-    PolicyRow,
     SnapshotRow,
     TrialRow,
 )
 
 _PLACE = "compress_account"  # in a session's info
-_OF_JOBS = (TrialRow, SnapshotRow, EventRow, PolicyRow, ArtifactRow)
+_OF_JOBS = (TrialRow, SnapshotRow, EventRow, ArtifactRow)
 
 
 @dataclass(frozen=True, slots=True)

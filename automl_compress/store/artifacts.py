@@ -10,7 +10,8 @@ from automl_compress.core.errors import NotFound
 from automl_compress.store.artifact_files import WrittenFile
 from automl_compress.store.ids import new_id
 from automl_compress.store.paging import Page, page_of
-from automl_compress.store.tables import ArtifactRow, JobRow
+from automl_compress.store.states import JobKind
+from automl_compress.store.tables import ArtifactRow, JobRow, Json, PolicyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +88,24 @@ def of_content(session: Session, job_id: str, sha256: str) -> ArtifactRow | None
     """Return a job's artifact of this digest, in hexadecimal; None where it has none."""
     query = select(ArtifactRow).where(ArtifactRow.job_id == job_id, ArtifactRow.sha256 == sha256)
     return session.scalars(query.order_by(ArtifactRow.id).limit(1)).one_or_none()
+
+
+def of_policy(session: Session, policy: PolicyRow) -> Sequence[ArtifactRow]:
+    """Return what there is of a policy's files: of the job that found it, then of its exports.
+
+    What was removed is left out.
+    """
+    exports = select(JobRow.id).where(JobRow.policy_id == policy.id, JobRow.kind == JobKind.EXPORT)
+    query = select(ArtifactRow).where(ArtifactRow.job_id.in_(exports)).order_by(ArtifactRow.id)
+    made = list(session.scalars(query))
+    if policy.job_id is not None:
+        names = _names_of(session.get(JobRow, policy.job_id), policy.id)
+        made = [row for row in of_job(session, policy.job_id) if row.name in names] + made
+    return [row for row in made if row.removed_at is None]
+
+
+def _names_of(job: JobRow | None, policy_id: str) -> set[str]:
+    """Return the names of a policy's files, as its job's result tells them."""
+    result: Json = (job and job.result) or {}
+    found = [each for each in result.get("policies", ()) if each["policy_id"] == policy_id]
+    return {name for each in found for name in each["artifacts"]}

@@ -66,12 +66,12 @@ class NumberedPage(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class PolicyOfJob:
-    """A stored policy document, by what tells it from others."""
+    """A stored policy document, by what tells it from others; no job found what a user brought."""
 
     id: str
     trial_number: int | None
-    job_id: str
-    job_name: str
+    job_id: str | None
+    job_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class JobFilter:
     """Which jobs are wanted; what is left empty is of any.
 
     text: that stands somewhere in the name, in any case.
-    policy_id: that an evaluation scores.
+    policy_id: that an evaluation scores. search_id: whose trial a confirmation confirms.
     tags: that they have, with these values.
     """
 
@@ -90,6 +90,7 @@ class JobFilter:
     searcher: str | None = None
     kind: JobKind | None = None
     policy_id: str | None = None
+    search_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def criteria(self) -> list[ColumnElement[bool]]:
@@ -97,19 +98,17 @@ class JobFilter:
         where: list[ColumnElement[bool]] = []
         if self.states:
             where.append(JobRow.state.in_(self.states))
-        if self.model_id is not None:
-            where.append(JobRow.model_id == self.model_id)
-        if self.dataset_id is not None:
-            where.append(JobRow.dataset_id == self.dataset_id)
-        if self.policy_id is not None:
-            where.append(JobRow.policy_id == self.policy_id)
-        if self.kind is not None:
-            is_search = JobRow.policy_id.is_(None)
-            where.append(is_search if self.kind is JobKind.SEARCH else ~is_search)
         if self.text:
             where.append(JobRow.name.icontains(self.text, autoescape=True))
-        if self.searcher is not None:
-            where.append(JobRow.spec["study", "searcher"].as_string() == self.searcher)
+        told: tuple[tuple[Any, str | None], ...] = (
+            (JobRow.model_id, self.model_id),
+            (JobRow.dataset_id, self.dataset_id),
+            (JobRow.policy_id, self.policy_id),
+            (JobRow.search_id, self.search_id),
+            (JobRow.kind, self.kind),
+            (JobRow.spec["study", "searcher"].as_string(), self.searcher),
+        )
+        where += [column == value for column, value in told if value is not None]
         where += [JobRow.tags[name].as_string() == value for name, value in self.tags.items()]
         return where
 
@@ -185,12 +184,12 @@ def latest_events(session: Session, job_id: str, limit: int = 50) -> Sequence[Ev
 
 
 def policies_for(session: Session, model_id: str, limit: int = 200) -> Sequence[PolicyOfJob]:
-    """Return the policies that jobs found for a network, the newest first; no documents."""
+    """Return the policies that there are for a network, the newest first; no documents."""
     check_limit(limit)
     query = (
         select(PolicyRow.id, PolicyRow.trial_number, JobRow.id, JobRow.name)
-        .join(JobRow, JobRow.id == PolicyRow.job_id)
-        .where(JobRow.model_id == model_id)
+        .outerjoin(JobRow, JobRow.id == PolicyRow.job_id)
+        .where(PolicyRow.model_id == model_id)
         .order_by(PolicyRow.id.desc())
         .limit(limit)
     )

@@ -167,8 +167,10 @@ def _events(session: Session) -> Broken:
 
 def _policies(session: Session) -> Broken:
     """Policies are of stored trials, and a result names policies that are there."""
-    pair = (TrialRow.job_id == PolicyRow.job_id) & (TrialRow.number == PolicyRow.trial_number)
-    of_no_trial = select(PolicyRow.id, PolicyRow.trial_number).outerjoin(TrialRow, pair)
+    search_id = func.coalesce(JobRow.search_id, JobRow.id)  # a confirmation's trials are there
+    pair = (TrialRow.job_id == search_id) & (TrialRow.number == PolicyRow.trial_number)
+    of_jobs = select(PolicyRow.id, PolicyRow.trial_number).join(JobRow)
+    of_no_trial = of_jobs.outerjoin(TrialRow, pair)
     of_no_trial = of_no_trial.where(PolicyRow.trial_number.is_not(None), TrialRow.id.is_(None))
     for policy_id, number in session.execute(of_no_trial):
         yield policy_id, f"is of trial {number}, which is not stored"

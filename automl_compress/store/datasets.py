@@ -41,7 +41,20 @@ def get(session: Session, dataset_id: str) -> DatasetRow:
     Raises:
         NotFound: no data set has this id.
     """
-    row = session.get(DatasetRow, dataset_id)
+    return _found(session.get(DatasetRow, dataset_id), dataset_id)
+
+
+def lock(session: Session, dataset_id: str) -> DatasetRow:
+    """Return a data set and keep others from writing it until the transaction ends.
+
+    Raises:
+        NotFound: no data set has this id.
+    """
+    row = session.get(DatasetRow, dataset_id, with_for_update=True, populate_existing=True)
+    return _found(row, dataset_id)
+
+
+def _found(row: DatasetRow | None, dataset_id: str) -> DatasetRow:
     if row is None:
         raise NotFound(f"no data set has the id {dataset_id!r}; GET /v1/datasets lists them")
     return row

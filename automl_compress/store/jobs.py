@@ -1,6 +1,6 @@
 """Jobs: create, find, and move them from state to state by a table of legal moves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,31 +11,20 @@ from sqlalchemy.orm import Session, load_only
 from automl_compress.core.errors import InvalidInput, JobTaken, KeyReused, NotFound, WrongState
 from automl_compress.store import events
 from automl_compress.store.ids import new_id
+from automl_compress.store.states import ACTIVE, MOVES, TERMINAL
 from automl_compress.store.tables import DesiredState, JobKind, JobRow, JobState, Json, now
 
 S = JobState
-_STOPS = frozenset({S.PAUSED, S.FAILED, S.CANCELLED})
-MOVES: Mapping[JobState, frozenset[JobState]] = {
-    S.QUEUED: _STOPS | {S.VALIDATING},
-    S.VALIDATING: _STOPS | {S.PROFILING},
-    S.PROFILING: _STOPS | {S.RUNNING},
-    S.RUNNING: _STOPS | {S.FINALIZING},
-    S.PAUSED: frozenset({S.QUEUED, S.FAILED, S.CANCELLED}),
-    S.FINALIZING: _STOPS | {S.SUCCEEDED},
-    S.SUCCEEDED: frozenset(),
-    S.FAILED: frozenset(),
-    S.CANCELLED: frozenset(),
-}
 LEAST_PRIORITY, MOST_PRIORITY = -100, 100
-TERMINAL = frozenset(state for state, targets in MOVES.items() if not targets)
-ACTIVE = frozenset({S.QUEUED, S.VALIDATING, S.PROFILING, S.RUNNING, S.FINALIZING})
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """What a job is created from.
 
-    policy_id: of the policy that an evaluation scores; None for a search.
+    kind: what the job does.
+    policy_id: of the stored policy that it works on, where it does.
+    search_id: of the search whose trial is confirmed.
     priority: waiting jobs of a higher one are taken first; within LEAST_PRIORITY and
         MOST_PRIORITY.
     idempotency_key: a second job with this key and the same digest is the first one.
@@ -44,13 +33,15 @@ class NewJob:
 
     name: str
     model_id: str
-    dataset_id: str
+    dataset_id: str | None
     spec: Json
     tags: Json
     priority: int = 0
     idempotency_key: str | None = None
     request_digest: str | None = None
+    kind: JobKind = JobKind.SEARCH
     policy_id: str | None = None
+    search_id: str | None = None
 
 
 def create(session: Session, new: NewJob) -> JobRow:
@@ -67,7 +58,9 @@ def create(session: Session, new: NewJob) -> JobRow:
         name=new.name,
         model_id=new.model_id,
         dataset_id=new.dataset_id,
+        kind=new.kind,
         policy_id=new.policy_id,
+        search_id=new.search_id,
         spec=new.spec,
         tags=new.tags,
         priority=new.priority,
@@ -118,7 +111,7 @@ def study_of(row: JobRow) -> Json:
     """Return the study of a search; raises InvalidInput for a job of another kind."""
     if row.kind is not JobKind.SEARCH:
         raise InvalidInput(
-            f"job {row.id}, an {row.kind}, searches nothing; give the job of a search"
+            f"job {row.id} is of the kind {row.kind} and searches nothing; give the job of a search"
         )
     return row.spec["study"]
 

@@ -47,7 +47,20 @@ def get(session: Session, model_id: str) -> ModelRow:
     Raises:
         NotFound: no model has this id.
     """
-    row = session.get(ModelRow, model_id)
+    return _found(session.get(ModelRow, model_id), model_id)
+
+
+def lock(session: Session, model_id: str) -> ModelRow:
+    """Return a model and keep others from writing it until the transaction ends.
+
+    Raises:
+        NotFound: no model has this id.
+    """
+    row = session.get(ModelRow, model_id, with_for_update=True, populate_existing=True)
+    return _found(row, model_id)
+
+
+def _found(row: ModelRow | None, model_id: str) -> ModelRow:
     if row is None:
         raise NotFound(f"no model has the id {model_id!r}; GET /v1/models lists them")
     return row

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, String, cast, delete, exists, select
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import InUse, WrongState
-from automl_compress.store import artifacts, datasets, files, jobs, models
+from automl_compress.store import artifacts, datasets, files, jobs, models, policies
 from automl_compress.store.tables import (
     DatasetRow,
     FileRow,
@@ -44,15 +44,22 @@ def remove_file(session: Session, file_id: str) -> Sequence[str]:
             named &= table.c.account == row.account
         if _is_there(session, named):
             raise InUse(f"a {kind} is made of file {file_id}; delete the {kind} first")
+    if _is_there(session, _POLICIES.c.weights_file_id == file_id):
+        raise InUse(f"file {file_id} is the network of a policy; delete the policy first")
     session.delete(row)
     session.flush()
     return () if elsewhere else (row.path,)
 
 
 def remove_model(session: Session, model_id: str) -> None:
-    """Delete a network; raises NotFound, or InUse where there are jobs on it."""
+    """Delete a network; raises NotFound, or InUse where there are jobs or policies on it."""
     row = models.get(session, model_id)
     _refuse_with_jobs(session, _JOBS.c.model_id == model_id, f"model {model_id}")
+    if _is_there(session, _POLICIES.c.model_id == model_id):
+        raise InUse(
+            f"there are policies for model {model_id}; delete them first "
+            f"(GET /v1/policies?model_id={model_id} lists them)"
+        )
     session.delete(row)
     session.flush()
 
@@ -61,6 +68,25 @@ def remove_dataset(session: Session, dataset_id: str) -> None:
     """Delete a data set; raises NotFound, or InUse where there are jobs on it."""
     row = datasets.get(session, dataset_id)
     _refuse_with_jobs(session, _JOBS.c.dataset_id == dataset_id, f"data set {dataset_id}")
+    session.delete(row)
+    session.flush()
+
+
+def remove_policy(session: Session, policy_id: str) -> None:
+    """Delete a policy that a user brought.
+
+    Raises:
+        NotFound: no policy has this id.
+        WrongState: a job found it, and its result names it.
+        InUse: there are jobs that work on it.
+    """
+    row = policies.get(session, policy_id)
+    if row.job_id is not None:
+        raise WrongState(
+            f"job {row.job_id} found policy {policy_id}; it goes with the job "
+            "(DELETE /v1/jobs/{id})"
+        )
+    _refuse_with_jobs(session, _JOBS.c.policy_id == policy_id, f"policy {policy_id}")
     session.delete(row)
     session.flush()
 
@@ -74,16 +100,21 @@ def remove_job(session: Session, job_id: str) -> Sequence[str]:
     Raises:
         NotFound: no job has this id.
         WrongState: the job has not ended.
-        InUse: another job scores one of its policies.
+        InUse: another job works on one of its policies or trials.
     """
     row = jobs.lock(session, job_id)
     if row.state not in jobs.TERMINAL:
         raise WrongState(f"job {job_id} is {row.state}; cancel it, then delete it")
-    policies = select(_POLICIES.c.id).where(_POLICIES.c.job_id == job_id)
-    if _is_there(session, _JOBS.c.policy_id.in_(policies)):
+    found = select(_POLICIES.c.id).where(_POLICIES.c.job_id == job_id)
+    if _is_there(session, _JOBS.c.policy_id.in_(found)):
         raise InUse(
-            f"there are evaluations of the policies of job {job_id}; delete them first "
+            f"there are jobs on the policies of job {job_id}; delete them first "
             "(GET /v1/jobs?policy_id=... lists them)"
+        )
+    if _is_there(session, _JOBS.c.search_id == job_id):
+        raise InUse(
+            f"further trials of job {job_id} are confirmed; delete those jobs first "
+            "(GET /v1/jobs?search_id=... lists them)"
         )
     paths = [each.path for each in artifacts.of_job(session, job_id)]
     for table in reversed(Table.metadata.sorted_tables):

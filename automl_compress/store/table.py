@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from automl_compress.core import TrialState
 from automl_compress.store.moments import UtcDateTime
-from automl_compress.store.states import DesiredState, JobState
+from automl_compress.store.states import DesiredState, JobKind, JobState
 
 Json = dict[str, Any]
 Identifier = String(32)
@@ -45,6 +45,7 @@ class Table(DeclarativeBase):
         float: Float(53),
         JobState: _words(JobState),
         DesiredState: _words(DesiredState),
+        JobKind: _words(JobKind),
         TrialState: _words(TrialState),
     }
 

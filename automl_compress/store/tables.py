@@ -74,9 +74,11 @@ class DatasetRow(Belonging, Table):
 class JobRow(Belonging, Table):
     """A study in the queue.
 
-    policy_id: of the policy that an evaluation scores; None for a search.
-    spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it; an evaluation has
-        `evaluation` in its place.
+    dataset_id: None of an export, which needs none.
+    policy_id: that is evaluated or exported. search_id: of the search whose trial a confirmation
+        confirms. Neither of a search.
+    spec: `{model, dataset, study}`, the study as `StudySpec.to_json` writes it; an evaluation or
+        an export has `evaluation` or `export` in its place, a confirmation `confirmation` beside.
     attempt: counts the runs; a resumed job is a new attempt, and earlier ones stop.
     owner: the execution that may write trials now; None while nobody may.
     idempotency_key: `account/key`, since it is unique among all accounts' jobs.
@@ -95,9 +97,11 @@ class JobRow(Belonging, Table):
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     model_id: Mapped[str] = mapped_column(ForeignKey("compress_model.id"), index=True)
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("compress_dataset.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("compress_dataset.id"), index=True)
+    kind: Mapped[JobKind] = mapped_column(default=JobKind.SEARCH, server_default="search")
     # No foreign key: policies name their jobs already, and the two tables would form a ring.
     policy_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    search_id: Mapped[str | None] = mapped_column(String(32), index=True)
     spec: Mapped[Json]
     tags: Mapped[Json] = mapped_column(default=dict)
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
@@ -129,9 +133,10 @@ class JobRow(Belonging, Table):
     finished_at: Mapped[datetime | None]
 
     @property
-    def kind(self) -> JobKind:
-        """What the job does."""
-        return JobKind.SEARCH if self.policy_id is None else JobKind.EVALUATION
+    def data_id(self) -> str:
+        """The data of a job that is no export."""
+        assert self.dataset_id is not None
+        return self.dataset_id
 
 
 class TrialRow(Table):
@@ -187,14 +192,23 @@ class EventRow(Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class PolicyRow(Table):
-    """A policy document; never changed once written."""
+class PolicyRow(Belonging, Table):
+    """A policy document; never changed once written.
+
+    job_id, trial_number: that found it; None of one that a user brought.
+    model_id: of the network that it is for; None only in rows of tests.
+    weights_file_id: of the compressed network's weights, where a user brought them, too.
+    digest: of the document, as it stands in it.
+    """
 
     __tablename__ = "compress_policy"
 
     id: Mapped[str] = mapped_column(Identifier, primary_key=True)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("compress_job.id"), index=True)
     trial_number: Mapped[int | None]
+    model_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    weights_file_id: Mapped[str | None] = mapped_column(String(32))
+    digest: Mapped[str | None] = mapped_column(String(80), index=True)
     document: Mapped[Json]
     created_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -12,7 +12,7 @@ from automl_api.cli import app
 from automl_api.client import Client
 from automl_api.keys.caller import needed_scope
 from automl_compress.store import JobState, jobs, keys
-from tests.api.accounts import OPERATOR_KEY, Person, locked_settings
+from tests.api.accounts import DOCUMENT, OPERATOR_KEY, Person, locked_settings
 from tests.api.conftest import RunningService, problem, running_service
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -64,8 +64,9 @@ def test_the_ids_of_others_are_not_found_at_any_path(
             continue
         address = re.sub(r"{(\w+)}", lambda found: bert.ids[found[1]], path)
 
-        own = {"dataset_id": anna.ids["dataset_id"]} if path.endswith("/evaluate") else None
-        body = own or BODIES.get(method)
+        valid = {"/evaluate": {"dataset_id": anna.ids["dataset_id"]}}
+        valid["/artifacts"] = {"format": "onnx"}
+        body = valid.get(f"/{path.rpartition('/')[2]}", BODIES.get(method))
 
         response = anna.send(method, address, json=body, headers={"If-Match": "*"})
 
@@ -94,6 +95,9 @@ def test_ids_of_others_are_not_found_in_pages_bodies_and_queries(
         study = {"budget": {"ratio": 0.5}, "effort": {"evaluations": 1}}
         refused = anna.send("POST", "/v1/jobs", json={**body, "study": study})
         assert problem(refused, 422, "unknown-name")["errors"][0]["pointer"] == f"/{name}"
+    body = {"model_id": other["model_id"], "document": DOCUMENT.to_json()}
+    refused = anna.send("POST", "/v1/policies", json=body)
+    assert problem(refused, 422, "unknown-name")["errors"][0]["pointer"] == "/model_id"
     for path in ("files", "models", "datasets", "jobs", "policies", "artifacts"):
         listed = anna.send("GET", f"/v1/{path}").json()["data"]
         assert {each["id"] for each in listed} & {*other.values()} == set()

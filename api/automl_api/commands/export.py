@@ -1,5 +1,6 @@
 """`automl-compress export`."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ from automl_api.commands.spread import spread
 
 if TYPE_CHECKING:
     from automl_compress.export.formats import Exported
+
+_POLICY_ID = re.compile(r"pol_[0-9a-z]{20}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class NetworkFileOptions:
 @spread
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A job, or the path of a policy.json.")
+        str,
+        typer.Argument(metavar="SOURCE", help="A job, a policy, or the path of a policy.json."),
     ],
     service: options.ServiceOptions,
     file: NetworkFileOptions,
@@ -60,7 +64,8 @@ def export(
 ) -> None:
     """Write a job's best network for an inference engine, or its trials for optuna-dashboard.
 
-    A network is run in its engine and compared with torch before the file is kept.
+    A network is run in its engine and compared with torch before the file is kept. That of a
+    POLICY, the id of a stored one, is written by the service, so no engine is needed here.
     """
     from automl_compress.core.errors import InvalidInput
 
@@ -70,6 +75,8 @@ def export(
         raise InvalidInput(
             "give either -o FILE, for the compressed network, or --optuna FILE, for the trials"
         )
+    elif _POLICY_ID.fullmatch(source):
+        _fetch(source, service, file, file.output, force, is_json)
     elif Path(source).is_file():
         _show(_from_files(Path(source), file, file.output, force), is_json)
     else:
@@ -110,6 +117,40 @@ def _from_service(
             found.download_network(document, network)
         weights = Weights(network, file.weights)
         return export_files(document, weights, output, file.wanted, replaces=force)
+
+
+def _fetch(
+    policy: str,
+    service: options.ServiceOptions,
+    file: NetworkFileOptions,
+    output: Path,
+    force: bool,
+    is_json: bool,
+) -> None:
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json
+    from automl_compress.core.errors import InvalidInput
+    from automl_compress.export.formats import format_of
+
+    wanted = format_of(output, file.wanted)
+    if file.network is not None or file.weights is not None:
+        raise InvalidInput(
+            f"the service has the weights of {policy}; leave --network, --weights out"
+        )
+    with Client(service.url, service.key) as client:
+        found = client.export(policy, wanted)
+        files = {output.with_suffix(Path(each["name"]).suffix): each for each in found}
+        for path in files:
+            if path.exists() and not force:
+                raise InvalidInput(f"{path} exists already; give another name, or --force")
+        for path, each in files.items():
+            client.download(each["id"], path)
+    size_bytes = sum(each["size_bytes"] for each in found)
+    names = [str(path) for path in files]
+    if is_json:
+        print_json({"format": wanted, "files": names, "size_bytes": size_bytes})
+    else:
+        typer.echo(f"wrote {' and '.join(names)}, {size_bytes:,} bytes")
 
 
 def _show(written: "Exported", is_json: bool) -> None:

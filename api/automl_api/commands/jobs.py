@@ -1,5 +1,6 @@
 """`automl-compress jobs`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -112,12 +113,22 @@ def resume(job: JobId, service: options.ServiceOptions, is_json: options.Json = 
 
 @app.command()
 @spread
-def trials(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
+def trials(
+    job: JobId,
+    service: options.ServiceOptions,
+    file: Annotated[
+        Path | None, typer.Option("--csv", help="Write them here instead, a column for a figure.")
+    ] = None,
+    is_json: options.Json = False,
+) -> None:
     """List a job's trials by number."""
     from automl_api.client import Client
     from automl_api.commands.results import print_json
 
     with Client(service.url, service.key) as client:
+        if file is not None:
+            typer.echo(f"wrote {client.job(job).save_trials(file)}")
+            return
         found = list(client.job(job).trials())
     if is_json:
         print_json(found)

@@ -1,6 +1,7 @@
-"""`automl-compress models`, `datasets` and `files`: what is registered, and deleting it."""
+"""`automl-compress models`, `datasets`, `files` and `policies`: what there is, and deleting it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,9 @@ def group(noun: str, what: str) -> typer.Typer:
             print_json(found)
             return
         for each in found:
-            typer.echo(f"{each['id']}  {each['created'][:10]}  {each['name']}  {_told(each)}")
+            typer.echo(
+                f"{each['id']}  {each['created'][:10]}  {each.get('name', '')}  {_told(each)}"
+            )
 
     @spread
     def rm(
@@ -53,12 +56,65 @@ def group(noun: str, what: str) -> typer.Typer:
 
 
 def _told(each: Mapping[str, Any]) -> str:
+    if "digest" in each:
+        return f"of {each['job_id']}, trial {each['trial_number']}" if each["job_id"] else "brought"
     if "format" in each:
         return f"{each['format']}, {each['size_bytes']:,} bytes"
     shape = "x".join(map(str, each["input_shape"]))
     return f"{shape}, {each['num_classes']} classes"
 
 
+def renaming(noun: str, what: str) -> Callable[..., None]:
+    """Make the command `rename` of one kind of things."""
+
+    @spread
+    def rename(
+        identity: Annotated[str, typer.Argument(metavar="ID")],
+        name: Annotated[str, typer.Argument(metavar="NAME")],
+        service: options.ServiceOptions,
+        is_json: options.Json = False,
+    ) -> None:
+        from automl_api.client import Client
+        from automl_api.commands.results import print_json
+
+        with Client(service.url, service.key) as client:
+            changed = client.change(f"/v1/{noun}/{identity}", {"name": name})
+        if is_json:
+            print_json(changed)
+        else:
+            typer.echo(f"{identity} {changed['name']}")
+
+    rename.__doc__ = f"Give {what} another name."
+    return rename
+
+
 models = group("models", "networks")
+models.command("rename")(renaming("models", "a network"))
 datasets = group("datasets", "data sets")
+datasets.command("rename")(renaming("datasets", "a data set"))
 files = group("files", "uploaded files")
+policies = group("policies", "stored policies")
+
+
+@policies.command()
+@spread
+def push(
+    policy: Annotated[Path, typer.Argument(metavar="FILE", help="A policy.json.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The id of its network.")],
+    service: options.ServiceOptions,
+    network: Annotated[
+        Path | None,
+        typer.Option("--network", help="The compressed weights, where they were tuned."),
+    ] = None,
+    is_json: options.Json = False,
+) -> None:
+    """Store a policy of one's own, to evaluate, compare and export it."""
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json
+
+    with Client(service.url, service.key) as client:
+        stored = client.bring_policy(policy, model, weights=network)
+    if is_json:
+        print_json(stored)
+    else:
+        typer.echo(stored["id"])

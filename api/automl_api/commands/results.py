@@ -111,7 +111,7 @@ def print_jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
             job["id"],
             job["name"],
             job["status"],
-            job["study"].get("searcher", job["kind"]),
+            job["study"]["searcher"] if job["kind"] == "search" else job["kind"],
             _budgets(job["study"]),
             str(progress["trials"]),
             f"{progress['fraction']:.0%}",

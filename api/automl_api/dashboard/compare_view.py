@@ -85,7 +85,7 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
     """
     rows = [job_rows.get(session, each) for each in _distinct(job_ids)]
     models = [model_rows.get(session, row.model_id) for row in rows]
-    datasets = [dataset_rows.get(session, row.dataset_id) for row in rows]
+    datasets = [dataset_rows.get(session, row.data_id) for row in rows]
     studies, bodies = [job_rows.study_of(row) for row in rows], [job_body(row) for row in rows]
     totals = [model.details["totals"] for model in models]
     metrics = [name for name in totals[0] if all(name in each for each in totals)]

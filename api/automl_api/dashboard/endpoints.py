@@ -87,13 +87,17 @@ def get_job(
 ) -> Response:
     """Show one job; with `X-Part: live` without what is expensive and does not change.
 
-    An evaluation is shown on the page of its policy.
+    What works on a policy is shown on the page of that, a confirmation on that of its search.
     """
     table = Table(sort, order == "desc", page, trial)
     with service.database.reading() as session:
-        policy_id = job_rows.get(session, job_id).policy_id
-        if policy_id is not None:
-            return RedirectResponse(f"../policies/{policy_id}#evaluations-title", 303)
+        row = job_rows.get(session, job_id)
+        if row.policy_id is not None:
+            place = "apply-title" if row.kind is JobKind.EXPORT else "evaluations-title"
+            return RedirectResponse(f"../policies/{row.policy_id}#{place}", 303)
+        if row.search_id is not None:
+            number = row.spec["confirmation"]["trial_number"]
+            return RedirectResponse(f"{row.search_id}?trial={number}#results-title", 303)
         view = job_view(session, job_id, table)
         sensitivity = None if x_part == "live" else sensitivity_of(session, job_id)
     addresses = Addresses(sort, table.is_falling, {} if trial is None else {"trial": trial})

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from automl_api.jobs.schemas import JobBody, job_body
-from automl_compress.store import PolicyRow, browsing
+from automl_api.policies.origin import origin_of
+from automl_compress.store import JobKind, PolicyRow, browsing
 from automl_compress.store import datasets as dataset_rows
-from automl_compress.store import jobs as job_rows
-from automl_compress.store import models as model_rows
 from automl_compress.store.browsing import JobFilter
 from automl_compress.store.paging import LARGEST_PAGE
 
@@ -32,21 +31,20 @@ class EvaluationsView:
 
 def evaluations_view(session: Session, policy: PolicyRow) -> EvaluationsView:
     """Read the evaluations of a policy, and the data that fit its network."""
-    rows = browsing.jobs(session, JobFilter(policy_id=policy.id)).rows
-    named = [(dataset_rows.get(session, row.dataset_id).name, job_body(row)) for row in rows]
+    rows = browsing.jobs(session, JobFilter(policy_id=policy.id, kind=JobKind.EVALUATION)).rows
+    named = [(dataset_rows.get(session, row.data_id).name, job_body(row)) for row in rows]
     return EvaluationsView(named, _offered(session, policy))
 
 
 def _offered(session: Session, policy: PolicyRow) -> list[Offered]:
-    if policy.job_id is None:
+    if policy.model_id is None:
         return []
-    search = job_rows.get(session, policy.job_id)
-    found_on = dataset_rows.get(session, search.dataset_id)
-    takes = model_rows.get(session, search.model_id).details
+    origin = origin_of(session, policy)
+    takes = origin.model.details
     return [
         Offered(row.id, row.name)
         for row in dataset_rows.page(session, limit=LARGEST_PAGE).rows
-        if not dataset_rows.share_images(row, found_on)
+        if not (origin.found_on and dataset_rows.share_images(row, origin.found_on))
         and row.details["input_shape"] == takes["input_shape"]
         and row.details["num_classes"] <= takes["num_classes"]
     ]

@@ -14,7 +14,7 @@ from automl_api.models.schemas import ModelBody, model_body
 from automl_compress.core import TrialState, kept_channels
 from automl_compress.core.errors import NotFound
 from automl_compress.store import artifacts as artifact_rows
-from automl_compress.store import browsing
+from automl_compress.store import browsing, confirmations
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
@@ -82,6 +82,7 @@ class JobView:
     shown: the front, which are the trials that no other one beats in both the budget's cost and
         score, filled up with the best of the others; the best score first.
     confirmed: the entries of the job's result, the best first.
+    confirmations: jobs that confirm further trials, the newest first.
     doing: what happens to the latest trial, and why the searcher asked for it.
     """
 
@@ -93,9 +94,21 @@ class JobView:
     shown: Sequence[Layered]
     chosen: Layered | None
     confirmed: Sequence[Mapping[str, Any]]
+    confirmations: Sequence[JobBody]
     doing: str
     events: Sequence[EventBody]
     files: Sequence[Files]
+
+    @property
+    def policy_of_chosen(self) -> str | None:
+        """The policy that confirming the chosen trial gave; that of the search itself first."""
+        for each in (*self.confirmed, *self._confirmed_later()):
+            if self.chosen is not None and each["trial_number"] == self.chosen.trial.number:
+                return each["policy_id"]
+        return None
+
+    def _confirmed_later(self) -> list[Mapping[str, Any]]:
+        return [each for job in self.confirmations if job.result for each in job.result["policies"]]
 
 
 def job_view(session: Session, job_id: str, table: Table) -> JobView:
@@ -123,12 +136,13 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
     return JobView(
         job=job_body(row),
         model=model_body(model),
-        dataset_name=dataset_rows.get(session, row.dataset_id).name,
+        dataset_name=dataset_rows.get(session, row.data_id).name,
         page=page,
         trials=[trial_body(each) for each in page.rows],
         shown=shown,
         chosen=_chosen(session, row, table.chosen, shown, groups),
         confirmed=(row.result or {}).get("policies", []),
+        confirmations=[job_body(each) for each in confirmations.of_search(session, job_id)],
         doing=_doing(latest),
         events=[event_body(each) for each in events],
         files=_files(row, [artifact_body(each) for each in made]),
@@ -164,7 +178,7 @@ def _doing(latest: TrialRow | None) -> str:
 def sensitivity_of(session: Session, job_id: str) -> SensitivityView | None:
     """Return the profile of a job's network on its data, where there is one with curves."""
     row = job_rows.get(session, job_id)
-    return sensitivity_view(session, model_rows.get(session, row.model_id), row.dataset_id)
+    return sensitivity_view(session, model_rows.get(session, row.model_id), row.data_id)
 
 
 def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:

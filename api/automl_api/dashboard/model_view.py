@@ -14,7 +14,7 @@ from automl_api.models.schemas import ModelDetailsBody, model_details_body
 from automl_compress.core import LayerGraph
 from automl_compress.store import JobKind, browsing
 from automl_compress.store import models as model_rows
-from automl_compress.store.browsing import JobFilter
+from automl_compress.store.browsing import JobFilter, PolicyOfJob
 
 JOBS_SHOWN = 20
 
@@ -54,7 +54,7 @@ class ModelView:
     """A network with what its page needs.
 
     layers: without those that only normalise.
-    jobs: the latest ones on it.
+    jobs: the latest ones on it. policies: the latest ones for it, found or brought.
     """
 
     model: ModelDetailsBody
@@ -62,6 +62,7 @@ class ModelView:
     groups: Sequence[GroupView]
     sensitivity: SensitivityView | None
     jobs: Sequence[JobBody]
+    policies: Sequence[PolicyOfJob]
 
 
 def model_view(session: Session, model_id: str) -> ModelView:
@@ -78,6 +79,7 @@ def model_view(session: Session, model_id: str) -> ModelView:
         groups=_groups(graph, [layer.name for layer in layers]),
         sensitivity=sensitivity_view(session, row),
         jobs=[job_body(each) for each in found.rows],
+        policies=browsing.policies_for(session, model_id, JOBS_SHOWN),
     )
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from automl_api.service import ServiceDependency
 from automl_compress.core.budget import METRICS
-from automl_compress.store import events, jobs, points
+from automl_compress.store import confirmations, events, jobs, points
 from automl_compress.store.points import Point
 
 CONFIRMED = "trial.confirmed"
@@ -27,7 +27,9 @@ def get_points(job_id: str, request: Request, service: ServiceDependency) -> Res
         # Read first: what is stored meanwhile is told twice rather than never.
         seq = jobs.get(session, job_id).event_count
         found = points.points(session, job_id)
-        confirmed = [each.data for each in events.of_kinds(session, job_id, [CONFIRMED])]
+        later = [each.id for each in confirmations.of_search(session, job_id)]
+        told = [events.of_kinds(session, each, [CONFIRMED]) for each in (job_id, *later[::-1])]
+        confirmed = [each.data for rows in told for each in rows]
     content = json.dumps({"seq": seq, "confirmed": confirmed, **_columns(found)})
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     body = content.encode()

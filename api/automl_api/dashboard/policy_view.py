@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.evaluations_view import EvaluationsView, evaluations_view
+from automl_api.jobs.schemas import JobBody, job_body
+from automl_compress.core.study import ENGINE_FORMATS
+from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import artifacts as artifact_rows
-from automl_compress.store import browsing
-from automl_compress.store import jobs as job_rows
 from automl_compress.store import policies as policy_rows
-from automl_compress.store.browsing import PolicyOfJob
+from automl_compress.store.browsing import JobFilter, PolicyOfJob
 from automl_compress.store.tables import PolicyRow
 
 FLOAT = 32  # bits of what stays as it is
@@ -41,15 +42,20 @@ class LayerView:
 class PolicyView:
     """A policy document with what its page needs.
 
-    files: what its job stored of it, to take home.
+    job_id: None where a user brought it.
+    files: what there is of it, to take home. formats: that it can be had in, too.
+    exports: jobs that write it, or could not.
     others: further policies for the same network.
     """
 
     id: str
     job_id: str | None
+    model_id: str | None
     document: Mapping[str, Any]
     layers: Sequence[LayerView]
     files: Sequence[ArtifactBody]
+    formats: Sequence[str]
+    exports: Sequence[JobBody]
     snippet: str
     others: Sequence[PolicyOfJob]
     evaluations: EvaluationsView
@@ -69,13 +75,16 @@ class PolicyView:
 def policy_view(session: Session, policy_id: str) -> PolicyView:
     """Read a policy and its files; raises NotFound."""
     row = policy_rows.get(session, policy_id)
-    files = _files(session, row)
+    files = [artifact_body(each) for each in artifact_rows.of_policy(session, row)]
     return PolicyView(
         id=row.id,
         job_id=row.job_id,
+        model_id=row.model_id,
         document=row.document,
         layers=_layers(row.document),
         files=files,
+        formats=_formats(files),
+        exports=_exports(session, row),
         snippet=_snippet(row.document, files),
         others=_others(session, row),
         evaluations=evaluations_view(session, row),
@@ -90,25 +99,22 @@ def bits_text(choice: Mapping[str, Any]) -> str:
 
 
 def _others(session: Session, row: PolicyRow) -> list[PolicyOfJob]:
-    if row.job_id is None:
+    if row.model_id is None:
         return []
-    model_id = job_rows.get(session, row.job_id).model_id
-    return [each for each in browsing.policies_for(session, model_id) if each.id != row.id]
+    return [each for each in browsing.policies_for(session, row.model_id) if each.id != row.id]
 
 
-def _files(session: Session, row: PolicyRow) -> list[ArtifactBody]:
-    """Return this policy's own files, as its job's result names them."""
-    if row.job_id is None:
-        return []
-    result = job_rows.get(session, row.job_id).result or {"policies": []}
-    names = [
-        name
-        for policy in result["policies"]
-        if policy["policy_id"] == row.id
-        for name in policy["artifacts"]
-    ]
-    stored = artifact_rows.of_job(session, row.job_id)
-    return [artifact_body(each) for each in stored if each.name in names and not each.removed_at]
+def _formats(files: Sequence[ArtifactBody]) -> list[str]:
+    kinds = {each.kind for each in files}
+    there = kinds | ({"safetensors"} if "network" in kinds else set[str]())
+    return [each for each in ("safetensors", *ENGINE_FORMATS) if each not in there]
+
+
+def _exports(session: Session, row: PolicyRow) -> list[JobBody]:
+    """Return the exports that are under way, and the latest one where it failed."""
+    found = browsing.jobs(session, JobFilter(policy_id=row.id, kind=JobKind.EXPORT)).rows
+    ended = [each for each in found[:1] if each.state is JobState.FAILED]
+    return [job_body(each) for each in found if each.finished_at is None or each in ended]
 
 
 def _layers(document: Mapping[str, Any]) -> list[LayerView]:

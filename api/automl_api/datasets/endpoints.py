@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from automl_api.datasets.schemas import (
     BuiltinSource,
@@ -17,6 +17,7 @@ from automl_api.intake import inspect_dataset
 from automl_api.once import IdempotencyKey, request_of
 from automl_api.pages import After, Limit, Listing, Text, listing
 from automl_api.problem import Problem
+from automl_api.renaming import IfMatch, NewName, rename, tell_version
 from automl_api.service import Service, ServiceDependency
 from automl_api.sources import DataSource
 from automl_api.system.capabilities import installation
@@ -54,10 +55,29 @@ def list_datasets(
 
 
 @router.get("/{dataset_id}")
-def get_dataset(dataset_id: str, service: ServiceDependency) -> DatasetBody:
+def get_dataset(dataset_id: str, response: Response, service: ServiceDependency) -> DatasetBody:
     """Describe one data set."""
     with service.database.reading() as session:
-        return dataset_body(dataset_rows.get(session, dataset_id))
+        row = dataset_rows.get(session, dataset_id)
+    tell_version(response, row)
+    return dataset_body(row)
+
+
+@router.patch("/{dataset_id}")
+def change_dataset(
+    dataset_id: str,
+    new: NewName,
+    request: Request,
+    response: Response,
+    service: ServiceDependency,
+    if_match: IfMatch = None,
+) -> DatasetBody:
+    """Rename a data set; `If-Match` must be the ETag that `GET` told."""
+    with service.database.session() as session:
+        row = dataset_rows.lock(session, dataset_id)
+        rename(request, row, new)
+    tell_version(response, row)
+    return dataset_body(row)
 
 
 @router.delete("/{dataset_id}", status_code=204)

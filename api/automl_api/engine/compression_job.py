@@ -145,7 +145,7 @@ class CompressionDriver:
             recall=SqlRecall(
                 job.database,
                 job.job_id,
-                row.dataset_id,
+                row.data_id,
                 row.spec["model"].get("fingerprint"),
                 study.recipe,
                 problem.images,

@@ -156,8 +156,11 @@ def _repair_note(study: StudySpec, confirmed: Scored) -> RepairNote:
 
 
 def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:
+    row = contest.job.row()
+    confirmed_by = {} if row.search_id is None else {"confirmation_job_id": row.id}
     return {
-        "job_id": contest.job.job_id,
+        "job_id": row.search_id or row.id,
+        **confirmed_by,
         "trial_number": trial.number,
         "searcher": contest.study.searcher,
         "seed": contest.study.seed,

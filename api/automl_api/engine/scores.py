@@ -65,7 +65,7 @@ class Scores:
         fingerprint = row.spec["model"].get("fingerprint")
         if fingerprint is not None:
             with self._job.database.reading() as session:
-                earlier = confirmed_before(session, row.dataset_id, fingerprint, self._tuning)
+                earlier = confirmed_before(session, row.data_id, fingerprint, self._tuning)
             if earlier is not None:
                 return {"job_id": earlier[0], "test": earlier[1]}
         return {"job_id": row.id, "test": self._confirmer.baseline().to_json()}

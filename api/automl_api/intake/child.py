@@ -34,6 +34,7 @@ def main() -> None:
         "dataset": _inspect_dataset,
         "samples": _samples,
         "installation": _inspect_installation,
+        "policy": _check_policy,
     }[question["kind"]]
     try:
         answer = inspect(question["source"], Path(question["data_dir"]))
@@ -102,6 +103,12 @@ def _samples(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
 
     data = DataSource.from_json(source).load(data_dir)
     return {"images": samples_of(data.splits["train"], data.num_classes)}
+
+
+def _check_policy(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
+    from automl_api.intake.policies import check_policy
+
+    return check_policy(source, data_dir)
 
 
 def _inspect_installation(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:

@@ -53,6 +53,27 @@ def sample_images(source: DataSource, data_dir: Path) -> list[dict[str, Any]]:
     return _ask(told)["images"]
 
 
+def check_policy(
+    source: ModelSource, document: dict[str, Any], weights: str | None, data_dir: Path
+) -> dict[str, Any]:
+    """Cut a network as a user's policy says, in a child process.
+
+    Args:
+        source: of the uncut network.
+        document: the policy's.
+        weights: where the compressed network's file lies, relative to `data_dir`.
+        data_dir: where all files lie.
+
+    Returns:
+        `is_same_weights`: whether the uncut network has the weights that the policy is for.
+
+    Raises:
+        Problem: the policy is not for this network; status and code say why.
+    """
+    told = {"model": source.to_json(), "document": document, "weights": weights}
+    return _ask({"kind": "policy", "source": told, "data_dir": str(data_dir)})
+
+
 def inspect_installation() -> dict[str, Any]:
     """Ask a child process what is installed.
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from automl_api.problem import Problem
 from automl_compress.core import Metric
-from automl_compress.store import JobRow, PolicyRow
+from automl_compress.store import JobKind, JobRow, PolicyRow
 from automl_compress.store import policies as policy_rows
 from automl_compress.store import trials as trial_rows
 from automl_compress.store.jobs import study_of
@@ -27,10 +27,11 @@ def best_policy(
         metric: which cost; None for that of the job's budget.
 
     Raises:
-        InvalidInput: the job is no search.
+        InvalidInput: the job searches and confirms nothing.
         Problem: nothing is confirmed yet, or nothing is within the limit (`nothing-fits`).
     """
-    study, documents = study_of(job), _best_first(session, job)
+    study = job.spec["study"] if job.kind is JobKind.CONFIRMATION else study_of(job)
+    documents = _best_first(session, job)
     if not documents:
         raise _nothing_confirmed(session, job)
     cost: str = metric or study["budget"]["metric"]

@@ -53,7 +53,10 @@ def list_jobs(
     searcher: Annotated[str | None, Query(max_length=100)] = None,
     kind: JobKind | None = None,
     policy_id: Annotated[
-        str | None, Query(max_length=64, description="Evaluations of this policy alone.")
+        str | None, Query(max_length=64, description="Jobs on this policy alone.")
+    ] = None,
+    search_id: Annotated[
+        str | None, Query(max_length=64, description="Confirmations of this search alone.")
     ] = None,
     text: Annotated[str, Query(max_length=200, description="A part of the name.")] = "",
     tag: Tag = [],  # noqa: B006 - FastAPI copies it
@@ -69,12 +72,14 @@ def list_jobs(
         searcher=searcher,
         kind=kind,
         policy_id=policy_id,
+        search_id=search_id,
         tags=dict(_name_and_value(each) for each in tag),
     )
     with service.database.reading() as session:
         page = browsing.jobs_behind(session, after, wanted, limit=limit)
     told = {"status": status, "model_id": model_id, "dataset_id": dataset_id, "limit": limit}
     told |= {"searcher": searcher, "kind": kind, "policy_id": policy_id}
+    told |= {"search_id": search_id}
     filters = {**told, "text": text or None, "tag": tag or None}
     return listing(page, job_body, "/v1/jobs", filters)
 

@@ -4,7 +4,6 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
-from sqlalchemy.orm import Session
 
 from automl_api.bodies import Identity, Name, RequestBody
 from automl_api.jobs.requests import Priority, Tags
@@ -19,10 +18,10 @@ from automl_api.jobs.submission import (
     put_into_queue,
 )
 from automl_api.once import IdempotencyKey, request_digest
+from automl_api.policies.origin import network_of, origin_of
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
-from automl_compress.core.errors import WrongState
-from automl_compress.store import JobRow, ModelRow, PolicyRow, artifacts, datasets, jobs, models
+from automl_compress.store import JobKind, PolicyRow, datasets
 from automl_compress.store import policies as policy_rows
 from automl_compress.store.jobs import NewJob
 
@@ -52,30 +51,31 @@ def evaluate_policy(
 ) -> JobBody:
     """Put into the queue that a policy's network, and the uncut one, are scored on other data.
 
-    Pixels are normalised as in the data that the policy was found on, as the network learned them.
+    Pixels are normalised as in the data that the policy was found on, as the network learned them;
+    where a user brought the policy and it does not tell, as the named data say.
     """
     with service.database.reading() as session:
         policy = policy_rows.get(session, policy_id)
-        search, model = _origin(session, policy)
-        network = _network(session, policy)
-        found_on = datasets.get(session, search.dataset_id)
+        origin = origin_of(session, policy)
+        network = network_of(session, policy)
     dataset = dataset_of(service, new.dataset_id)
-    if datasets.share_images(dataset, found_on):
-        raise _measured_already(policy, found_on.name)
-    check_fits(model, dataset)
+    if origin.found_on is not None and datasets.share_images(dataset, origin.found_on):
+        raise _measured_already(policy, origin.found_on.name)
+    check_fits(origin.model, dataset)
     check_priority(service.caller, new.priority)
     wanted = NewJob(
-        name=new.name or f"{search.name} on {dataset.name}"[:200],
-        model_id=model.id,
+        name=new.name or f"{origin.name} on {dataset.name}"[:200],
+        model_id=origin.model.id,
         dataset_id=dataset.id,
+        kind=JobKind.EVALUATION,
         policy_id=policy.id,
         spec={
-            "model": search.spec["model"],
+            "model": origin.model_spec,
             "dataset": dataset_spec(dataset),
             "evaluation": {
                 "split": new.split,
                 "network": network,
-                "normalisation": found_on.details["normalisation"],
+                "normalisation": (origin.found_on or dataset).details["normalisation"],
             },
         },
         tags=dict(new.tags),
@@ -86,29 +86,6 @@ def evaluate_policy(
     made = put_into_queue(service, wanted)
     response.headers["Location"] = f"/v1/jobs/{made.id}"
     return described(response, service, made.id)
-
-
-def _origin(session: Session, policy: PolicyRow) -> tuple[JobRow, ModelRow]:
-    """Return the search that found a policy, and its network."""
-    if policy.job_id is None:
-        raise WrongState(f"policy {policy.id} was found by no job, so its weights are not here")
-    search = jobs.get(session, policy.job_id)
-    return search, models.get(session, search.model_id)
-
-
-def _network(session: Session, policy: PolicyRow) -> str | None:
-    """Return where a policy's weights lie; None where cutting the uncut network gives them."""
-    told: str | None = policy.document["repair"]["weights_sha256"]
-    if told is None:
-        return None
-    found = artifacts.of_content(session, policy.job_id or "", told.removeprefix("sha256:"))
-    if found is None or found.removed_at is not None:
-        when = "" if found is None else f" since {found.removed_at:%Y-%m-%d}"
-        raise WrongState(
-            f"the network of policy {policy.id} is gone{when}; clone the job that found it "
-            "(POST /v1/jobs/{id}/clone), and evaluate the policies of the copy"
-        )
-    return found.path
 
 
 def _measured_already(policy: PolicyRow, name: str) -> Problem:

@@ -34,8 +34,10 @@ class ProgressBody(ResponseBody):
 class JobBody(ResponseBody):
     """A job in the queue.
 
-    study: of a search; empty for an evaluation.
-    policy_id, evaluation: which policy is scored, on which split; null for a search.
+    study: of a search, or of the one whose trial is confirmed; otherwise empty.
+    policy_id: that is evaluated or exported. evaluation: on which split. export: in which format.
+    search_id, confirmation: of which search a trial is confirmed, and which one.
+    All of these are null where the job is of another kind, and dataset_id for an export.
     """
 
     id: str
@@ -47,10 +49,13 @@ class JobBody(ResponseBody):
     stop_reason: str | None
     error: Mapping[str, Any] | None
     model_id: str
-    dataset_id: str
+    dataset_id: str | None
     policy_id: str | None
+    search_id: str | None
     study: Mapping[str, Any]
     evaluation: Mapping[str, Any] | None
+    confirmation: Mapping[str, Any] | None
+    export: Mapping[str, Any] | None
     tags: Mapping[str, Any]
     attempt: int
     progress: ProgressBody
@@ -107,8 +112,11 @@ def job_body(row: JobRow) -> JobBody:
         model_id=row.model_id,
         dataset_id=row.dataset_id,
         policy_id=row.policy_id,
+        search_id=row.search_id,
         study=row.spec.get("study", {}),
-        evaluation=_evaluation(row),
+        evaluation=_told_of(row, "evaluation", "split", "normalisation"),
+        confirmation=_told_of(row, "confirmation", "trial_number"),
+        export=_told_of(row, "export", "format"),
         tags=row.tags,
         attempt=row.attempt,
         progress=_progress(row),
@@ -172,8 +180,6 @@ def _fraction(row: JobRow) -> float:
     return row.elapsed_seconds / max(row.elapsed_seconds + row.eta_seconds, 1e-9)
 
 
-def _evaluation(row: JobRow) -> Mapping[str, Any] | None:
-    told = row.spec.get("evaluation")
-    return (
-        None if told is None else {"split": told["split"], "normalisation": told["normalisation"]}
-    )
+def _told_of(row: JobRow, part: str, *names: str) -> Mapping[str, Any] | None:
+    told = row.spec.get(part)
+    return None if told is None else {name: told[name] for name in names}

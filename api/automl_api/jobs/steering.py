@@ -140,7 +140,7 @@ def clone_job(
     new = NewJobBody(
         name=changes.name or f"{row.name} (copy)"[:200],
         model_id=changes.model_id or row.model_id,
-        dataset_id=changes.dataset_id or row.dataset_id,
+        dataset_id=changes.dataset_id or row.data_id,
         study=_patched_study(study, changes.study),
         tags=row.tags if changes.tags is None else changes.tags,
         priority=changes.priority,

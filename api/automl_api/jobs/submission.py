@@ -1,7 +1,9 @@
 """Checking a job against its model and its space, before a row is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
+
+from sqlalchemy.orm import Session
 
 from automl_agents import catalogue
 from automl_api.graph_json import graph_from_json
@@ -20,6 +22,9 @@ from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store.jobs import NewJob
+
+#: Called first in the transaction that stores a job: refuses it, or returns one that is there.
+Check = Callable[[Session], JobRow | None]
 
 
 def submit(
@@ -150,26 +155,43 @@ def own_key(service: Service, idempotency_key: str | None) -> str | None:
     return idempotency_key and f"{service.caller.account}/{idempotency_key}"
 
 
-def put_into_queue(service: Service, wanted: NewJob) -> JobRow:
+def put_into_queue(service: Service, wanted: NewJob, check: Check | None = None) -> JobRow:
     """Store a job and queue it, or return the one that was made with its key.
+
+    Args:
+        service: as the caller sees it.
+        wanted: the job.
+        check: of what only the transaction knows that stores the job.
 
     Raises:
         Problem: the account has as many unfinished jobs as it may.
         KeyReused: the key was used with another body.
     """
-    row = _store(service, wanted)
+    row = _store(service, wanted, check)
     service.queue.announce(row.id)
     return row
 
 
-def _store(service: Service, wanted: NewJob) -> JobRow:
+def _store(service: Service, wanted: NewJob, check: Check | None) -> JobRow:
     with service.database.reading() as session:
         existing = job_rows.with_key(session, wanted)
     if existing is not None:  # a repetition takes no place in the queue
         return existing
     check_queue(service)
     with service.database.session() as session:
-        return job_rows.create(session, wanted)
+        there = None if check is None else check(session)
+        return there or job_rows.create(session, wanted)
+
+
+def model_spec(model: ModelRow) -> dict[str, Any]:
+    """Return what a job's specification says of its network."""
+    return {
+        **model.source,
+        "id": model.id,
+        "name": model.name,
+        "input_shape": model.details["input_shape"],
+        "fingerprint": model.details["fingerprint"],
+    }
 
 
 def dataset_spec(dataset: DatasetRow) -> dict[str, Any]:
@@ -179,13 +201,7 @@ def dataset_spec(dataset: DatasetRow) -> dict[str, Any]:
 
 def _specification(model: ModelRow, dataset: DatasetRow, study: StudySpec) -> dict[str, Any]:
     return {
-        "model": {
-            **model.source,
-            "id": model.id,
-            "name": model.name,
-            "input_shape": model.details["input_shape"],
-            "fingerprint": model.details["fingerprint"],
-        },
+        "model": model_spec(model),
         "dataset": dataset_spec(dataset),
         "study": study.to_json(),
     }

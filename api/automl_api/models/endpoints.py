@@ -1,6 +1,6 @@
 """`/v1/models`."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from automl_api.files.uploaded import uploaded_path
 from automl_api.intake import inspect_model
@@ -15,6 +15,7 @@ from automl_api.models.sensitivity import SensitivityBody, sensitivity_body
 from automl_api.once import IdempotencyKey, request_of
 from automl_api.pages import After, Limit, Listing, Text, listing
 from automl_api.problem import Problem
+from automl_api.renaming import IfMatch, NewName, rename, tell_version
 from automl_api.service import Service, ServiceDependency
 from automl_api.sources import ModelSource
 from automl_api.system.capabilities import installation
@@ -98,10 +99,29 @@ def list_models(
 
 
 @router.get("/{model_id}")
-def get_model(model_id: str, service: ServiceDependency) -> ModelDetailsBody:
+def get_model(model_id: str, response: Response, service: ServiceDependency) -> ModelDetailsBody:
     """Describe one network."""
     with service.database.reading() as session:
-        return model_details_body(model_rows.get(session, model_id))
+        row = model_rows.get(session, model_id)
+    tell_version(response, row)
+    return model_details_body(row)
+
+
+@router.patch("/{model_id}")
+def change_model(
+    model_id: str,
+    new: NewName,
+    request: Request,
+    response: Response,
+    service: ServiceDependency,
+    if_match: IfMatch = None,
+) -> ModelDetailsBody:
+    """Rename a network; `If-Match` must be the ETag that `GET` told."""
+    with service.database.session() as session:
+        row = model_rows.lock(session, model_id)
+        rename(request, row, new)
+    tell_version(response, row)
+    return model_details_body(row)
 
 
 @router.delete("/{model_id}", status_code=204)

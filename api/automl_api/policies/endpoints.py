@@ -6,24 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from automl_api.bodies import Moment, ResponseBody
+from automl_api.bodies import ResponseBody
 from automl_api.caching import document_response
 from automl_api.dashboard.policy_diff import policy_diff
 from automl_api.pages import After, Limit, Listing, listing
+from automl_api.policies.schemas import PolicyBody, policy_body
 from automl_api.service import ServiceDependency
-from automl_compress.store import PolicyRow
 from automl_compress.store import policies as policy_rows
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
-
-
-class PolicyBody(ResponseBody):
-    """A stored policy document, by what tells it from others; GET gives the document."""
-
-    id: str
-    job_id: str | None
-    trial_number: int | None
-    created: Moment
 
 
 class GroupDiffBody(ResponseBody):
@@ -62,19 +53,17 @@ class PolicyDiffBody(ResponseBody):
 def list_policies(
     service: ServiceDependency,
     job_id: Annotated[str | None, Query(max_length=64, description="Of this job alone.")] = None,
+    model_id: Annotated[
+        str | None, Query(max_length=64, description="For this network alone.")
+    ] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Listing[PolicyBody]:
     """List the policies, the newest first."""
     with service.database.reading() as session:
-        page = policy_rows.page(session, after=after, limit=limit, job_id=job_id)
-    return listing(page, _policy_body, "/v1/policies", {"job_id": job_id, "limit": limit})
-
-
-def _policy_body(row: PolicyRow) -> PolicyBody:
-    return PolicyBody(
-        id=row.id, job_id=row.job_id, trial_number=row.trial_number, created=row.created_at
-    )
+        page = policy_rows.page(session, after=after, limit=limit, job_id=job_id, model_id=model_id)
+    filters = {"job_id": job_id, "model_id": model_id, "limit": limit}
+    return listing(page, policy_body, "/v1/policies", filters)
 
 
 @router.get("/{policy_id}")

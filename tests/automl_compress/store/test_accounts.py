@@ -211,3 +211,24 @@ def test_what_was_stored_before_there_were_accounts_is_the_operators(database_ur
     with database.engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
         connection.exec_driver_sql("DELETE FROM compress_file")
     database.close()
+
+
+def test_a_brought_policy_belongs_to_who_brought_it(database: Database) -> None:
+    annas = make_job(database, ANNA)
+    document = {"digest": "sha256:d", "provenance": {}}
+    with database.of(ANNA).session() as session:
+        brought = policies.bring(session, annas["model"], document)
+        again = policies.bring(session, annas["model"], document, annas["file"])
+    with database.of(BERT).session() as session:
+        other = policies.bring(session, annas["model"], document)
+
+    assert brought.id == again.id
+    assert again.weights_file_id == annas["file"]
+    assert other.id != brought.id
+    with database.of(BERT).reading() as session:
+        assert [each.id for each in policies.page(session).rows] == [other.id]
+        with pytest.raises(NotFound):
+            policies.get(session, brought.id)
+    with database.reading() as session:
+        found = policies.get(session, annas["policy"])
+    assert (found.account, found.model_id) == ("anna", annas["model"])

@@ -34,6 +34,38 @@ def test_every_revision_can_be_upgraded(database_url: str) -> None:
         database.close()
 
 
+def test_jobs_and_policies_of_before_say_what_they_are(database_url: str) -> None:
+    """Inserted as version 0006 had them: no kinds, and policies of nobody."""
+    job = {"created_at": "2026-01-01", "dataset_id": "dat", "spec": "{}", "tags": "{}"}
+    job |= {"state": "succeeded", "desired_state": "run", "attempt": 1, "trials_done": 0}
+    job |= {"evaluations": 0, "elapsed_seconds": 0, "event_count": 0, "history_length": 0}
+    rows: list[tuple[str, dict[str, object]]] = [
+        ("model", {"id": "mdl", "name": "n", "source": "{}", "details": "{}"}),
+        ("dataset", {"id": "dat", "name": "n", "source": "{}", "details": "{}"}),
+        ("job", {"id": "search", "name": "s", "model_id": "mdl", "account": "anna", **job}),
+        ("job", {"id": "scored", "name": "e", "model_id": "mdl", "policy_id": "pol", **job}),
+        ("policy", {"id": "pol", "job_id": "search", "document": '{"digest": "sha256:d"}'}),
+    ]
+    database = Database(database_url)
+    with database.engine.begin() as connection:
+        schema.upgrade(connection, "0006")
+        for table, told in rows:
+            told = {"created_at": "2026-01-01", **told}
+            names, values = ", ".join(told), ", ".join(f":{name}" for name in told)
+            statement = sa.text(f"INSERT INTO compress_{table} ({names}) VALUES ({values})")
+            connection.execute(statement, told)
+
+    database.upgrade()
+
+    with database.engine.connect() as connection:
+        kinds = connection.execute(sa.text("SELECT id, kind FROM compress_job")).all()
+        query = sa.text("SELECT account, model_id, digest FROM compress_policy")
+        (policy,) = connection.execute(query).all()
+    assert dict(map(tuple, kinds)) == {"search": "search", "scored": "evaluation"}
+    assert tuple(policy) == ("anna", "mdl", "sha256:d")
+    database.close()
+
+
 def test_processes_that_upgrade_at_once_do_not_meet(database_url: str) -> None:
     errors: list[Exception] = []
 

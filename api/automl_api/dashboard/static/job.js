@@ -2,7 +2,7 @@
 
 import { drawBars, drawHeat } from "./charts.js";
 import { bestWithin, redrawFront, redrawProgress, sayLimit } from "./front.js";
-import { refresh, SILENT, steer, trouble } from "./live.js";
+import { refresh, sendForms, SILENT, steer, trouble } from "./live.js";
 import { addConfirmed, addTrial, fetchPoints } from "./points.js";
 import { drawFrom, drawSensitivityTable, forgetDrawn } from "./tables.js";
 
@@ -11,6 +11,7 @@ const REDRAW_MS = 250;
 const PROGRESS_MS = 1000;
 const REFRESH_MS = 1500;
 const RETRY_MS = 3000;
+const FOLLOW_MS = 2000;
 
 const axes = document.getElementById("axes");
 const limit = document.getElementById("limit");
@@ -126,7 +127,17 @@ function go(address) {
   update();
 }
 
+// A search that has ended streams nothing; while trials of it are confirmed it is looked at again.
+let following;
+async function follow() {
+  clearTimeout(following);
+  if (!document.hidden) await update();
+  if (document.querySelector("#results progress")) following = setTimeout(follow, FOLLOW_MS);
+}
+
 steer(() => update(true));
+sendForms(follow);
+if (document.querySelector("#results progress")) following = setTimeout(follow, FOLLOW_MS);
 axes.addEventListener("input", redraw);
 shown.addEventListener("input", redrawProgress);
 shown.addEventListener("submit", (event) => event.preventDefault());

@@ -55,6 +55,22 @@ export async function send(address, options = {}) {
   }
 }
 
+// Forms that are marked data-address are sent as JSON.
+export function sendForms(afterwards) {
+  document.addEventListener("submit", async (event) => {
+    const { target: form, submitter } = event;
+    if (!form.dataset.address) return;
+    event.preventDefault();
+    const fields = [...new FormData(form)].map(([name, value]) => [name, form.elements[name].type === "number" ? Number(value) : value]);
+    const headers = { "Content-Type": "application/json" };
+    if (submitter) submitter.disabled = true; // a second press would send it twice
+    const { problem } = await send(new URL(form.dataset.address, location.href), { body: JSON.stringify(Object.fromEntries(fields)), headers });
+    if (submitter) submitter.disabled = false;
+    if (problem) trouble(problem.detail);
+    else await afterwards();
+  });
+}
+
 export function steer(afterwards) {
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-command]");

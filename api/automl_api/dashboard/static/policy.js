@@ -1,8 +1,8 @@
-// One policy: the waterfall of its layers, and its evaluations on other data.
+// One policy: the waterfall of its layers, its evaluations on other data, and files in further formats.
 
 import { drawWaterfall } from "./charts.js";
 import { copyOnClick } from "./copying.js";
-import { refresh, send, trouble } from "./live.js";
+import { refresh, sendForms, steer } from "./live.js";
 import { keepDrawn } from "./tables.js";
 
 const EVERY_MS = 2000;
@@ -29,25 +29,17 @@ function draw() {
   drawWaterfall(document.getElementById("waterfall"), steps, chosen.parentElement.textContent.trim());
 }
 
-// Goes on for as long as an evaluation does.
+// Goes on for as long as a job on the policy does.
 async function follow() {
   if (document.hidden || (await refresh())) {
-    if (!document.querySelector("#evaluations progress")) return;
+    if (!document.querySelector("#evaluations progress, #files progress")) return;
   }
   setTimeout(follow, EVERY_MS);
 }
 
-document.getElementById("evaluate")?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const { address } = event.target.dataset;
-  const body = JSON.stringify(Object.fromEntries(new FormData(event.target)));
-  const headers = { "Content-Type": "application/json" };
-  const { problem } = await send(new URL(address, location.href), { body, headers });
-  if (problem) trouble(problem.detail);
-  else follow();
-});
-
-if (document.querySelector("#evaluations progress")) setTimeout(follow, EVERY_MS);
+sendForms(follow);
+steer(follow);
+if (document.querySelector("#evaluations progress, #files progress")) setTimeout(follow, EVERY_MS);
 copyOnClick();
 axes.addEventListener("input", draw);
 keepDrawn(draw);

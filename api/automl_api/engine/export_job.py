@@ -1,0 +1,125 @@
+"""An export: a policy's network is written in a format, and run in its engine."""
+
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_api.engine.pipeline import Finished, OwnedJob
+from automl_api.settings import Settings
+from automl_api.sources import ModelSource
+from automl_compress.compress.apply import apply_policy
+from automl_compress.core.document import PolicyDocument
+from automl_compress.core.errors import WrongState
+from automl_compress.evaluate.isolated import run_isolated
+from automl_compress.export.formats import Exported, Format, export_subject, suffix_of
+from automl_compress.export.subject import Subject
+from automl_compress.store import WrittenFile, policies
+from automl_compress.store.artifacts import NewArtifact
+
+_KINDS = {".md": ("card", "text/markdown"), ".safetensors": ("network", None)}
+
+
+@dataclass(frozen=True)
+class PolicyExport:
+    """What is written.
+
+    model: the uncut network. network: the compressed one's weights, relative to `data_dir`; None
+    where cutting the uncut one gives them. folder: gets the files.
+    """
+
+    data_dir: Path
+    model: ModelSource
+    document: PolicyDocument
+    network: str | None
+    format: Format
+    folder: Path
+
+
+def write_export(order: PolicyExport) -> Exported:
+    """Build the compressed network and write its files: the work of a process of its own.
+
+    Raises:
+        InvalidInput: the policy, the weights or the format do not go together, or a package of
+            the extra `[engines]` is not installed.
+        ModelInvalid: the engine lacks an operator, or computes something else than the network.
+        StorageFailed: the disk did not take a file.
+    """
+    torch.set_num_threads(1)
+    uncut = order.model.load(order.data_dir)
+    weights = None if order.network is None else order.data_dir / order.network
+    module = apply_policy(uncut, order.document, weights)
+    path = order.folder / f"network{suffix_of(order.format)}"
+    return export_subject(Subject(module.eval(), order.document), path, order.format)
+
+
+class ExportPipeline:
+    """Makes the drivers of exports."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Use the settings of the worker."""
+        self._data_dir = settings.data_dir
+
+    def prepare(self, job: OwnedJob) -> "ExportDriver":
+        """Read the policy; raises NotFound where it is gone."""
+        row = job.row()
+        with job.database.reading() as session:
+            content = policies.get(session, row.policy_id or "").document
+        told = row.spec["export"]
+        model, document = (
+            ModelSource.from_json(row.spec["model"]),
+            PolicyDocument.from_json(content),
+        )
+        parts = self._data_dir, model, document, told["network"], told["format"]
+        return ExportDriver(job, PolicyExport(*parts, folder=Path()))
+
+
+class ExportDriver:
+    """An export that this process works on; another one begins it again."""
+
+    def __init__(self, job: OwnedJob, order: PolicyExport) -> None:
+        """Write nothing yet."""
+        self._job, self._order = job, order
+        self._closed = threading.Event()
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Not known."""
+        return None
+
+    def advance(self, seconds: float) -> bool:
+        """There is nothing to search."""
+        return True
+
+    def finalise(self) -> Finished:
+        """Write the files."""
+        with tempfile.TemporaryDirectory() as folder:
+            order = replace(self._order, folder=Path(folder))
+            # torch's exporter cannot run twice at once in a process.
+            exported = run_isolated(write_export, order, go_on=self._go_on)
+            artifacts = [self._stored(path) for path in exported.files]
+        result: dict[str, Any] = {
+            "policy_id": self._job.row().policy_id,
+            "format": order.format,
+            "artifacts": [new.name for new, _ in artifacts],
+            "agreement": None if exported.agreement is None else exported.agreement.to_json(),
+        }
+        return Finished(result, "completed", artifacts=artifacts)
+
+    def close(self) -> None:
+        """End what `finalise` does."""
+        self._closed.set()
+
+    def _stored(self, path: Path) -> tuple[NewArtifact, WrittenFile]:
+        job = self._job
+        kind, media_type = _KINDS.get(path.suffix, (self._order.format, None))
+        written = job.files.write(f"artifacts/{job.job_id}/{path.name}", [path.read_bytes()])
+        media_type = media_type or "application/octet-stream"
+        return NewArtifact(job.job_id, path.name, kind, media_type), written
+
+    def _go_on(self) -> None:
+        if self._closed.is_set():
+            raise WrongState(f"job {self._job.job_id} was closed while it was finalised")
