@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from automl_compress import networks
 from automl_compress.compress.apply import apply_policy
@@ -32,7 +31,7 @@ from tests.api.engine.conftest import (
     check_every_trial_is_stored_once,
     running_service,
 )
-from tests.automl_compress.networks.program_file.networks import program_of
+from tests.automl_compress.networks.program_file.networks import grey_program
 from tests.automl_compress.store.conftest import new_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -110,16 +109,6 @@ def on_program(service: Service) -> JobRow:
     (folder / "net.pt2").write_bytes(grey_program())
     job_id = submit(service, **OVER_BITS)
     return service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
-
-
-def grey_program() -> bytes:
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        *(torch.nn.Conv2d(1, 16, 3), torch.nn.BatchNorm2d(16), torch.nn.ReLU()),
-        *(torch.nn.Conv2d(16, 32, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)),
-        *(torch.nn.Flatten(), torch.nn.Linear(32, 10)),
-    )
-    return program_of(network.eval(), (1, 8, 8))
 
 
 def test_job_ends_with_policies_and_smaller_networks(

@@ -12,9 +12,9 @@ from automl_api.client import Client, Event, Job
 from automl_api.local_run import RunRequest, run_locally
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import Budget, Confirmation, Effort, PruningNetConfig, Recipe, StudySpec
-from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS
 from tests.api.conftest import running_service as http_service
 from tests.api.engine.conftest import Service, running_service
+from tests.automl_compress.networks.program_file.networks import grey_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 WORKER = [
@@ -41,8 +41,16 @@ def client(service: Service) -> Iterator[Client]:
         yield client
 
 
-def submit(client: Client, ratio: float, **pruning_net: Any) -> Job:
-    model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that is small: what it learns is nothing to these tests."""
+    path = tmp_path_factory.mktemp("program") / "net.pt2"
+    path.write_bytes(grey_program())
+    return path
+
+
+def submit(client: Client, program: Path, ratio: float, **pruning_net: Any) -> Job:
+    model = client.create_model(program=program)
     dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
     return client.submit(
         {
@@ -76,10 +84,12 @@ def wait_for_progress(job: Job, seconds: float = 120) -> None:
     raise AssertionError("the training told nothing")
 
 
-def test_the_second_job_reuses_the_training_of_the_first(service: Service, client: Client) -> None:
-    first = submit(client, 0.5)
+def test_the_second_job_reuses_the_training_of_the_first(
+    service: Service, client: Client, program: Path
+) -> None:
+    first = submit(client, program, 0.5)
     told = list(first.stream())
-    second = submit(client, 0.3)
+    second = submit(client, program, 0.3)
     told_again = list(second.stream())
     jobs = [first.refresh(), second.refresh()]
 
@@ -104,22 +114,24 @@ def test_the_second_job_reuses_the_training_of_the_first(service: Service, clien
     ]
 
 
-def test_training_can_be_cancelled(service: Service, client: Client) -> None:
-    job = submit(client, 0.5, epochs=50)
+def test_training_can_be_cancelled(service: Service, client: Client, program: Path) -> None:
+    job = submit(client, program, 0.5, epochs=50)
     wait_for_progress(job)
 
     job.cancel()
 
     assert job.wait(30).status == "cancelled"
-    after = submit(client, 0.5)  # the worker is free again
+    after = submit(client, program, 0.5)  # the worker is free again
     assert after.wait(120).status == "succeeded", service.output()
 
 
-def test_a_killed_training_goes_on_in_another_worker(service: Service, client: Client) -> None:
+def test_a_killed_training_goes_on_in_another_worker(
+    service: Service, client: Client, program: Path
+) -> None:
     worker = service.workers[-1]
     folder = service.settings.data_dir / "pruning-nets"
     others = set(folder.glob("*.checkpoint.safetensors"))
-    job = submit(client, 0.5, epochs=8)
+    job = submit(client, program, 0.5, epochs=8)
     deadline = time.monotonic() + 120
     while others.issuperset(folder.glob("*.checkpoint.safetensors")):
         assert time.monotonic() < deadline, service.output()
@@ -136,7 +148,7 @@ def test_a_killed_training_goes_on_in_another_worker(service: Service, client: C
     assert others.issuperset(folder.glob("*.checkpoint.safetensors"))
 
 
-def test_a_search_without_a_service_trains_and_reuses_it_too(tmp_path: Path) -> None:
+def test_a_search_without_a_service_trains_and_reuses_it_too(program: Path, tmp_path: Path) -> None:
     study = StudySpec(
         "metapruning",
         Budget("macs", 0.5),
@@ -152,7 +164,7 @@ def test_a_search_without_a_service_trains_and_reuses_it_too(tmp_path: Path) -> 
     )
     request = RunRequest(
         "digits",
-        ModelSource("resnet-20", DIGITS_CONFIG, str(DIGITS_WEIGHTS)),
+        ModelSource(None, program=str(program)),
         DataSource("builtin", ("digits",)),
         study,
         tmp_path / "compressed",
