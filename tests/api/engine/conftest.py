@@ -38,6 +38,12 @@ LEASE_SECONDS = 1.5
 # Not by -m: children of the pool would import all of the toy's worker again.
 TOY_WORKER = (sys.executable, "-c", "from tests.api.engine.toy import serve; serve()")
 
+# Where the other database would prove the same again.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
 __all__ = ["database_url", "postgres_url"]
 
 
