@@ -83,9 +83,10 @@ def measure_agreement(
     rng = np.random.default_rng(0)
     policies = [space.policy(space.sample(rng, budget)) for _ in range(structures)]
     inherited = replace(recipe, weights="inherited", pruning_net=None)
+    generating = _evaluator(network, data, recipe, trained)
     plain = _evaluator(network, data, inherited, None)
     return Agreement(
-        tuple(_evaluator(network, data, recipe, trained).evaluate(p).score for p in policies),
+        tuple(generating.evaluate(policy).score for policy in policies),
         tuple(plain.evaluate(policy).score for policy in policies),
         tuple(_tuned_accuracy(plain, policy, data, tuning) for policy in policies),
         trained.cpu_seconds,

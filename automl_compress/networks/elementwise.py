@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from automl_compress.core import ElementwiseUse, LayerGraph
+from automl_compress.networks.watching import OperatorMode
 
 # Multiplications and additions for each output element, by the challenge's counting rules: a
 # ReLU is one multiplication, a sigmoid two and an addition, a swish one multiplication more.
@@ -58,7 +58,7 @@ def elementwise_uses(module: nn.Module, graph: LayerGraph) -> tuple[ElementwiseU
     return tuple(watch.uses.values())
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(OperatorMode):
     """Adds every operator that is called to the layer that ran last."""
 
     def __init__(self) -> None:

@@ -4,14 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from automl_compress.core import LayerGraph, Obstacle
+from automl_compress.networks.watching import MacCounter
 
 TOLERATED_SHARE = 0.01  # of all multiply-accumulates
 
@@ -60,21 +59,11 @@ def _analytic(graph: LayerGraph) -> int:
 
 def _count(module: nn.Module, graph: LayerGraph) -> tuple[Counter[str], Counter[str]]:
     """Return the MACs of each operator in one forward pass, and those within the graph's layers."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), _plain_attention(), counter:
+    counter = MacCounter()
+    layers = [module.get_submodule(layer.name) for layer in graph.layers]
+    with counter.following(layers), torch.no_grad(), _plain_attention(), counter:
         module(torch.zeros(1, *graph.input_shape))
-    found = counter.get_flop_counts()
-    root = type(module).__name__
-    of_layers: Counter[str] = Counter()
-    for layer in graph.layers:
-        path = f"{root}.{layer.name}" if layer.name else root
-        of_layers.update(_by_name(found.get(path, {})))
-    return _by_name(found["Global"]), of_layers
-
-
-def _by_name(flops: Any) -> Counter[str]:
-    # The counter counts multiplies and adds.
-    return Counter({str(operator).removeprefix("aten."): n // 2 for operator, n in flops.items()})
+    return counter.everywhere, counter.in_layers
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 import json
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import httpx
@@ -16,6 +19,7 @@ from automl_api.app import create_app
 from automl_api.client import Client
 from automl_api.serving import listen
 from automl_api.settings import Settings
+from automl_api.sources import DataSource, ModelSource
 from automl_compress.networks import __path__ as networks_path
 from automl_compress.store import ArtifactFiles, Database
 
@@ -67,6 +71,42 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningServic
     directory = tmp_path_factory.mktemp("service")
     with running_service(Settings(data_dir=directory, max_upload_bytes=3_000_000)) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def inspected_once() -> Iterator[None]:
+    """Let the intake's child process, which takes seconds, read the same thing once a session."""
+    with pytest.MonkeyPatch.context() as patched:
+        for place in ("models.endpoints.inspect_model", "datasets.endpoints.inspect_dataset"):
+            inspect = resolve_name(f"automl_api.{place}")
+            patched.setattr(f"automl_api.{place}", _remembering(inspect))
+        yield
+
+
+def _remembering(inspect: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = {}
+
+    def inspected(source: ModelSource | DataSource, data_dir: Path) -> dict[str, Any]:
+        key = _contents(source, data_dir)
+        if key is None:
+            return inspect(source, data_dir)
+        if key not in told:
+            told[key] = inspect(source, data_dir)  # a refusal is asked for again
+        return deepcopy(told[key])
+
+    return inspected
+
+
+def _contents(source: ModelSource | DataSource, data_dir: Path) -> str | None:
+    """All that an answer depends on; None where that is more than is looked at here."""
+    told = source.to_json()
+    if isinstance(source, DataSource):
+        return json.dumps(told) if source.kind == "builtin" else None
+    for name in ("weights", "program"):
+        if told[name] is not None:
+            path = data_dir / told[name]
+            told[name] = sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+    return json.dumps(told)
 
 
 @pytest.fixture(scope="module")

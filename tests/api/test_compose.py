@@ -211,7 +211,7 @@ def do_a_small_job(client: Client) -> str:
         "searcher": "uniform",
         "budget": {"metric": "macs", "ratio": 0.5},
         "effort": {"evaluations": 1},
-        "confirmation": {"top_k": 1, "finetune_epochs": 0},
+        "confirmation": {"top_k": 1, "finetune_epochs": 0, "formats": []},
     }
     job = client.submit({"model_id": model["id"], "dataset_id": dataset["id"], "study": study})
     return job.wait(180).status

@@ -252,7 +252,7 @@ def test_the_smaller_weights_load_into_the_class_that_was_exported(
 
 @pytest.mark.slow
 @NEEDS_ONNX
-@pytest.mark.parametrize("suffix", ["onnx", "pt2", "zip"])
+@pytest.mark.parametrize("suffix", ["pt2", "zip"])  # an ONNX file is in the bundle
 def test_a_compressed_program_is_exported(
     compressed: Path, program: Path, tmp_path: Path, suffix: str
 ) -> None:

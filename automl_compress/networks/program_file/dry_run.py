@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.networks.program_file.limits import ProgramLimits
 from automl_compress.networks.program_file.network import run_steps
 from automl_compress.networks.program_file.steps import Wiring
+from automl_compress.networks.watching import OperatorMode
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -60,7 +60,7 @@ class _TooLarge(RuntimeError):
     """A result has more values than allowed."""
 
 
-class _ShapesOnly(TorchDispatchMode):
+class _ShapesOnly(OperatorMode):
     """Makes every tensor one without values, and counts the values that it would have.
 
     It sees the operators within operators, too.

@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -64,10 +65,31 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
+class Service:
+    """A service of a module's tests, which one of them may stop and start again."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir, self._running = data_dir, ExitStack()
+        self.url = self._running.enter_context(serving(data_dir))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def start_again(self) -> None:
+        port = urlsplit(self.url).port or 0
+        self._running.enter_context(serving(self._data_dir, port=port))
+
+
 @pytest.fixture(scope="module")
-def service_url(data_dir: Path) -> Iterator[str]:
-    with serving(data_dir) as url:
-        yield url
+def service(data_dir: Path) -> Iterator[Service]:
+    service = Service(data_dir)
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def service_url(service: Service) -> str:
+    return service.url
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.api.browser.conftest import KEY, Opened
+from tests.api.browser.conftest import KEY, Opened, Service
 from tests.api.conftest import DIGITS_WEIGHTS
 from tests.api.strangers import GreyStrips
 from tests.automl_compress.data.image_archives import archive, class_files
@@ -110,7 +110,9 @@ def check_the_twins(page: Page) -> None:
     assert groups == len(best["policy"]["groups"])
 
 
-def test_a_job_is_cancelled_from_the_list_which_stays_alive(opened: Opened) -> None:
+def test_a_running_job_outlives_its_service_and_is_cancelled_from_the_list(
+    opened: Opened, service: Service
+) -> None:
     page = opened.page
     sign_in(page)
     fill_in(page, searcher="random", evaluations=100_000, name="endless")
@@ -118,6 +120,13 @@ def test_a_job_is_cancelled_from_the_list_which_stays_alive(opened: Opened) -> N
     expect(page.locator("h1")).to_have_text("endless", timeout=PATIENCE_MS)
     expect(page.locator("#front svg")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator("p.doing")).to_contain_text(re.compile(r"Now: .*trial \d+, a candidate"))
+    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator(".state.running > span")).to_have_css("animation-name", "none")
+    opened.check()
+
+    check_the_page_outlives_the_service(page, service)
+    assert opened.elsewhere == []
+    opened.console.clear()  # the browser itself notes that nobody answered
 
     page.get_by_role("link", name="Jobs", exact=True).click()
     row = page.locator("tr", has_text="endless")
@@ -127,6 +136,19 @@ def test_a_job_is_cancelled_from_the_list_which_stays_alive(opened: Opened) -> N
     expect(row).to_contain_text("cancelled", timeout=PATIENCE_MS)
     expect(row.get_by_role("button")).to_have_count(0)
     opened.check()
+
+
+def check_the_page_outlives_the_service(page: Page, service: Service) -> None:
+    service.stop()
+    expect(page.locator("#trouble")).to_contain_text("does not answer", timeout=PATIENCE_MS)
+    latest = page.locator("#trials tbody th").first
+    shown = latest.text_content() or ""
+
+    service.start_again()
+
+    expect(page.locator("#trouble")).to_be_hidden(timeout=PATIENCE_MS)
+    expect(latest).not_to_have_text(shown, timeout=PATIENCE_MS)
+    assert int(latest.text_content() or "") > int(shown)
 
 
 def test_what_the_service_refuses_is_told_beside_the_button(opened: Opened) -> None:

@@ -65,16 +65,22 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     with serving(data_dir, prefix=PREFIX) as url, Client(url, KEY) as client:
         model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
         dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
-        quick = {"effort": {"evaluations": 8}, "confirmation": {"finetune_epochs": 0}}
+        untuned = {"top_k": 1, "finetune_epochs": 0}
         jobs: list[dict[str, Any]] = []
-        for name, searcher, seed, ratios in (
-            (HOSTILE, "sensitivity", 0, [0.3, 0.2]),
-            ("random one", "random", 0, [0.5]),
-            ("random two", "random", 1, [0.5]),
+        for name, searcher, seed, ratios, formats in (
+            (HOSTILE, "sensitivity", 0, [0.3, 0.2], ["onnx"]),
+            ("random one", "random", 0, [0.5], []),
+            ("random two", "random", 1, [0.5], []),
         ):
-            budget = {"metric": "macs", "ratio": ratios[0]}
-            budgets = {"budget": budget, "smaller_ratios": ratios[1:]}
-            body = job_body(model, dataset, searcher=searcher, seed=seed, **budgets, **quick)
+            study: dict[str, Any] = {
+                "searcher": searcher,
+                "seed": seed,
+                "budget": {"metric": "macs", "ratio": ratios[0]},
+                "smaller_ratios": ratios[1:],
+                "effort": {"evaluations": 8},
+                "confirmation": {**untuned, "formats": formats},
+            }
+            body = job_body(model, dataset, **study)
             jobs.append(client.submit(body | {"name": name}).content)
         done = [client.job(each["id"]).wait().content for each in jobs]
         assert [each["status"] for each in done] == ["succeeded"] * 3

@@ -38,6 +38,12 @@ LEASE_SECONDS = 1.5
 # Not by -m: children of the pool would import all of the toy's worker again.
 TOY_WORKER = (sys.executable, "-c", "from tests.api.engine.toy import serve; serve()")
 
+# Where the other database would prove the same again.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
 __all__ = ["database_url", "postgres_url"]
 
 
@@ -87,10 +93,11 @@ class Service:
             return list(events.page(session, job_id, limit=200).rows)
 
     def wait(self, job_id: str, holds: Callable[[JobRow], bool], seconds: float = 30) -> JobRow:
-        deadline = time.monotonic() + seconds
+        began, pause = time.monotonic(), 0.02
         while not holds(row := self.job(job_id)):
-            assert time.monotonic() < deadline, f"{row.state} {row.trials_done}\n{self.output()}"
-            time.sleep(0.02)
+            waited = time.monotonic() - began
+            assert waited < seconds, f"{row.state} {row.trials_done}\n{self.output()}"
+            time.sleep(pause if waited < 10 else 10 * pause)  # of a long job no moment is missed
         return row
 
     def wait_for_state(self, job_id: str, state: JobState, seconds: float = 30) -> JobRow:

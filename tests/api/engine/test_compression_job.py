@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,19 @@ from automl_compress.core.document import PolicyDocument
 from automl_compress.data.loading import load_data
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.networks.architectures import build_network, load_weights
+from automl_compress.networks.program_file.reading import read_program
 from automl_compress.store import JobRow, JobState, artifacts, jobs, policies
 from automl_compress.train.accuracy import evaluate_accuracy
 from tests.api.conftest import running_service as http_service
-from tests.api.engine.conftest import Service, check_every_trial_is_stored_once
+from tests.api.engine.conftest import (
+    Service,
+    check_every_trial_is_stored_once,
+    running_service,
+)
+from tests.automl_compress.networks.program_file.networks import grey_program
 from tests.automl_compress.store.conftest import new_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-FINGERPRINT = {"graph": "sha256:graph", "weights": "sha256:weights"}
 CONFIG = {"in_channels": 1, "image_size": 8}
 WEIGHTS = Path(networks.__file__).parent / "weights" / "resnet-20-digits.safetensors"
 WORKER = [
@@ -40,9 +45,23 @@ WORKER = [
 ]
 
 
+RESNET = {"architecture": "resnet-20", "config": CONFIG, "weights": str(WEIGHTS)}
+OVER_BITS: dict[str, Any] = {
+    "model": {
+        "architecture": None,
+        "program": "files/net.pt2",
+        "name": "net",
+        "fingerprint": {"graph": "sha256:graph", "weights": "sha256:weights"},
+    },
+    "budget": Budget("size_bytes", 0.08),  # not to be met by bits alone
+    "space": SpaceOptions(weight_bits=(2, 3, 4, 8), activation_bits=(4, 8)),
+    "confirmation": Confirmation(top_k=1, finetune_epochs=1),
+}
+
+
 def submit(
     service: Service,
-    fingerprint: dict[str, str] | None = None,
+    model: dict[str, Any] = RESNET,
     dataset_id: str | None = None,
     **changes: Any,
 ) -> str:
@@ -55,9 +74,8 @@ def submit(
     }
     new = new_job(service.database, **({"dataset_id": dataset_id} if dataset_id else {}))
     new.spec.clear()
-    model = {"architecture": "resnet-20", "config": CONFIG, "weights": str(WEIGHTS)}
     new.spec.update(
-        model=model | ({"fingerprint": fingerprint} if fingerprint else {}),
+        model=model,
         dataset={"kind": "builtin", "location": ["digits"]},
         study=StudySpec(**{**usual, **changes}).to_json(),
     )
@@ -67,13 +85,36 @@ def submit(
     return row.id
 
 
-@on_sqlite
-def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
-    service.start_worker(WORKER)
-    job_id = submit(service, confirmation=Confirmation(top_k=2, finetune_epochs=0))
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Tables with one worker for every job of this module: it takes seconds to start."""
+    folder = tmp_path_factory.mktemp("service")
+    with running_service(f"sqlite:///{folder}/database.sqlite", folder) as service:
+        service.start_worker(WORKER)
+        yield service
 
-    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
+@pytest.fixture(scope="module")
+def over_channels(service: Service) -> JobRow:
+    """A job that ended with two networks, not tuned."""
+    job_id = submit(service)
+    return service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
+
+
+@pytest.fixture(scope="module")
+def on_program(service: Service) -> JobRow:
+    """A job over bits, on a network that came as a program; its policy was tuned."""
+    folder = service.settings.data_dir / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "net.pt2").write_bytes(grey_program())
+    job_id = submit(service, **OVER_BITS)
+    return service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
+
+
+def test_job_ends_with_policies_and_smaller_networks(
+    service: Service, over_channels: JobRow
+) -> None:
+    row, job_id = over_channels, over_channels.id
     check_every_trial_is_stored_once(service, job_id, 6)
     check_everybody_names_the_same_policy_the_best(service, row)
     assert row.baseline is not None
@@ -84,14 +125,10 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     documents = [PolicyDocument.from_json(each.document) for each in rows]
     assert len(documents) == 2
     assert all(each.after.macs <= 0.5 * each.before.macs for each in documents)
-    assert set(stored) - {"network.onnx", "network-2.onnx"} == {
+    assert set(stored) == {
         "network.safetensors", "network-2.safetensors",
         "policy.json", "policy-2.json", "card.md", "card-2.md", "report.json",
     }  # fmt: skip
-    assert ("network.onnx" in stored) == is_installed(*ONNX_PACKAGES)
-    assert ("difference" in row.result["policies"][0]["exports"]["onnx"]) == (
-        "network.onnx" in stored
-    )
     path = service.settings.data_dir / stored["policy.json"].path
     assert json.loads(path.read_text())["id"] == row.result["policy_id"]
     weights = service.settings.data_dir / stored["network.safetensors"].path
@@ -105,57 +142,54 @@ def test_job_ends_with_policies_and_smaller_networks(service: Service) -> None:
     assert max(each["test"]["accuracy"] for each in row.result["policies"]) > 0.8
 
 
-@on_sqlite
-def test_a_job_over_bits_ends_with_a_packed_network(service: Service) -> None:
-    service.start_worker(WORKER)
-    space = SpaceOptions(weight_bits=(2, 3, 4, 8), activation_bits=(4, 8))
-    job_id = submit(
-        service,
-        budget=Budget("size_bytes", 0.1),
-        space=space,
-        confirmation=Confirmation(top_k=1, finetune_epochs=1),
-    )
-
-    row = service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
-
+def test_a_job_over_bits_of_a_program_ends_with_a_packed_network(
+    service: Service, on_program: JobRow
+) -> None:
+    row, job_id = on_program, on_program.id
     check_every_trial_is_stored_once(service, job_id, 6)
     with service.database.reading() as session:
         stored = {each.name: each for each in artifacts.of_job(session, job_id)}
-        document = PolicyDocument.from_json(policies.of_job(session, job_id)[0].document)
+        (policy,) = policies.of_job(session, job_id)
+    document = PolicyDocument.from_json(policy.document)
+    assert (document.model.architecture, document.model.name) == (None, "net")
+    path = service.settings.data_dir / stored["policy.json"].path
+    assert json.loads(path.read_text()) == policy.document
     assert document.after.size_bytes == stored["network.amlc"].size_bytes
-    assert document.after.size_bytes <= 0.1 * document.before.size_bytes
+    assert document.after.size_bytes <= 0.08 * document.before.size_bytes
+    assert document.after.parameters < document.before.parameters
     assert {choice.weight_bits for choice in document.policy.layers} <= {2, 3, 4, 8}
     assert {choice.activation_bits for choice in document.policy.layers} <= {4, 8}
-    uncut = build_network("resnet-20", CONFIG)
-    load_weights(uncut, WEIGHTS)
+    uncut = read_program(service.settings.data_dir / "files" / "net.pt2").module
     data = load_data("digits").split("test")
     assert row.result is not None
     for name in ("network.amlc", "network.safetensors"):
-        path = service.settings.data_dir / stored[name].path
-        correct, total = evaluate_accuracy(apply_policy(uncut, document, path), data)
+        small = apply_policy(uncut, path, service.settings.data_dir / stored[name].path)
+        assert sum(each.numel() for each in small.parameters()) == document.after.parameters
+        correct, total = evaluate_accuracy(small, data)
         assert correct / total == row.result["policies"][0]["test"]["accuracy"]
+    assert ("network.onnx" in stored) == is_installed(*ONNX_PACKAGES), row.result
     if is_installed(*ONNX_PACKAGES):
         assert row.result["policies"][0]["exports"]["onnx"]["difference"] < 0.05
 
 
-@on_sqlite
-def test_a_second_job_repeats_what_the_first_said_of_the_uncut_network(service: Service) -> None:
-    service.start_worker(WORKER)
+def test_a_second_job_repeats_what_the_first_said_of_the_uncut_network(
+    service: Service, on_program: JobRow
+) -> None:
+    alike = {**OVER_BITS, "dataset_id": on_program.dataset_id, "effort": Effort(2)}
     tuned = Confirmation(top_k=1, finetune_epochs=1, formats=())
-    first_id = submit(service, fingerprint=FINGERPRINT, confirmation=tuned)
-    first = service.wait_for_state(first_id, JobState.SUCCEEDED, seconds=240)
-    alike = {"fingerprint": FINGERPRINT, "dataset_id": first.dataset_id}
-    second_id = submit(service, **alike, confirmation=tuned, budget=Budget("macs", 0.6))
-    other_id = submit(service, **alike, confirmation=Confirmation(finetune_epochs=0, formats=()))
+    second_id = submit(service, **{**alike, "confirmation": tuned})
+    untuned = Confirmation(finetune_epochs=0, formats=())
+    other_id = submit(service, **{**alike, "confirmation": untuned})
 
     second = service.wait_for_state(second_id, JobState.SUCCEEDED, seconds=240)
     other = service.wait_for_state(other_id, JobState.SUCCEEDED, seconds=240)
 
+    first = on_program
     assert first.result is not None
     assert second.result is not None
     assert other.result is not None
-    assert first.result["baseline_job_id"] == first_id
-    assert second.result["baseline_job_id"] == first_id
+    assert first.result["baseline_job_id"] == first.id
+    assert second.result["baseline_job_id"] == first.id
     assert second.result["baseline"] == first.result["baseline"]
     assert other.result["baseline_job_id"] == other_id
     assert other.result["tuning"]["epochs"] == 0
@@ -183,10 +217,20 @@ def check_everybody_names_the_same_policy_the_best(service: Service, row: JobRow
         assert json.loads(report.read_text())["policy_id"] == best.id
 
 
+def test_unknown_searcher_ends_the_job_with_a_problem_document(service: Service) -> None:
+    job_id = submit(service, searcher="does-not-exist")
+
+    row = service.wait_for_state(job_id, JobState.FAILED, seconds=60)
+
+    assert row.error is not None
+    assert row.error["code"] == "unknown-name"
+    assert "choose one of" in row.error["detail"]
+
+
 def test_killed_worker_leaves_no_children_and_its_job_goes_on(service: Service) -> None:
-    worker = service.start_worker(WORKER)
-    job_id = submit(service, effort=Effort(16))
-    service.wait(job_id, lambda row: row.trials_done >= 4, seconds=60)
+    worker = service.workers[-1]
+    job_id = submit(service, effort=Effort(8))
+    service.wait(job_id, lambda row: row.trials_done >= 2, seconds=60)
     listed = [path.read_text() for path in Path(f"/proc/{worker.pid}/task").glob("*/children")]
     children = [Path(f"/proc/{child}") for child in " ".join(listed).split()]
     assert children
@@ -198,16 +242,4 @@ def test_killed_worker_leaves_no_children_and_its_job_goes_on(service: Service) 
 
     assert not [child for child in children if child.exists()]
 
-    check_every_trial_is_stored_once(service, job_id, 16)
-
-
-@on_sqlite
-def test_unknown_searcher_ends_the_job_with_a_problem_document(service: Service) -> None:
-    service.start_worker(WORKER)
-    job_id = submit(service, searcher="does-not-exist")
-
-    row = service.wait_for_state(job_id, JobState.FAILED, seconds=60)
-
-    assert row.error is not None
-    assert row.error["code"] == "unknown-name"
-    assert "choose one of" in row.error["detail"]
+    check_every_trial_is_stored_once(service, job_id, 8)

@@ -8,13 +8,15 @@ import time
 import pytest
 
 from automl_compress.store import JobState
-from tests.api.engine.conftest import LEASE_SECONDS, Service, check_every_trial_is_stored_once
+from tests.api.engine.conftest import (
+    LEASE_SECONDS,
+    Service,
+    check_every_trial_is_stored_once,
+    on_postgres,
+    on_sqlite,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-on_postgres = pytest.mark.parametrize(
-    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
 
 # A worker that gives up its steps after seconds instead of minutes.
 IMPATIENT = (

@@ -13,6 +13,8 @@ from automl_compress.store import JobState, policies
 from tests.api.engine.conftest import (
     Service,
     check_every_trial_is_stored_once,
+    on_postgres,
+    on_sqlite,
     running_service,
 )
 
@@ -89,6 +91,7 @@ def test_zombie_past_its_lease_stores_nothing_and_serves_on(service: Service) ->
     service.wait_for_state(again, JobState.SUCCEEDED)  # by the former zombie, under a new name
 
 
+@on_postgres
 def test_cancel_stops_within_two_seconds(service: Service) -> None:
     service.start_worker()
     job_id = service.submit(evaluations=1000, seconds=0.05)
@@ -105,6 +108,7 @@ def test_cancel_stops_within_two_seconds(service: Service) -> None:
     assert service.job(job_id).state is JobState.CANCELLED
 
 
+@on_sqlite
 def test_paused_job_goes_on_where_it_was(service: Service) -> None:
     service.start_worker()
     job_id = service.submit(evaluations=30, seconds=0.05)
@@ -136,6 +140,7 @@ def test_paused_and_resumed_at_once_by_another_worker(service: Service) -> None:
     check_every_trial_is_stored_once(service, job_id, 40)
 
 
+@on_postgres
 def test_stopped_worker_hands_its_job_over_at_once(database_url: str, tmp_path: Path) -> None:
     # A lease that nobody could wait for: it outlasts the test's patience many times.
     with running_service(database_url, tmp_path, lease_seconds=600) as service:
@@ -153,6 +158,7 @@ def test_stopped_worker_hands_its_job_over_at_once(database_url: str, tmp_path: 
         check_every_trial_is_stored_once(service, job_id, 60)
 
 
+@on_sqlite
 def test_worker_killed_while_it_finalises_is_followed(service: Service) -> None:
     worker = service.start_worker()
     job_id = service.submit(evaluations=3, seconds=0.01, finalise=1.0)
@@ -169,6 +175,7 @@ def test_worker_killed_while_it_finalises_is_followed(service: Service) -> None:
     assert [each.id for each in stored] == [(row.result or {})["policy_id"]]
 
 
+@on_postgres
 def test_cancel_interrupts_finalising(service: Service) -> None:
     service.start_worker()
     job_id = service.submit(evaluations=3, seconds=0.01, finalise=60.0)

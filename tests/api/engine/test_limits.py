@@ -7,9 +7,7 @@ from automl_api.settings import Settings
 from automl_compress.core import Effort, TrialState
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.store import JobState
-from tests.api.engine.conftest import Service
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+from tests.api.engine.conftest import Service, on_sqlite
 
 
 @pytest.mark.slow

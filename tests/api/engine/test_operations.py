@@ -13,10 +13,8 @@ from automl_api.engine.execution import MOST_DEATHS, JobExecution
 from automl_api.engine.lease import Lease
 from automl_api.settings import Settings
 from automl_compress.store import ArtifactFiles, Database, JobState, jobs, leases, schema
-from tests.api.engine.conftest import Service
+from tests.api.engine.conftest import Service, on_sqlite
 from tests.api.engine.toy import ToyPipeline
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ SMALLER = {
     '"searcher": "auto"': '"searcher": "random"',
     '"effort": {"evaluations": 200}': (
         '"effort": {"evaluations": 2}, "recipe": {"repair": "none"}, '
-        '"confirmation": {"top_k": 1, "finetune_epochs": 1}'
+        '"confirmation": {"top_k": 1, "finetune_epochs": 1, "formats": []}'
     ),
 }
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from automl_compress.core.errors import DataInvalid, InvalidInput, UnknownName
-from automl_compress.data import optional
+from automl_compress.data import digits, optional
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import IMAGENET_NORMALISATION, ImageData
 from automl_compress.data.loading import data_names, load_data
@@ -83,6 +83,17 @@ def test_digits_are_split_without_overlap_and_in_balance() -> None:
     assert not images["train"] & images["test"]
     assert not images["search"] & images["test"]
     assert "positions 1,000-1,396" in data.split("search").provenance
+
+
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = load_data("digits")
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+
+    for split, other in zip(read.splits.values(), load_data("digits").splits.values(), strict=True):
+        assert torch.equal(split.images, other.images)
+        assert torch.equal(split.labels, other.labels)
 
 
 def test_training_images_are_normalised_to_zero_mean_and_unit_deviation() -> None:

@@ -1,7 +1,5 @@
 """The shared program computes what the cut module computes."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -48,7 +46,7 @@ def assert_same(
     # Few calibration images leave outputs of little variance, which a norm then amplifies.
     tolerance = 2e-5 if repair is None else 2e-4
 
-    for _ in range(3):
+    for _ in range(2):
         kept = random_kept(network.plan, rng)
         with torch.inference_mode():
             expected = modules.of(Candidate(kept))(images)
@@ -57,9 +55,23 @@ def assert_same(
             assert relative_difference(own(images), expected) < tolerance
 
 
-@cache
-def zoo_program(name: str) -> Program:
-    return compile_program(zoo.traced(name))
+# With the networks, so that no other network gets the identity of one of them.
+compiled_before: dict[tuple[int, bool], tuple[Network, Program]] = {}
+
+
+def compiled(network: Network, *, rounds_inputs: bool = False) -> Program:
+    """Compile a network's program, or take the one of an earlier test."""
+    key = id(network), rounds_inputs
+    if key not in compiled_before:
+        program = compile_program(network, rounds_inputs=rounds_inputs)
+        compiled_before[key] = network, program
+    return compiled_before[key][1]
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile each network once for all tests: it takes most of their time."""
+    monkeypatch.setattr("automl_compress.evaluate.candidates.compile_program", compiled)
 
 
 SLOW_TO_EXPORT = {"densenet-bc-100"}
@@ -249,7 +261,7 @@ def test_shortcuts_are_summed_inside_the_convolution() -> None:
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this build of torch has no oneDNN to fuse with")
     for name, shortcuts in (("resnet-20", 9), ("mobilenet-v2", 10)):
-        targets = [str(node.target) for node in zoo_program(name).module.graph.nodes]
+        targets = [str(node.target) for node in compiled(zoo.traced(name)).module.graph.nodes]
         assert sum("_convolution_pointwise.binary" in each for each in targets) == shortcuts
 
 
@@ -259,7 +271,7 @@ def test_weights_are_bound_in_the_layout_that_convolutions_read(
 ) -> None:
     # In another layout every batch would copy every weight.
     network = zoo.traced(name)
-    bound = ParameterBank(network, zoo_program(name)).bind(
+    bound = ParameterBank(network, compiled(zoo.traced(name))).bind(
         Candidate(random_kept(network.plan, rng))
     )
 
@@ -298,7 +310,7 @@ def test_quantised_weights_are_the_same_in_program_and_module(
     programs, modules = ProgramCandidates(network, repair), ModuleCandidates(network, repair)
     images = torch.randn(5, *network.graph.input_shape)
 
-    for _ in range(3):
+    for _ in range(2):
         candidate = Candidate(random_kept(network.plan, rng), random_layers(network, rng, (32,)))
         with torch.inference_mode():
             expected = modules.of(candidate)(images)

@@ -1,12 +1,17 @@
 """What a network multiplies outside of its layers is named, with its share."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from automl_compress.core import Obstacle
 from automl_compress.networks.trace import trace
+from automl_compress.networks.watching import MacCounter
 from tests.automl_compress.networks import zoo
 
 
@@ -83,6 +88,47 @@ def test_what_no_layer_multiplies_is_named(module: nn.Module, macs: int, operato
 
     assert set(found.operator.split(", ")) <= set(operators.split(", "))
     assert found.reason.startswith(f"{macs:,} of {LAYERS + macs:,} multiply-accumulates")
+
+
+@pytest.mark.parametrize("module", [Product(), FusedAttention(), AttentionModule()])
+def test_the_count_is_that_of_torch(module: nn.Module) -> None:
+    check_against_torch(module.eval(), ["first", "last"], (1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["resnet-20", "mobilenet-v2", "lenet-5"])
+def test_the_count_is_that_of_torch_in_the_zoo(name: str) -> None:
+    network = zoo.traced(name)
+    layers = [layer.name for layer in network.graph.layers]
+    check_against_torch(network.module, layers, (1, *network.graph.input_shape))
+
+
+def check_against_torch(module: nn.Module, layers: list[str], shape: tuple[int, ...]) -> None:
+    theirs, ours = FlopCounterMode(display=False), MacCounter()
+    images = torch.randn(*shape)
+    with torch.no_grad():
+        with theirs:
+            module(images)
+        with ours.following([module.get_submodule(name) for name in layers]), ours:
+            module(images)
+
+    counts = theirs.get_flop_counts()
+    root = type(module).__name__
+    assert ours.everywhere.total() * 2 == theirs.get_total_flops() > 0
+    assert ours.in_layers.total() * 2 == sum(
+        sum(counts.get(f"{root}.{name}", {}).values()) for name in layers
+    )
+
+
+def test_a_network_is_traced_without_torch_s_compiler() -> None:
+    program = (
+        "import sys\n"
+        "from automl_compress.networks.architectures import build_network\n"
+        "from automl_compress.networks.trace import trace\n"
+        "trace(build_network('lenet-5', {'image_size': 16}), (1, 16, 16))\n"
+        "sys.exit('torch._dynamo' in sys.modules)\n"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_attention_runs_as_before_afterwards() -> None:

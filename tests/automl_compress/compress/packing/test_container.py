@@ -50,8 +50,8 @@ def quantised_weights(draw: st.DrawFn) -> QuantisedTensor:
     return quantiser.fit(tensor, draw(st.sampled_from(fitting)), axis)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(tensors=st.lists(quantised_weights(), max_size=4))
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(tensors=st.lists(quantised_weights(), max_size=3))
 def test_quantised_tensors_come_back_exactly(tensors: list[QuantisedTensor]) -> None:
     named = {f"layer{place}.weight": each for place, each in enumerate(tensors)}
 

@@ -23,6 +23,17 @@ def program_of(module: nn.Module, shape: tuple[int, ...], *, any_batch: bool = T
     return buffer.getvalue()
 
 
+def grey_program() -> bytes:
+    """A network for the digits, with one group of channels to cut, for whole jobs."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 16, 3), torch.nn.BatchNorm2d(16), torch.nn.ReLU()),
+        *(torch.nn.Conv2d(16, 32, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)),
+        *(torch.nn.Flatten(), torch.nn.Linear(32, 10)),
+    )
+    return program_of(network.eval(), (1, 8, 8))
+
+
 def settled(module: nn.Module) -> nn.Module:
     """Give the norms statistics that are not those of their first moment."""
     generator = torch.Generator().manual_seed(1)
