@@ -39,6 +39,7 @@ from automl_api.settings import Settings
 from automl_api.system import endpoints as system
 from automl_api.system import metrics, workers
 from automl_api.system.meter import Meter, Metered, note_route
+from automl_api.targets import endpoints as targets
 from automl_compress import __version__
 from automl_compress.store import ArtifactFiles, Database
 
@@ -66,9 +67,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.meter = Meter()
     app.add_middleware(Guard, prefix=settings.root_path or "")
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
-    for noun in (system, keys, files, models, datasets, estimates, jobs, steering, comparison):
+    for noun in (system, keys, files, models, datasets, targets, estimates, jobs, steering):
         app.include_router(noun.router)
-    for noun in (events, trials, confirmations, policies, bringing, exports, evaluations):
+    for noun in (
+        comparison,
+        events,
+        trials,
+        confirmations,
+        policies,
+        bringing,
+        exports,
+        evaluations,
+    ):
         app.include_router(noun.router)
     for noun in (artifacts, trial_file, workers, metrics):
         app.include_router(noun.router)

@@ -17,6 +17,7 @@ from automl_api.commands import (
     export,
     jobs,
     keys,
+    measure_latency,
     packing,
     registered,
     run,
@@ -48,6 +49,7 @@ app.command()(best.best)
 app.command()(confirm.confirm)
 app.command()(evaluate.evaluate)
 app.command()(sensitivity.sensitivity)
+app.command()(measure_latency.measure_latency)
 app.command()(export.export)
 app.command()(apply.apply)
 app.command()(convert.convert)
@@ -61,6 +63,7 @@ app.add_typer(registered.models, name="models")
 app.add_typer(registered.datasets, name="datasets")
 app.add_typer(registered.files, name="files")
 app.add_typer(registered.policies, name="policies")
+app.add_typer(registered.targets, name="targets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")
 

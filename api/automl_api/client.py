@@ -169,6 +169,20 @@ class Client(PolicyCalls):
         """Give a data set another name."""
         return self.change(f"/v1/datasets/{identity}", {"name": name})
 
+    def create_target(self, name: str, latency_table: Mapping[str, Any]) -> Json:
+        """Bring a latency table that was measured on some machine, and return its target.
+
+        Args:
+            name: for people.
+            latency_table: as `automl-compress measure-latency` writes it.
+        """
+        body = {"name": name, "latency_table": dict(latency_table)}
+        return self._transport.post("/v1/targets", body, is_safe=False)
+
+    def targets(self) -> Iterator[Json]:
+        """Yield every target: latency tables that jobs measured, or that were brought."""
+        return self.list("/v1/targets")
+
     def estimate(self, body: Mapping[str, Any]) -> Json:
         """Return what a job would have to do: decisions, smallest cost, time; nothing is stored."""
         return self._transport.post("/v1/estimates", dict(body), is_safe=True)

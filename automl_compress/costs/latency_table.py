@@ -110,6 +110,11 @@ class LatencyTable:
         """Return the table whose times never fall as a width grows, as a cost model must."""
         return replace(self, times=tuple(each.enveloped() for each in self.times))
 
+    @property
+    def entries(self) -> int:
+        """How many pairs of widths were measured."""
+        return sum(each.nanoseconds.size for each in self.times)
+
     def to_json(self) -> dict[str, Any]:
         """Return the table as a JSON object."""
         return {

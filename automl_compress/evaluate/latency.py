@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from automl_compress.core.errors import InvalidInput, UnknownName
+from automl_compress.core.targets import TARGETS, Target
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.export.engines import version_of
 from automl_compress.export.sessions import (
@@ -26,9 +27,6 @@ from automl_compress.export.sessions import (
     onnxruntime_session,
     openvino_session,
 )
-
-Target = Literal["cpu-onnxruntime", "cpu-openvino"]
-TARGETS: tuple[Target, ...] = get_args(Target)
 
 BLOCKS = 10
 _WARM_CALLS = 5

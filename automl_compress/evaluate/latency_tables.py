@@ -11,13 +11,12 @@ from scipy.optimize import nnls
 from automl_compress.compress.candidate import cut_network
 from automl_compress.core import Budget, CompressionSpace
 from automl_compress.core.errors import UnknownName
+from automl_compress.core.targets import TARGETS, Target
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import Calibration, LatencyTable, LayerShape, LayerTimes
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.evaluate.latency import (
-    TARGETS,
     Taker,
-    Target,
     engine_of,
     load_session,
     processor_name,
@@ -83,6 +82,14 @@ def measure_table(
         target, processor_name(), version_of(engine_of(target)), batch, tuple(times)
     )
     return _calibrated(table, network, space, target, go_on)
+
+
+def is_table_of(
+    table: LatencyTable, space: CompressionSpace, *, most_entries: int = MOST_ENTRIES
+) -> bool:
+    """Say whether `measure_table` would measure the same layers at the same widths."""
+    held = [_Grid(each.shape, each.inputs, each.outputs) for each in table.times]
+    return held == _grids(space, most_entries)
 
 
 def _grids(space: CompressionSpace, most: int) -> list[_Grid]:

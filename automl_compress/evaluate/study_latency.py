@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from torch import nn
+
 from automl_compress.core import StudySpec
 from automl_compress.core.errors import ModelInvalid, UnknownName
+from automl_compress.core.targets import TARGETS, Target
 from automl_compress.costs import LatencyTable, compression_space
-from automl_compress.evaluate.confirm import TunedNetwork
 from automl_compress.evaluate.latency import (
-    TARGETS,
     LatencyMeasurement,
     LatencyPlan,
-    Target,
     measure_latency,
 )
 from automl_compress.evaluate.latency_tables import measure_table
@@ -50,16 +50,22 @@ def study_table(
 
 
 def finalist_latencies(
-    network: Network, study: StudySpec, finalists: Sequence[TunedNetwork]
+    network: Network, study: StudySpec, finalists: Sequence[nn.Module | None]
 ) -> list[LatencyMeasurement | None]:
     """Measure finished networks in turns with the uncut one.
 
-    None stands for what cannot be measured here: networks with quantised layers, whose float file
-    tells nothing of integer arithmetic; targets that are other machines; networks whose files
-    cannot be made of one template.
+    Args:
+        network: the uncut network, traced.
+        study: names the target.
+        finalists: cut networks; None for one with quantised layers, whose float file tells
+            nothing of integer arithmetic.
+
+    Returns:
+        None for what is not measured: quantised networks, targets that are other machines, and
+        networks whose files cannot be made of one template.
     """
     target = local_target(study.target)
-    if target is None or all(each.packed is not None for each in finalists):
+    if target is None or all(each is None for each in finalists):
         return [None] * len(finalists)
     try:
         template = OnnxTemplate(network)
@@ -70,10 +76,10 @@ def finalist_latencies(
         uncut, cut = Path(folder) / "uncut.onnx", Path(folder) / "cut.onnx"
         uncut.write_bytes(template.bytes_of(network.module))
 
-        def measured(finalist: TunedNetwork) -> LatencyMeasurement | None:
-            if finalist.packed is not None:
+        def measured(finalist: nn.Module | None) -> LatencyMeasurement | None:
+            if finalist is None:
                 return None
-            cut.write_bytes(template.bytes_of(finalist.module))
+            cut.write_bytes(template.bytes_of(finalist))
             return measure_latency(cut, target, uncut, plan)
 
         return [measured(each) for each in finalists]

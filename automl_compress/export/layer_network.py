@@ -26,56 +26,60 @@ def layer_network(shape: LayerShape, inputs: int, outputs: int, copies: int) -> 
         copies: at least 1.
     """
     onnx = require("onnx", "an ONNX file")
-    make = onnx.helper
-    generator = np.random.default_rng(0)
+    make, float32 = onnx.helper, onnx.TensorProto.FLOAT
     is_linear = shape.kind == "linear"
     groups = outputs if shape.convolution_groups == DEPTHWISE else shape.convolution_groups
-    nodes: list[Any] = []
-    weights: list[Any] = []
-    attributes: dict[str, Any] = {"transB": 1}
-    if not is_linear:
-        attributes = {
-            "group": groups,
-            "kernel_shape": shape.kernel_size,
-            "strides": shape.stride,
-            "pads": [*(pads := _pads(shape))[0], *pads[1]],
-        }
-    for copy in range(copies):
-        size = (outputs, inputs, *shape.kernel_size)
-        # Small, or sums would grow from copy to copy; not so small that floats become subnormal.
-        values = generator.standard_normal(size, np.float32) / np.float32(np.prod(size[1:]))
-        weights.append(onnx.numpy_helper.from_array(values, f"weight{copy}"))
-        kind = "Gemm" if is_linear else "Conv"
-        nodes.append(make.make_node(kind, [INPUT, f"weight{copy}"], [f"layer{copy}"], **attributes))
-        summed = f"layer{copy}"
-        if copy:
-            summed = f"sum{copy}"
-            nodes.append(make.make_node("Add", [f"layer{copy}", f"rectified{copy - 1}"], [summed]))
-        nodes.append(make.make_node("Relu", [summed], [f"rectified{copy}"]))
-    last = f"rectified{copies - 1}"
-    kind = "Identity" if is_linear else "GlobalAveragePool"
-    nodes.append(make.make_node(kind, [last], [OUTPUT]))
     image = [side * step for side, step in zip(shape.output_size, shape.stride, strict=True)]
-    channels = inputs * (1 if is_linear else groups)
-    float32, ones = onnx.TensorProto.FLOAT, [1] * len(shape.kernel_size)
+    channels, ones = inputs * (1 if is_linear else groups), [1] * len(shape.kernel_size)
     graph = make.make_graph(
-        nodes,
+        _nodes(make, shape, groups, copies),
         "layer",
         [make.make_tensor_value_info(INPUT, float32, [BATCH_AXIS, channels, *image])],
         [make.make_tensor_value_info(OUTPUT, float32, [BATCH_AXIS, outputs, *ones])],
-        weights,
+        _weights(onnx.numpy_helper, (outputs, inputs, *shape.kernel_size), copies),
     )
     opset = [make.make_opsetid("", _OPSET)]
     model = make.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
     return model.SerializeToString(deterministic=True)
 
 
-def _pads(shape: LayerShape) -> tuple[list[int], list[int]]:
+def _nodes(make: Any, shape: LayerShape, groups: int, copies: int) -> list[Any]:
+    kind, attributes, ending = "Gemm", {"transB": 1}, "Identity"
+    if shape.kind != "linear":
+        kind, ending = "Conv", "GlobalAveragePool"
+        attributes = {
+            "group": groups,
+            "kernel_shape": shape.kernel_size,
+            "strides": shape.stride,
+            "pads": _pads(shape),
+        }
+    found: list[Any] = []
+    for copy in range(copies):
+        summed = f"layer{copy}"
+        found.append(make.make_node(kind, [INPUT, f"weight{copy}"], [summed], **attributes))
+        if copy:
+            terms, summed = [summed, f"rectified{copy - 1}"], f"sum{copy}"
+            found.append(make.make_node("Add", terms, [summed]))
+        found.append(make.make_node("Relu", [summed], [f"rectified{copy}"]))
+    found.append(make.make_node(ending, [f"rectified{copies - 1}"], [OUTPUT]))
+    return found
+
+
+def _weights(numpy_helper: Any, size: tuple[int, ...], copies: int) -> list[Any]:
+    generator = np.random.default_rng(0)
+    # Small, or sums would grow from copy to copy; not so small that floats become subnormal.
+    scale = np.float32(np.prod(size[1:]))
+    return [
+        numpy_helper.from_array(
+            generator.standard_normal(size, np.float32) / scale, f"weight{copy}"
+        )
+        for copy in range(copies)
+    ]
+
+
+def _pads(shape: LayerShape) -> list[int]:
     """Return the padding under which an image of output size times stride gives that output."""
-    before: list[int] = []
-    after: list[int] = []
-    for kernel, step in zip(shape.kernel_size, shape.stride, strict=True):
-        total = max(kernel - step, 0)
-        before.append(total // 2)
-        after.append(total - total // 2)
-    return before, after
+    totals = [
+        max(side - step, 0) for side, step in zip(shape.kernel_size, shape.stride, strict=True)
+    ]
+    return [total // 2 for total in totals] + [total - total // 2 for total in totals]

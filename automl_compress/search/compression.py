@@ -199,30 +199,36 @@ def _confirm(
     found = [confirmer.confirm(trial) for trial in best]
     found.sort(key=lambda each: -each.search.score)
     baseline, model = confirmer.baseline(), model_reference(network, name)
-    is_tuned = study.confirmation.finetune_epochs > 0
-    latencies = finalist_latencies(network, study, [each.network for each in found])
+    provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
+    floats = [None if each.network.packed else each.network.module for each in found]
+    latencies = finalist_latencies(network, study, floats)
 
     def compressed(each: Confirmed, latency: LatencyMeasurement | None) -> CompressedNetwork:
-        proxy, packed = each.trial.measurement, each.network.packed
+        proxy = each.trial.measurement
         assert proxy is not None
-        digest = None if packed is None else f"sha256:{hashlib.sha256(packed).hexdigest()}"
         document = policy_document(
             network,
             model,
             each.policy,
             (each.measurement, each.search, proxy),
             (baseline,),
-            RepairNote("fine-tuned" if is_tuned else study.recipe.repair, None, digest),
-            {"searcher": study.searcher, "seed": study.seed, "data": data.name},
+            _repair_note(study, each.network.packed),
+            provenance,
             each.network.quantisation,
             table=table,
             latency=None if latency is None else latency.to_json(),
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        return CompressedNetwork(each.network.module, document, packed)
+        return CompressedNetwork(each.network.module, document, each.network.packed)
 
     confirmed = [compressed(*each) for each in zip(found, latencies, strict=True)]
     return CompressionResult(confirmed, summary, trials)
+
+
+def _repair_note(study: StudySpec, packed: bytes | None) -> RepairNote:
+    is_tuned = study.confirmation.finetune_epochs > 0
+    digest = None if packed is None else f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    return RepairNote("fine-tuned" if is_tuned else study.recipe.repair, None, digest)
 
 
 class _ProgressBar:

@@ -1,8 +1,8 @@
 """SQL tables of trials, events and artifacts, and their migrations.
 
 The repositories are modules of functions that take a session: `files`, `models`, `datasets`,
-`jobs`, `trials`, `browsing`, `events`, `policies`, `artifacts`, `baselines`, `leases`. None of
-them commits.
+`targets`, `jobs`, `trials`, `browsing`, `events`, `policies`, `artifacts`, `baselines`, `leases`.
+None of them commits.
 """
 
 from automl_compress.store.artifact_files import ArtifactFiles, PartialFile, WrittenFile
@@ -23,6 +23,7 @@ from automl_compress.store.tables import (
     PolicyRow,
     TrialRow,
 )
+from automl_compress.store.target_table import TargetRow
 from automl_compress.store.trials import SqlTrialStore
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "PolicyRow",
     "SqlRecall",
     "SqlTrialStore",
+    "TargetRow",
     "TrialRow",
     "WrittenFile",
 ]

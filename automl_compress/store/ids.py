@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Literal
 
-Prefix = Literal["fil", "mdl", "dat", "job", "trl", "pol", "art", "key"]
+Prefix = Literal["fil", "mdl", "dat", "job", "trl", "pol", "art", "tgt", "key"]
 
 # Crockford's base 32: no i, l, o, u; its letters sort as their values do.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

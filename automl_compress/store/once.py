@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from automl_compress.core.errors import KeyReused
 from automl_compress.store.accounts import account_of
 from automl_compress.store.tables import DatasetRow, ModelRow
+from automl_compress.store.target_table import TargetRow
 
-Row = TypeVar("Row", ModelRow, DatasetRow)
+Row = TypeVar("Row", ModelRow, DatasetRow, TargetRow)
 
 
 @dataclass(frozen=True, slots=True)

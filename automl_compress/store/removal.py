@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, String, cast, delete, exists, select
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import InUse, WrongState
-from automl_compress.store import artifacts, datasets, files, jobs, models, policies
+from automl_compress.store import artifacts, datasets, files, jobs, models, policies, targets
 from automl_compress.store.tables import (
     DatasetRow,
+    EventRow,
     FileRow,
     JobRow,
     ModelRow,
@@ -23,6 +24,7 @@ from automl_compress.store.tables import (
 # Core tables: what another account made of a row keeps it, too, though nobody may know of it.
 _MODELS, _DATASETS = ModelRow.__table__, DatasetRow.__table__
 _JOBS, _FILES, _POLICIES = JobRow.__table__, FileRow.__table__, PolicyRow.__table__
+_EVENTS = EventRow.__table__
 
 
 def remove_file(session: Session, file_id: str) -> Sequence[str]:
@@ -68,6 +70,21 @@ def remove_dataset(session: Session, dataset_id: str) -> None:
     """Delete a data set; raises NotFound, or InUse where there are jobs on it."""
     row = datasets.get(session, dataset_id)
     _refuse_with_jobs(session, _JOBS.c.dataset_id == dataset_id, f"data set {dataset_id}")
+    session.delete(row)
+    session.flush()
+
+
+def remove_target(session: Session, target_id: str) -> None:
+    """Delete a latency table; raises NotFound, or InUse where an unfinished job counts with it."""
+    row = targets.get(session, target_id)
+    named = _JOBS.c.spec["study", "target"].as_string() == target_id
+    measured = exists().where(
+        _EVENTS.c.job_id == _JOBS.c.id,
+        _EVENTS.c.kind == "latency_table.ready",
+        _EVENTS.c.data["target_id"].as_string() == target_id,
+    )
+    if _is_there(session, _JOBS.c.state.not_in(jobs.TERMINAL) & (named | measured)):
+        raise InUse(f"there are unfinished jobs on target {target_id}; cancel them first")
     session.delete(row)
     session.flush()
 

@@ -12,6 +12,7 @@ from automl_api.keys.doorkeeper import new_secret
 from automl_api.settings import Settings
 from automl_compress.core import Choice, Cost, Policy, StudySpec, Suggestion
 from automl_compress.core.document import GroupRow, MetricRow, ModelReference, PolicyDocument
+from automl_compress.costs import LatencyTable
 from automl_compress.store import (
     SqlTrialStore,
     artifacts,
@@ -21,6 +22,7 @@ from automl_compress.store import (
     keys,
     models,
     policies,
+    targets,
 )
 from automl_compress.store.accounts import Account
 from automl_compress.store.artifacts import NewArtifact
@@ -44,6 +46,7 @@ DATA_DETAILS = {
     "normalisation": {"mean": [0.5], "std": [0.5]},
     "splits": {},
 }
+TABLE = LatencyTable("cpu-openvino", "a processor", "1", 1, ()).to_json()
 STUDY: dict[str, Any] = StudySpec.from_json(
     {
         "searcher": "random",
@@ -104,6 +107,7 @@ class Person:
             )
             spec = {"model": {"fingerprint": {}}, "dataset": {}, "study": STUDY}
             job = jobs.create(session, NewJob("half", model.id, data.id, spec, {}))
+            target = targets.add(session, name="camera", latency_table=TABLE)
             policy = policies.add(session, DOCUMENT.to_json(), job_id=job.id, trial_number=0)
             result = service.files.write(f"artifacts/{job.id}/a.json", [json.dumps({}).encode()])
             new = NewArtifact(job.id, "a.json", "policy", "application/json")
@@ -115,6 +119,7 @@ class Person:
             "job_id": job.id,
             "policy_id": policy.id,
             "other_id": policy.id,
+            "target_id": target.id,
             "artifact_id": artifact.id,
             "trial_id": self._trial(job.id),
             "key_id": self.key_id,

@@ -98,7 +98,7 @@ def test_ids_of_others_are_not_found_in_pages_bodies_and_queries(
     body = {"model_id": other["model_id"], "document": DOCUMENT.to_json()}
     refused = anna.send("POST", "/v1/policies", json=body)
     assert problem(refused, 422, "unknown-name")["errors"][0]["pointer"] == "/model_id"
-    for path in ("files", "models", "datasets", "jobs", "policies", "artifacts"):
+    for path in ("files", "models", "datasets", "targets", "jobs", "policies", "artifacts"):
         listed = anna.send("GET", f"/v1/{path}").json()["data"]
         assert {each["id"] for each in listed} & {*other.values()} == set()
         assert {each["id"] for each in listed} & {*own.values()}

@@ -8,6 +8,7 @@ import typer
 
 from automl_agents.names import SEARCHER_NAMES
 from automl_api.commands import texts
+from automl_compress.core.targets import TARGETS
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Timeout = Annotated[
@@ -107,6 +108,10 @@ class BudgetOptions:
         str | None, typer.Option(help="The MicroNet score to keep, instead.")
     ] = None
 
+    max_latency: Annotated[
+        str | None, typer.Option(help="The latency on --target to keep, instead.")
+    ] = None
+
     @property
     def is_given(self) -> bool:
         """Whether any budget came."""
@@ -123,6 +128,7 @@ class BudgetOptions:
             "size_bytes": self.max_bytes,
             "bit_operations": self.max_bit_operations,
             "micronet": self.max_micronet,
+            "latency_ns": self.max_latency,
         }
 
 
@@ -144,6 +150,13 @@ class StudyOptions:
     trial_memory_bytes: Annotated[
         int | None, typer.Option(min=1, help="A trial that takes more memory is killed.")
     ] = None
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Whose latency is predicted: {', '.join(TARGETS)}, or the id of a target."
+        ),
+    ] = None
+    latency_batch: Annotated[int, typer.Option(min=1, help="Images of one call there.")] = 1
     seed: Seed = 0
     repair: Annotated[
         str | None,
@@ -189,7 +202,13 @@ class StudyOptions:
             "parallelism": self.parallelism,
             "searcher_options": texts.assignments(self.option, "--option"),
             **({"smaller_ratios": smaller_ratios} if smaller_ratios else {}),
+            **self._target(),
         }
+
+    def _target(self) -> dict[str, Any]:
+        if self.target is None:
+            return {}
+        return {"target": self.target, "latency_batch": self.latency_batch}
 
 
 @dataclass(frozen=True)

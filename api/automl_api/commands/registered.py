@@ -60,6 +60,8 @@ def _told(each: Mapping[str, Any]) -> str:
         return f"of {each['job_id']}, trial {each['trial_number']}" if each["job_id"] else "brought"
     if "format" in each:
         return f"{each['format']}, {each['size_bytes']:,} bytes"
+    if "engine" in each:
+        return f"{each['engine']}, batch {each['batch']}, {each['processor']}"
     shape = "x".join(map(str, each["input_shape"]))
     return f"{shape}, {each['num_classes']} classes"
 
@@ -94,6 +96,7 @@ datasets = group("datasets", "data sets")
 datasets.command("rename")(renaming("datasets", "a data set"))
 files = group("files", "uploaded files")
 policies = group("policies", "stored policies")
+targets = group("targets", "latency tables")
 
 
 @policies.command()
@@ -118,3 +121,29 @@ def push(
         print_json(stored)
     else:
         typer.echo(stored["id"])
+
+
+@targets.command("push")
+@spread
+def push_table(
+    table: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table written by measure-latency.")
+    ],
+    service: options.ServiceOptions,
+    name: Annotated[
+        str | None, typer.Option(help="The device; the file's name unless set.")
+    ] = None,
+    is_json: options.Json = False,
+) -> None:
+    """Bring a latency table; searches name its id as their --target."""
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json
+    from automl_api.local_latency import read_table
+
+    content = read_table(table).to_json()
+    with Client(service.url, service.key) as client:
+        made = client.create_target(name or table.stem, content)
+    if is_json:
+        print_json(made)
+    else:
+        typer.echo(f"{made['id']}  {made['engine']}, {made['entries']} entries")

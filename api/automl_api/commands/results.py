@@ -1,7 +1,7 @@
 """What the commands print of jobs and policies."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -55,6 +55,8 @@ def print_policy(document: PolicyDocument) -> None:
     for metric in ("macs", "parameters", "size_bytes"):
         before, after = getattr(document.before, metric), getattr(document.after, metric)
         table.add_row(metric, f"{before:,}", f"{after:,}", f"{after / before:.1%}")
+    for cells in _latencies(document):
+        table.add_row(*cells)
     baseline = {(row.name, row.split): row.value for row in document.baseline}
     for row in document.metrics:
         if row.name != "accuracy":
@@ -64,6 +66,17 @@ def print_policy(document: PolicyDocument) -> None:
         split = row.split.partition(":")[0]
         table.add_row(f"accuracy on {split} ({row.fidelity})", shown, f"{row.value:.2%}", "")
     Console(highlight=False).print(table)
+
+
+def _latencies(document: PolicyDocument) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what a target's table predicts, and what was measured there."""
+    before, after = document.before.latency_ns, document.after.latency_ns
+    if before:
+        yield "ms (predicted)", f"{before / 1e6:.3f}", f"{after / 1e6:.3f}", f"{after / before:.1%}"
+    told = document.latency
+    if told is not None:
+        uncut, cut = f"{told['reference_cpu_ms']:.3f}", f"{told['cpu_ms']:.3f}"
+        yield f"ms on {told['target']} (measured)", uncut, cut, f"{told['ratio']:.1%}"
 
 
 def print_front(result: Mapping[str, Any], metric: str, best: PolicyDocument) -> None:

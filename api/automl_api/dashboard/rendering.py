@@ -27,6 +27,7 @@ METRIC_NAMES = {
     "size_bytes": "bytes",
     "bit_operations": "bit operations",
     "micronet": "MicroNet score × 10⁹",
+    "latency_ns": "latency in ns",
 }
 
 _KIB = 1024

@@ -10,13 +10,14 @@ from torch import nn
 
 from automl_agents.catalogue import check_serves, create_searcher
 from automl_api.engine.confirmation import Contest, confirm
+from automl_api.engine.latency import job_table
 from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.engine.preparation import prepared_pruning_net, trial_limits
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import CompressionSpace, Effort, Executor, StudySpec
 from automl_compress.core.errors import ModelInvalid, WrongState
-from automl_compress.costs import compression_space
+from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.evaluate.cluster import ClusterPool, TrialNeeds
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
@@ -40,26 +41,34 @@ class Workload:
     space: CompressionSpace
     study: StudySpec
     trained: TrainedPruningNet | None = None
+    table: LatencyTable | None = None
 
     @classmethod
-    def load(cls, spec: dict[str, Any], settings: Settings) -> "Workload":
+    def load(cls, job: OwnedJob, settings: Settings, search_id: str | None = None) -> "Workload":
         """Load what a job's specification names.
+
+        Args:
+            job: the job.
+            settings: of the worker.
+            search_id: of the search whose latency table counts, where it is not the job's own.
 
         Raises:
             InvalidInput: network, data or study cannot be used, or not together.
             BudgetUnreachable: no policy of the space is within the budget.
             NotFound: an uploaded file is gone.
         """
+        spec = job.row().spec
         study = StudySpec.from_json(spec["study"])
         module: nn.Module = ModelSource.from_json(spec["model"]).load(settings.data_dir)
         data = DataSource.from_json(spec["dataset"]).load(settings.data_dir)
         check_fits(data, tuple(spec["model"].get("input_shape", data.input_shape)))
         network = trace(module, data.input_shape)
-        space = compression_space(network.graph, study.space)
+        table = job_table(job, network, study, search_id)
+        space = compression_space(network.graph, study.space, table)
         space.check_reachable(study.budgets[-1])
         problem = search_problem(network, data, space, study)
         check_serves(study.searcher, problem, study.searcher_options)
-        return cls(network, data, space, study)
+        return cls(network, data, space, study, table=table)
 
     def baseline(self) -> dict[str, Any]:
         """Measure the uncut network on the images that score candidates."""
@@ -87,7 +96,8 @@ class Workload:
         """
         search, train = self.data.split("search"), self.data.split("train")
         net = None if self.trained is None else self.trained.net
-        record = EvaluatorRecord.of(self.network, search, train, self.study.recipe, net)
+        parts = self.network, search, train, self.study.recipe, net, self.table
+        record = EvaluatorRecord.of(*parts)
         if settings.ray_address is None:
             return EvaluationPool(record, evaluations, limits)
         needs = TrialNeeds(settings.trial_cpus, settings.trial_gpus)
@@ -104,7 +114,7 @@ class CompressionPipeline:
     def prepare(self, job: OwnedJob) -> "CompressionDriver":
         """Load network and data, profile them once, and start what evaluates."""
         row = job.row()
-        workload = Workload.load(row.spec, self._settings)
+        workload = Workload.load(job, self._settings)
         if row.baseline is None:
             job.enter(JobState.PROFILING)
             job.set_baseline(workload.baseline())
@@ -188,6 +198,7 @@ class CompressionDriver:
             workload.study,
             trials,
             workload.trained,
+            workload.table,
         )
         return confirm(contest, summary.stop_reason, self._go_on)
 

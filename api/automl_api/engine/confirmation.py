@@ -1,18 +1,22 @@
 """The end of a job: the best trials are confirmed, and everything is written into files."""
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from automl_api.engine.exports import Artifact, Exportable, write_exports
 from automl_api.engine.pipeline import Finished, FoundPolicy, OwnedJob
 from automl_api.engine.scores import Scored, Scores
 from automl_compress import __version__
+from automl_compress.compress.apply import apply_policy
 from automl_compress.core import Measurement, StudySpec, Trial
 from automl_compress.core.document import ModelReference, PolicyDocument, RepairNote
+from automl_compress.costs import LatencyTable
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.evaluate.study_latency import finalist_latencies
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network
 from automl_compress.store.artifacts import NewArtifact
@@ -31,6 +35,7 @@ class Contest:
     study: StudySpec
     trials: Sequence[Trial]
     trained: TrainedPruningNet | None = None
+    table: LatencyTable | None = None
 
     def model(self) -> ModelReference:
         """Describe the uncut network."""
@@ -76,7 +81,8 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
         go_on: called often; what it raises ends the confirmation.
     """
     net = None if contest.trained is None else contest.trained.net
-    confirmer = Confirmer(contest.network, contest.data, contest.study, go_on, net)
+    parts = contest.network, contest.data, contest.study
+    confirmer = Confirmer(*parts, go_on, net, contest.table)
     tuning = {**confirmer.tuning, "version": __version__}
     scores = Scores(contest.job, confirmer, tuning)
     baseline, told_by = scores.baseline()
@@ -102,11 +108,10 @@ def _store(
     baseline: Measurement,
     go_on: Callable[[], None],
 ) -> list[_Stored]:
+    documents = _with_latencies(contest, confirmed, baseline)
     policies = [
-        Exportable(
-            _document(contest, each, baseline), each.network, "" if rank == 0 else f"-{rank + 1}"
-        )
-        for rank, each in enumerate(confirmed)
+        Exportable(document, each.network, "" if rank == 0 else f"-{rank + 1}")
+        for rank, (each, document) in enumerate(zip(confirmed, documents, strict=True))
     ]
     exports = write_exports(contest.job, policies, contest.study.confirmation.formats, go_on)
     stored: list[_Stored] = []
@@ -125,6 +130,28 @@ def _store(
     return stored
 
 
+def _with_latencies(
+    contest: Contest, confirmed: Sequence[Scored], baseline: Measurement
+) -> list[PolicyDocument]:
+    documents = [_document(contest, each, baseline) for each in confirmed]
+    if contest.table is None:
+        return documents
+    files = contest.job.files
+    networks = [
+        apply_policy(
+            copy.deepcopy(contest.network.module), document, files.path_of(each.network.path)
+        )
+        if each.packed is None
+        else None
+        for each, document in zip(confirmed, documents, strict=True)
+    ]
+    latencies = finalist_latencies(contest.network, contest.study, networks)
+    return [
+        replace(document, latency=None if latency is None else latency.to_json())
+        for document, latency in zip(documents, latencies, strict=True)
+    ]
+
+
 def _document(contest: Contest, confirmed: Scored, baseline: Measurement) -> PolicyDocument:
     proxy, study = confirmed.trial.measurement, contest.study
     assert proxy is not None
@@ -137,6 +164,7 @@ def _document(contest: Contest, confirmed: Scored, baseline: Measurement) -> Pol
         _repair_note(study, confirmed),
         _provenance(contest, confirmed.trial),
         confirmed.quantisation,
+        table=contest.table,
         id=new_id("pol"),
         created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     )

@@ -37,7 +37,7 @@ class ConfirmationPipeline:
             raise NotFound(f"job {search.id} has no trial {told['trial_number']} any more")
         if search.baseline is not None:
             job.set_baseline(search.baseline)
-        workload = Workload.load(row.spec, self._settings)
+        workload = Workload.load(job, self._settings, search.id)
         parts = workload.network, workload.data, workload.space, workload.study.recipe
         trained = prepared_pruning_net(job, self._settings, *parts)
         return ConfirmationDriver(job, replace(workload, trained=trained), to_trial(trial))
@@ -64,7 +64,8 @@ class ConfirmationDriver:
         """Confirm the trial as its search confirms its best ones."""
         work = self._workload
         trials = [self._trial]
-        contest = Contest(self._job, work.network, work.data, work.study, trials, work.trained)
+        parts = work.network, work.data, work.study, trials, work.trained, work.table
+        contest = Contest(self._job, *parts)
         return confirm(contest, "completed", self._go_on)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from automl_api.bodies import ResponseBody
 from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, jobs_on, seconds_of
 from automl_api.jobs.requests import NewJobBody
-from automl_api.jobs.submission import check_fits, check_searcher, registered, space_of
+from automl_api.jobs.submission import check_fits, check_searcher, registered, space_of, table_of
 from automl_api.service import Service, ServiceDependency
 from automl_compress.store import activity
 from automl_compress.store.jobs import ACTIVE
@@ -44,7 +44,7 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
     study = new.study.specification()
     check_fits(model, dataset)
     check_searcher(study)
-    space = space_of(model, study)
+    space = space_of(model, study, table_of(service, study))
     budget, smallest = study.budgets[-1], space.costs.cost(space.smallest)
     limit = budget.limit(space.full)
     with service.database.reading() as session:

@@ -13,7 +13,12 @@ from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Confirmation, Metric, StudySpec
 from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
-from automl_compress.core.study import ENGINE_FORMATS, MOST_BUDGETS, EngineFormat
+from automl_compress.core.study import (
+    ENGINE_FORMATS,
+    MOST_BUDGETS,
+    MOST_LATENCY_BATCH,
+    EngineFormat,
+)
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
@@ -93,7 +98,11 @@ class ConfirmationBody(RequestBody):
 
 
 class StudyBody(RequestBody):
-    """One search; `smaller_ratios` are further budgets, falling, each with a policy of its own."""
+    """One search; `smaller_ratios` are further budgets, falling, each with a policy of its own.
+
+    target: whose latency is predicted: `cpu-onnxruntime` or `cpu-openvino`, measured by the worker
+        when the job begins, or the id of a target. latency_batch: images of one call there.
+    """
 
     searcher: SHORT_TEXT = "auto"
     budget: BudgetBody
@@ -104,6 +113,8 @@ class StudyBody(RequestBody):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     parallelism: Annotated[int, Field(ge=1, le=256)] = 1
     searcher_options: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=100)
+    target: SHORT_TEXT | None = None
+    latency_batch: Annotated[int, Field(ge=1, le=MOST_LATENCY_BATCH)] = 1
     smaller_ratios: Annotated[
         list[Annotated[float, Field(gt=0, le=1)]], Field(max_length=MOST_BUDGETS - 1)
     ] = Field(default_factory=list[float])

@@ -16,11 +16,13 @@ from automl_api.service import Service
 from automl_api.system.capabilities import installation
 from automl_compress.core import CompressionSpace, SearchProblem, SpaceOptions, StudySpec
 from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
-from automl_compress.costs import compression_space
+from automl_compress.core.targets import TARGETS
+from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
+from automl_compress.store import targets as target_rows
 from automl_compress.store.jobs import NewJob
 
 #: Called first in the transaction that stores a job: refuses it, or returns one that is there.
@@ -49,7 +51,7 @@ def submit(
     study = new.study.specification()
     check_fits(model, dataset)
     check_searcher(study)
-    check_space(model, study)
+    check_space(model, study, table_of(service, study))
     check_priority(service.caller, new.priority)
     wanted = NewJob(
         name=new.name or f"{model.name} {new.study.searcher}",
@@ -118,7 +120,25 @@ def _option_error(searcher: str, options: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_space(model: ModelRow, study: StudySpec) -> None:
+def table_of(service: Service, study: StudySpec) -> LatencyTable | None:
+    """Return the stored table of a study's target; None where a worker will measure it.
+
+    Raises:
+        Problem: there is no such target.
+    """
+    if study.target is None or study.target in TARGETS:
+        return None
+    with service.database.reading() as session:
+        try:
+            table = target_rows.get(session, study.target).latency_table
+        except NotFound as error:
+            _refuse(
+                "/study/target", "unknown-name", f"{error}; or name one of: {', '.join(TARGETS)}"
+            )
+    return LatencyTable.from_json(table)
+
+
+def check_space(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> None:
     """Refuse what the network cannot be searched for.
 
     That is a space that it does not have, a budget that the space cannot reach, and a searcher
@@ -130,7 +150,7 @@ def check_space(model: ModelRow, study: StudySpec) -> None:
         if told != getattr(SpaceOptions(), kind) and told not in installation()[names]:
             error = UnknownName(kind, told, installation()[names])
             _refuse(f"/study/space/{kind}", "unknown-name", str(error))
-    space = space_of(model, study)
+    space = space_of(model, study, table)
     space.check_reachable(study.budgets[-1])
     problem = SearchProblem(
         space, study.budget, study.effort, study.seed, smaller_ratios=study.smaller_ratios
@@ -141,11 +161,11 @@ def check_space(model: ModelRow, study: StudySpec) -> None:
         _refuse("/study/searcher", "invalid", str(error))
 
 
-def space_of(model: ModelRow, study: StudySpec) -> CompressionSpace:
+def space_of(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> CompressionSpace:
     """Return what is decided about a network; raises a problem where it has no such space."""
     graph = graph_from_json(model.details["graph"])
     try:
-        return compression_space(graph, study.space)
+        return compression_space(graph, study.space, table)
     except InvalidInput as error:
         _refuse("/study/space", "invalid", str(error))
 

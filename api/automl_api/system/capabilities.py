@@ -11,6 +11,7 @@ from automl_compress import __version__
 from automl_compress.core import BIT_WIDTHS, METRICS
 from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
+from automl_compress.core.targets import TARGETS
 from automl_compress.store.paging import LARGEST_PAGE
 
 _SHOWN_PACKAGES = (
@@ -35,6 +36,7 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
         "signals": list(get_args(Signal)),
         "weights": list(get_args(Weights)),
         "budget_metrics": list(METRICS),
+        "latency_targets": list(TARGETS),
         **installation(),
         "file_formats": list(get_args(FileFormat)),
         "limits": {"max_upload_bytes": max_upload_bytes, "largest_page": LARGEST_PAGE},

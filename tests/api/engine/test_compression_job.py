@@ -20,10 +20,20 @@ from automl_compress.core import (
 )
 from automl_compress.core.document import PolicyDocument
 from automl_compress.data.loading import load_data
+from automl_compress.evaluate.latency import processor_name
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.program_file.reading import read_program
-from automl_compress.store import JobRow, JobState, artifacts, jobs, policies
+from automl_compress.store import (
+    JobRow,
+    JobState,
+    SqlTrialStore,
+    artifacts,
+    events,
+    jobs,
+    policies,
+    targets,
+)
 from automl_compress.train.accuracy import evaluate_accuracy
 from tests.api.conftest import running_service as http_service
 from tests.api.engine.conftest import (
@@ -31,6 +41,7 @@ from tests.api.engine.conftest import (
     check_every_trial_is_stored_once,
     running_service,
 )
+from tests.automl_compress.export.conftest import NEEDS_ONNX
 from tests.automl_compress.networks.program_file.networks import grey_program
 from tests.automl_compress.store.conftest import new_job
 
@@ -193,6 +204,36 @@ def test_a_second_job_repeats_what_the_first_said_of_the_uncut_network(
     assert second.result["baseline"] == first.result["baseline"]
     assert other.result["baseline_job_id"] == other_id
     assert other.result["tuning"]["epochs"] == 0
+
+
+@NEEDS_ONNX
+def test_a_job_under_a_latency_budget_measures_its_target_once(service: Service) -> None:
+    wanted: dict[str, Any] = {
+        "budget": Budget("latency_ns", 0.9),
+        "target": "cpu-onnxruntime",
+        "space": SpaceOptions(round_to=16),
+        "effort": Effort(2),
+        "confirmation": Confirmation(top_k=1, finetune_epochs=0, formats=()),
+    }
+    rows = [
+        service.wait_for_state(submit(service, **wanted), JobState.SUCCEEDED, seconds=240)
+        for _ in range(2)
+    ]
+
+    told: list[Any] = []
+    for row in rows:
+        with service.database.reading() as session:
+            (ready,) = events.of_kinds(session, row.id, ("latency_table.ready",))
+            told.append(targets.get(session, ready.data["target_id"]))
+            (found,) = policies.of_job(session, row.id)
+            trials = SqlTrialStore(service.database, row.id).trials()
+        document = PolicyDocument.from_json(found.document)
+        assert 0 < document.after.latency_ns <= 0.9 * document.before.latency_ns
+        assert document.latency is not None
+        assert document.latency["target"] == "cpu-onnxruntime"
+        assert all(each.measurement.cost.latency_ns > 0 for each in trials if each.measurement)
+    assert told[0].id == told[1].id  # the second job took what the first had measured
+    assert told[0].processor == processor_name()
 
 
 def check_everybody_names_the_same_policy_the_best(service: Service, row: JobRow) -> None:

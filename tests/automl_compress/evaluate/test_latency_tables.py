@@ -4,11 +4,11 @@ import pytest
 
 from automl_compress.core import Budget, Confirmation, Effort, SpaceOptions, StudySpec
 from automl_compress.core.errors import InvalidInput, UnknownName
+from automl_compress.core.targets import Target
 from automl_compress.costs import compression_space
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
-from automl_compress.evaluate.latency import Target
 from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.evaluate.study_latency import study_table
 from automl_compress.search.compression import compress_network

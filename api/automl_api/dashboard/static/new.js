@@ -11,6 +11,7 @@ const BUDGET_FLAGS = {
   size_bytes: "--max-bytes",
   bit_operations: "--max-bit-operations",
   micronet: "--max-micronet",
+  latency_ns: "--max-latency",
 };
 
 const UNKNOWN =
@@ -52,7 +53,13 @@ function study() {
     effort: { evaluations: Number(fields.evaluations.value) },
     ...(Object.keys(space()).length ? { space: space() } : {}),
     confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
+    ...(fields.target.value ? { target: fields.target.value } : {}),
   };
+}
+
+// A budget of latency needs an engine that it is measured on.
+function chooseTarget() {
+  if (fields.metric.value === "latency_ns" && !fields.target.value) fields.target.selectedIndex = 1;
 }
 
 function example() {
@@ -153,6 +160,7 @@ function asShell(isNew) {
   for (const [name, told] of Object.entries(bits)) parts.push(`${BITS[name]} ${told.join(",")}`);
   for (const name of skip) parts.push(`--skip ${quoted(name)}`);
   for (const [name, share] of Object.entries(fix)) parts.push(`--fix ${quoted(`${name}=${Math.round(100 * share)}%`)}`);
+  if (fields.target.value) parts.push(`--target ${fields.target.value}`);
   parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
   parts.push(`--finetune-epochs ${fields.epochs.value}`);
   if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
@@ -305,6 +313,7 @@ form.addEventListener("submit", (event) => {
   submit();
 });
 document.getElementById("read-network").addEventListener("click", (event) => trying(event.target, registeredModel));
+form.addEventListener("input", chooseTarget);
 form.addEventListener("input", async (event) => {
   if (event.target === fields.architecture) showConfig();
   if (event.target === fields.model) await showNetwork(fields.model.value);

@@ -1,0 +1,1 @@
+"""Engines on processors, and what layers take there."""

@@ -1,0 +1,142 @@
+"""Latency tables over HTTP: brought, listed, searched under, deleted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from automl_api.cli import app
+from automl_api.graph_json import graph_from_json
+from automl_compress.store import models
+from tests.api.conftest import RunningService, job_body, problem
+from tests.automl_compress.costs.test_latency import table_of
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def latency_table(service: RunningService, model: Json) -> Json:
+    """Made-up times of every layer of the model."""
+    with service.database.reading() as session:
+        graph = graph_from_json(models.get(session, model["id"]).details["graph"])
+    return table_of(graph).to_json()
+
+
+@pytest.fixture(scope="module")
+def target(service: RunningService, latency_table: Json) -> Json:
+    body = {"name": "camera", "latency_table": latency_table}
+    response = service.post("/v1/targets", body)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def under(target: str, ratio: float = 0.5) -> Json:
+    return {"budget": {"metric": "latency_ns", "ratio": ratio}, "target": target}
+
+
+def test_a_brought_target_comes_back_with_its_table(
+    service: RunningService, target: Json, latency_table: Json
+) -> None:
+    told = service.http.get(f"/v1/targets/{target['id']}").json()
+
+    assert told["latency_table"] == latency_table
+    assert (told["engine"], told["batch"], told["name"]) == ("cpu-made-up", 1, "camera")
+    assert told["entries"] > 100
+    listed = service.http.get("/v1/targets").json()["data"]
+    assert target in listed
+    assert "latency_table" not in listed[0]
+
+
+def test_a_doctored_table_is_refused_and_the_place_named(
+    service: RunningService, latency_table: Json
+) -> None:
+    doctored = json.loads(json.dumps(latency_table))
+    doctored["layers"][0]["nanoseconds"][0][0] = -5
+
+    refused = service.post("/v1/targets", {"name": "camera", "latency_table": doctored})
+
+    told = problem(refused, 422, "invalid")
+    assert told["errors"][0]["pointer"] == "/latency_table/layers/0/nanoseconds/0/0"
+
+
+def test_a_job_may_be_put_under_a_latency_budget(
+    service: RunningService, model: Json, dataset: Json, target: Json
+) -> None:
+    body = job_body(model, dataset, **under(target["id"]))
+
+    job = service.post("/v1/jobs", body)
+
+    assert job.status_code == 202, job.text
+    assert job.json()["study"]["target"] == target["id"]
+    estimate = service.post("/v1/estimates", body).json()
+    assert 0 < estimate["smallest"]["latency_ns"] <= estimate["limit"]
+    in_use = service.http.delete(f"/v1/targets/{target['id']}")
+    problem(in_use, 409, "in-use")
+
+
+def test_a_budget_that_the_target_cannot_meet_is_refused_at_submission(
+    service: RunningService, model: Json, dataset: Json, target: Json
+) -> None:
+    refused = service.post("/v1/jobs", job_body(model, dataset, **under(target["id"], 0.001)))
+
+    assert "latency_ns" in problem(refused, 422, "infeasible-budget")["detail"]
+
+
+@pytest.mark.parametrize("name", ["toaster", "tgt_00000000000000000000"])
+def test_an_unknown_target_is_refused(
+    service: RunningService, model: Json, dataset: Json, name: str
+) -> None:
+    refused = service.post("/v1/jobs", job_body(model, dataset, **under(name)))
+
+    told = problem(refused, 422, "unknown-name")
+    assert told["errors"][0]["pointer"] == "/study/target"
+    assert "cpu-openvino" in told["detail"]
+
+
+def test_a_latency_budget_without_a_target_is_refused(
+    service: RunningService, model: Json, dataset: Json
+) -> None:
+    budget = {"budget": {"metric": "latency_ns", "ratio": 0.5}}
+
+    refused = service.post("/v1/jobs", job_body(model, dataset, **budget))
+
+    assert "names no target" in problem(refused, 422, "invalid")["detail"]
+
+
+def test_a_table_of_another_network_is_refused_at_submission(
+    service: RunningService, model: Json, dataset: Json, latency_table: Json
+) -> None:
+    lacking = {**latency_table, "layers": latency_table["layers"][:1]}
+    other = service.post("/v1/targets", {"name": "other", "latency_table": lacking}).json()
+
+    refused = service.post("/v1/jobs", job_body(model, dataset, **under(other["id"])))
+
+    assert "has no times for" in problem(refused, 422, "invalid")["detail"]
+    assert service.http.delete(f"/v1/targets/{other['id']}").status_code == 204
+    problem(service.http.get(f"/v1/targets/{other['id']}"), 404, "not-found")
+
+
+def test_the_same_request_makes_one_target(service: RunningService, latency_table: Json) -> None:
+    body = {"name": "twice", "latency_table": latency_table}
+    headers = {"Idempotency-Key": "one target"}
+
+    first, again = (service.http.post("/v1/targets", json=body, headers=headers) for _ in range(2))
+
+    assert first.json()["id"] == again.json()["id"]
+
+
+def test_tables_are_pushed_and_listed_from_a_shell(
+    service: RunningService, latency_table: Json, tmp_path: Path
+) -> None:
+    path = tmp_path / "phone.json"
+    path.write_text(json.dumps(latency_table))
+    at = ["--url", service.url]
+
+    pushed = CliRunner().invoke(app, ["targets", "push", str(path), *at])
+    listed = CliRunner().invoke(app, ["targets", "ls", *at])
+
+    assert pushed.exit_code == listed.exit_code == 0
+    assert pushed.output.startswith("tgt_")
+    assert "phone  cpu-made-up, batch 1" in listed.output
