@@ -21,6 +21,7 @@ from automl_api.jobs import (
     estimates,
     evaluations,
     events,
+    logs,
     steering,
     trial_file,
     trials,
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         evaluations,
     ):
         app.include_router(noun.router)
-    for noun in (artifacts, trial_file, workers, metrics):
+    for noun in (artifacts, logs, trial_file, workers, metrics):
         app.include_router(noun.router)
     for pages in (report, points, dashboard, keys_page, signing_in):
         app.include_router(pages.router)

@@ -1,5 +1,7 @@
 """The synchronous client of the service."""
 
+import codecs
+import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -170,18 +172,9 @@ class Client(PolicyCalls):
         return self.change(f"/v1/datasets/{identity}", {"name": name})
 
     def create_target(self, name: str, latency_table: Mapping[str, Any]) -> Json:
-        """Bring a latency table that was measured on some machine, and return its target.
-
-        Args:
-            name: for people.
-            latency_table: as `automl-compress measure-latency` writes it.
-        """
+        """Bring a latency table, as `automl-compress measure-latency` writes it."""
         body = {"name": name, "latency_table": dict(latency_table)}
-        return self._transport.post("/v1/targets", body, is_safe=False)
-
-    def targets(self) -> Iterator[Json]:
-        """Yield every target: latency tables that jobs measured, or that were brought."""
-        return self.list("/v1/targets")
+        return self._transport.post("/v1/targets", body, key=uuid.uuid4().hex)
 
     def estimate(self, body: Mapping[str, Any]) -> Json:
         """Return what a job would have to do: decisions, smallest cost, time; nothing is stored."""
@@ -200,11 +193,15 @@ class Client(PolicyCalls):
         """Return one job."""
         return Job(self, self._transport.get(f"/v1/jobs/{identity}"))
 
+    def wait_for(self, job_id: str, seconds: float) -> Json:
+        """Return a job as it is when it has ended, or after so many seconds, 60 at most."""
+        return self._transport.get_waiting(f"/v1/jobs/{job_id}", max(0, math.ceil(seconds)))
+
     def jobs(self, **filters: Any) -> Iterator[Job]:
-        """Yield jobs, the newest first.
+        """Yield jobs, the newest first unless `sort` says otherwise.
 
         Args:
-            filters: `status`, `kind`, `model_id`, `dataset_id`, `policy_id`, `search_id`,
+            filters: `sort`, `status`, `kind`, `model_id`, `dataset_id`, `policy_id`, `search_id`,
                 `searcher`, `text`, and `tag` as a list of `NAME:VALUE`.
         """
         for content in self._transport.pages("/v1/jobs", **filters):
@@ -249,6 +246,16 @@ class Client(PolicyCalls):
         except OSError as error:
             raise StorageFailed(f"{file} cannot be written: {error}") from error
         return Path(file)
+
+    def lines(self, path: str) -> Iterator[str]:
+        """Yield the lines of any text of the service."""
+        text = codecs.iterdecode(self._transport.download(path, 0, ""), "utf-8")
+        left = ""
+        for part in text:
+            *whole, left = (left + part).split("\n")
+            yield from whole
+        if left:
+            yield left
 
     def get(self, path: str, **parameters: Any) -> Json:
         """Fetch any JSON document of the service."""

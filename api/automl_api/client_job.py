@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 TERMINAL_STATES = ("succeeded", "failed", "cancelled")
 
 _POLL_SECONDS = 0.5
+_WAIT_SECONDS = 30.0  # of one request, which a proxy between might break off when it is longer
 
 
 class Job:
@@ -121,18 +122,29 @@ class Job:
             TookTooLong: it had not by then; the job goes on.
         """
         end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while not self.refresh().is_terminal:
+        while not self._ended_within(end):
             if end is not None and time.monotonic() >= end:
                 raise TookTooLong(
                     f"job {self.id} is still {self.status} after {timeout_seconds:g} s; it goes "
                     "on: wait longer, or cancel it"
                 )
-            time.sleep(_POLL_SECONDS)
         return self
 
-    def trials(self, *, state: str | None = None) -> Iterator[Json]:
-        """Yield the trials by number."""
-        return self._client.list(f"/v1/jobs/{self.id}/trials", state=state)
+    def _ended_within(self, end: float | None) -> bool:
+        began = time.monotonic()
+        left = _WAIT_SECONDS if end is None else min(_WAIT_SECONDS, max(0.0, end - began))
+        self.content = self._client.wait_for(self.id, left)
+        if not self.is_terminal and time.monotonic() - began < min(left, _POLL_SECONDS):
+            time.sleep(_POLL_SECONDS)  # of a service that answers at once whatever is preferred
+        return self.is_terminal
+
+    def trials(self, *, state: str | None = None, sort: str | None = None) -> Iterator[Json]:
+        """Yield the trials by number, or as `sort` says: `-score`, `macs` ..."""
+        return self._client.list(f"/v1/jobs/{self.id}/trials", state=state, sort=sort)
+
+    def logs(self) -> Iterator[str]:
+        """Yield what happened, as lines of text."""
+        return self._client.lines(f"/v1/jobs/{self.id}/logs")
 
     def save_trials(self, path: str | Path) -> Path:
         """Write all trials to a CSV file; texts that look like formulas begin with an apostrophe.

@@ -84,6 +84,11 @@ class Transport:
         # Even empty parameters would take the place of those that the path has.
         return self._answer("GET", path, params=wanted or None).json()
 
+    def get_waiting(self, path: str, seconds: int) -> Json:
+        """Fetch a job when it has ended, or after so many seconds."""
+        headers = {"Prefer": f"wait={seconds}"}
+        return self._answer("GET", path, headers=headers, timeout=seconds + 60.0).json()
+
     def post(
         self, path: str, body: object = None, *, key: str | None = None, is_safe: bool = False
     ) -> Json:

@@ -192,13 +192,13 @@ def _confirm(
     name: str,
     table: LatencyTable | None,
 ) -> CompressionResult:
-    best = confirmer.finalists(trials)
-    if not best:
+    if not (best := confirmer.finalists(trials)):
         raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
     # The search split chooses; the test split, scored once, says how good the choice is.
     found = [confirmer.confirm(trial) for trial in best]
     found.sort(key=lambda each: -each.search.score)
     baseline, model = confirmer.baseline(), model_reference(network, name)
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
     floats = [None if each.network.packed else each.network.module for each in found]
     latencies = finalist_latencies(network, study, floats)
@@ -217,12 +217,11 @@ def _confirm(
             each.network.quantisation,
             table=table,
             latency=None if latency is None else latency.to_json(),
-            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created=created,
         )
         return CompressedNetwork(each.network.module, document, each.network.packed)
 
-    confirmed = [compressed(*each) for each in zip(found, latencies, strict=True)]
-    return CompressionResult(confirmed, summary, trials)
+    return CompressionResult([*map(compressed, found, latencies)], summary, trials)
 
 
 def _repair_note(study: StudySpec, packed: bytes | None) -> RepairNote:

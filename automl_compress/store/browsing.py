@@ -24,7 +24,7 @@ from automl_compress.store.tables import (
 Row = TypeVar("Row", bound=Table)
 
 # Costs as floats: PostgreSQL's integers end at 2^31, and only their order matters here.
-_TRIAL_COLUMNS: Mapping[str, Any] = {
+TRIAL_KEYS: Mapping[str, Any] = {
     "number": TrialRow.number,
     "score": TrialRow.score,
     "accuracy": TrialRow.measurement["accuracy"].as_float(),
@@ -36,8 +36,8 @@ _TRIAL_COLUMNS: Mapping[str, Any] = {
     "state": TrialRow.state,
     "role": TrialRow.role,
 }
-TRIAL_COLUMNS = tuple(_TRIAL_COLUMNS)
-_JOB_COLUMNS: Mapping[str, Any] = {
+TRIAL_COLUMNS = tuple(TRIAL_KEYS)
+JOB_KEYS: Mapping[str, Any] = {
     "created": JobRow.id,  # which rises with time
     "name": func.lower(JobRow.name),
     "state": JobRow.state,
@@ -46,7 +46,7 @@ _JOB_COLUMNS: Mapping[str, Any] = {
     "trials": JobRow.trials_done,
     "left": JobRow.eta_seconds,
 }
-JOB_COLUMNS = tuple(_JOB_COLUMNS)
+JOB_COLUMNS = tuple(JOB_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def jobs(
     Raises:
         InvalidInput: the column is none of `JOB_COLUMNS`.
     """
-    key = _column("jobs", _JOB_COLUMNS, column)
+    key = check_column("jobs", JOB_KEYS, column)
     order = (key.is_(None), key.desc() if is_falling else key, JobRow.id.desc())
     return _page(session, select(JobRow).where(*wanted.criteria()), order, number, limit)
 
@@ -157,7 +157,7 @@ def trials(
     Raises:
         InvalidInput: the column is none of `TRIAL_COLUMNS`.
     """
-    key = _column("trials", _TRIAL_COLUMNS, column)
+    key = check_column("trials", TRIAL_KEYS, column)
     order: tuple[Any, ...] = (key.desc() if is_falling else key, TrialRow.number)
     if column != "number":  # whose index spares the sorting of all trials
         order = (key.is_(None), *order)
@@ -243,7 +243,8 @@ def finished_candidates(session: Session, job_id: str) -> Sequence[tuple[int, Ma
     return [(number, measured or {}) for number, measured in session.execute(query)]
 
 
-def _column(things: str, columns: Mapping[str, Any], wanted: str) -> Any:
+def check_column(things: str, columns: Mapping[str, Any], wanted: str) -> Any:
+    """Return the column of this name; raises InvalidInput where there is none."""
     if wanted not in columns:
         raise InvalidInput(
             f"{things} cannot be sorted by {wanted!r}; choose one of: {', '.join(columns)}"

@@ -300,3 +300,19 @@ def test_the_configuration_of_the_digits_is_in_the_form(service: RunningService)
 
     assert "SPDY" in page, "the searchers' summaries are there to choose by"
     assert all(name in page for name in DIGITS_CONFIG)
+
+
+def test_a_search_can_be_extended_and_copied_from_its_page(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    created = submit(service, job_body(model, dataset))
+    page = f"/jobs/{created['id']}"
+
+    going_on = service.http.get(page).text
+    service.http.post(f"/v1/jobs/{created['id']}/cancel")
+    ended = service.http.get(page).text
+
+    assert "data-extend" in going_on, "its own effort is raised"
+    assert f'new?clone={created["id"]}"' in going_on
+    assert "data-extend" not in ended
+    assert f'new?clone={created["id"]}&amp;evaluations=20"' in ended, "twice as many, in a copy"

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from automl_api.dashboard.channel_map import lanes
 from automl_api.dashboard.configuration import differences, flattened
+from automl_api.dashboard.hypervolume import STEPS_OF_A_JOB, Front, reached
 from automl_api.dashboard.spread import spread
 from automl_compress.core import Cost, LayerChoice
 from automl_compress.core.document import GroupRow, LayerRow, PolicyDocument
 from automl_compress.core.layer_rows import LayerQuantisation
+from automl_compress.search.pareto import hypervolume
 from automl_compress.store import JobState, jobs, policies
+from automl_compress.store.points import Point
 from tests.api.conftest import RunningService, job_body
 from tests.api.dashboard_pages import HOSTILE, store_trials
 from tests.api.test_jobs import document, submit
@@ -252,3 +255,60 @@ def test_a_setting_that_one_job_lacks_differs() -> None:
         ("d", ["", "{}"]),
     ]
     assert [(each.name, each.values) for each in equal] == [("a.c", ["[1, 2]", "[1, 2]"])]
+
+
+SHARES = st.integers(0, 20).map(lambda each: each / 16)  # some cost more than the whole network
+ACCURACIES_TRIED = st.integers(0, 8).map(lambda each: each / 8)
+
+
+@given(st.lists(st.tuples(SHARES, ACCURACIES_TRIED), max_size=30))
+def test_the_front_grows_to_the_area_that_its_points_dominate(
+    points: list[tuple[float, float]],
+) -> None:
+    front = Front()
+    for place, (share, accuracy) in enumerate(points):
+        before = front.hypervolume
+
+        front.add(share, accuracy)
+
+        told = hypervolume(points[: place + 1], (1.0, 0.0))
+        assert front.hypervolume == pytest.approx(told)
+        assert front.hypervolume >= before - 1e-12
+
+
+def point(number: int, macs: int, accuracy: float) -> Point:
+    return Point(number, number + 1.0, accuracy, accuracy, (macs, 1, 1, 1, 0), "")
+
+
+def test_a_jobs_hypervolume_rises_by_steps_and_lasts_to_its_end() -> None:
+    points = [point(0, 50, 0.5), point(1, 60, 0.4), point(2, 25, 0.8)]
+
+    steps = reached(3, points, 100, "macs", 10.0)
+
+    # Half of all budgets at 0.5; the second point is beaten; then three quarters at 0.8.
+    told = [(each.evaluations, each.hypervolume) for each in steps]
+    assert told == [(1.0, 0.25), (3.0, pytest.approx(0.6)), (10.0, pytest.approx(0.6))]
+    assert {each.job for each in steps} == {3}
+    assert reached(0, [], 100, "macs", 5.0) == []
+
+
+def test_of_many_steps_the_first_and_the_last_are_kept() -> None:
+    points = [point(number, 999 - number, number / 1000) for number in range(999)]
+
+    steps = reached(0, points, 1000, "macs", 1000.0)
+
+    assert len(steps) == STEPS_OF_A_JOB
+    assert (steps[0].evaluations, steps[-1].evaluations) == (1.0, 1000.0)
+
+
+def test_hypervolume_over_time_has_its_table(service: RunningService, seeds: list[str]) -> None:
+    page = compared(service, seeds[:2])
+
+    table = page[page.index('id="reached-table"') : page.index('id="policies-title"')]
+    assert 'data-job="0"' in table
+    assert 'data-job="1"' in table
+    told = service.http.get("/v1/compare", params={"job": seeds[:2]}).json()["reached"]
+    assert {each["job"] for each in told} == {0, 1}
+    assert [each["hypervolume"] for each in told if each["job"] == 0] == sorted(
+        each["hypervolume"] for each in told if each["job"] == 0
+    )

@@ -22,6 +22,9 @@ def list_jobs(
     service: options.ServiceOptions,
     status: Annotated[str | None, typer.Option("--status", help="Of this state only.")] = None,
     text: Annotated[str | None, typer.Option("--text", help="In the name.")] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", help="As -best or name; - for falling.")
+    ] = None,
     searcher: Annotated[str | None, typer.Option("--searcher", help="Of this one only.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", metavar="NAME:VALUE", help="With this tag only.")
@@ -36,7 +39,9 @@ def list_jobs(
     from automl_api.commands.results import print_jobs, print_json
 
     with Client(service.url, service.key) as client:
-        wanted = client.jobs(status=status, text=text, searcher=searcher, tag=tag or None)
+        wanted = client.jobs(
+            status=status, text=text, searcher=searcher, tag=tag or None, sort=sort
+        )
         found = [job.content for job in islice(wanted, limit)]
     if is_json:
         print_json(found)
@@ -136,6 +141,17 @@ def trials(
     for trial in found:
         score = "" if trial["score"] is None else f"{trial['score']:.4f}"
         typer.echo(f"{trial['number']:>5}  {trial['state']:<9} {score} {trial['failure'] or ''}")
+
+
+@app.command()
+@spread
+def logs(job: JobId, service: options.ServiceOptions) -> None:
+    """Print what happened to a job, a line for each event."""
+    from automl_api.client import Client
+
+    with Client(service.url, service.key) as client:
+        for line in client.job(job).logs():
+            typer.echo(line)
 
 
 def _command(verb: str, identity: str, service: options.ServiceOptions, is_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.dashboard.configuration import Difference, differences, flattened
+from automl_api.dashboard.hypervolume import Reached, reached
 from automl_api.dashboard.spread import Series, by_seed
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_compress.core import Metric
@@ -16,6 +17,7 @@ from automl_compress.store import DatasetRow, ModelRow, browsing
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
+from automl_compress.store import points as point_rows
 
 MOST_JOBS = 8  # as many as there are colours and symbols that tell apart
 POINTS_OF_A_JOB = 50
@@ -55,6 +57,7 @@ class CompareView:
 
     metric: of the axis; metrics: those that it may be.
     is_same_network, is_same_data: without either, accuracies and costs do not compare.
+    reached: the hypervolume of each job over its evaluations.
     series: the jobs, those that differ by nothing but their seeds taken together.
     differing, equal: what the jobs' configurations say, one value for each job.
     """
@@ -65,6 +68,7 @@ class CompareView:
     is_same_network: bool
     is_same_data: bool
     points: Sequence[Point]
+    reached: Sequence[Reached]
     series: Sequence[Series]
     differing: Sequence[Difference]
     equal: Sequence[Difference]
@@ -112,6 +116,11 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
         is_same_network=len(set(networks)) == 1,
         is_same_data=is_same_data,
         points=_with_front(points) if is_same_data else points,
+        reached=[
+            step
+            for index, body in enumerate(bodies)
+            for step in _reached(session, index, body, totals[index], chosen)
+        ],
         series=by_seed(bodies, [f"{n} {d}" for n, d in zip(networks, data, strict=True)]),
         differing=differing,
         equal=equal,
@@ -153,6 +162,13 @@ def _points(
         )
         for number, is_confirmed, measured in told
     ]
+
+
+def _reached(
+    session: Session, index: int, job: JobBody, full: Mapping[str, int], metric: Metric
+) -> list[Reached]:
+    told = point_rows.points(session, job.id)
+    return reached(index, told, full[metric], metric, job.progress.evaluations)
 
 
 def _with_front(points: Sequence[Point]) -> list[Point]:

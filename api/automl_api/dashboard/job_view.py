@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.policy_view import bits_text
 from automl_api.dashboard.sensitivity_view import SensitivityView, sensitivity_view
+from automl_api.jobs.logs import log_line
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
 from automl_api.models.schemas import ModelBody, model_body
 from automl_compress.core import TrialState, kept_channels
@@ -98,6 +99,11 @@ class JobView:
     doing: str
     events: Sequence[EventBody]
     files: Sequence[Files]
+
+    @property
+    def log(self) -> str:
+        """The end of the job's log, the newest line last."""
+        return "\n".join(log_line(each) for each in reversed(self.events))
 
     @property
     def policy_of_chosen(self) -> str | None:

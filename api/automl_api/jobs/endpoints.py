@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from automl_api.caching import document_response
 from automl_api.jobs.best import best_policy
@@ -10,17 +12,26 @@ from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_api.jobs.steering import described
 from automl_api.jobs.submission import submit
+from automl_api.jobs.waiting import Prefer, seconds_of, until_ended
 from automl_api.once import IdempotencyKey
 from automl_api.pages import After, Limit, Listing, listing
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.core import Metric
-from automl_compress.store import JobKind, JobState, browsing
+from automl_compress.store import JobKind, JobRow, JobState, Page, browsing, sorted_pages
 from automl_compress.store import jobs as job_rows
 from automl_compress.store.browsing import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+NEWEST_FIRST = "-created"
+JobOrder = Annotated[
+    str,
+    Query(
+        pattern=f"^-?({'|'.join(browsing.JOB_COLUMNS)})$",
+        description="By this column; with `-` before it falling. Those without a value come last.",
+    ),
+]
 Tag = Annotated[
     list[str],
     Query(max_length=16, description="NAME:VALUE, which the job must have; may be repeated."),
@@ -60,10 +71,11 @@ def list_jobs(
     ] = None,
     text: Annotated[str, Query(max_length=200, description="A part of the name.")] = "",
     tag: Tag = [],  # noqa: B006 - FastAPI copies it
+    sort: JobOrder = NEWEST_FIRST,
     after: After = None,
     limit: Limit = 50,
 ) -> Listing[JobBody]:
-    """List the jobs, the newest first."""
+    """List the jobs, the newest first unless another order is wanted."""
     wanted = JobFilter(
         states=() if status is None else (status,),
         text=text,
@@ -76,12 +88,23 @@ def list_jobs(
         tags=dict(_name_and_value(each) for each in tag),
     )
     with service.database.reading() as session:
-        page = browsing.jobs_behind(session, after, wanted, limit=limit)
+        page = _page(session, sort, after, wanted, limit)
     told = {"status": status, "model_id": model_id, "dataset_id": dataset_id, "limit": limit}
     told |= {"searcher": searcher, "kind": kind, "policy_id": policy_id}
-    told |= {"search_id": search_id}
+    told |= {"search_id": search_id, "sort": None if sort == NEWEST_FIRST else sort}
     filters = {**told, "text": text or None, "tag": tag or None}
     return listing(page, job_body, "/v1/jobs", filters)
+
+
+def _page(
+    session: Session, sort: str, after: str | None, wanted: JobFilter, limit: int
+) -> Page[JobRow]:
+    if sort == NEWEST_FIRST:
+        return browsing.jobs_behind(session, after, wanted, limit=limit)
+    column, is_falling = sort.removeprefix("-"), sort.startswith("-")
+    return sorted_pages.jobs(
+        session, after, wanted, limit=limit, column=column, is_falling=is_falling
+    )
 
 
 def _name_and_value(tag: str) -> tuple[str, str]:
@@ -93,9 +116,19 @@ def _name_and_value(tag: str) -> tuple[str, str]:
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, response: Response, service: ServiceDependency) -> JobBody:
-    """Describe one job: its progress, the best so far, the time left."""
-    return described(response, service, job_id)
+async def get_job(
+    job_id: str, response: Response, service: ServiceDependency, prefer: Prefer = None
+) -> JobBody:
+    """Describe one job: its progress, the best so far, the time left.
+
+    With `Prefer: wait=SECONDS`, when it has ended or so many seconds are over.
+    """
+    seconds = seconds_of(prefer)
+    if seconds is not None:
+        await to_thread.run_sync(described, Response(), service, job_id)  # no such job: at once
+        await until_ended(service.feed, job_id, seconds)
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+    return await to_thread.run_sync(described, response, service, job_id)
 
 
 @router.get("/{job_id}/best")

@@ -279,3 +279,43 @@ def test_a_keyboard_is_enough(page: Page) -> None:
     expect(box).to_be_focused()
     page.keyboard.press("Space")
     expect(page.locator("#selected")).to_have_text("1 chosen")
+
+
+def test_a_longer_copy_begins_as_the_job_was(page: Page, searched: Searched) -> None:
+    job = searched.jobs[0]
+    page.goto(f"{PREFIX}/jobs/{job['id']}")
+    page.get_by_role("link", name="Extend").click()
+
+    expect(page.get_by_label("Evaluations", exact=True)).to_have_value("16")
+    expect(page.locator("#as-shell")).to_contain_text(f"automl-compress jobs clone {job['id']}")
+    expect(page.locator("#estimate")).to_contain_text("Within reach")
+    told = json.loads(page.locator("#as-json").text_content() or "")
+    assert (told["model_id"], told["dataset_id"]) == (job["model_id"], job["dataset_id"])
+    effort = {**job["study"]["effort"], "evaluations": 16}
+    assert told["study"] == {**job["study"], "effort": effort}
+
+
+def test_another_trial_is_confirmed_and_written_in_another_format(
+    page: Page, searched: Searched
+) -> None:
+    job = searched.jobs[1]
+    confirmed = job["result"]["policies"][0]["trial_number"]
+    page.goto(f"{PREFIX}/jobs/{job['id']}?trial={(confirmed + 1) % 2}")
+    page.get_by_role("button", name="Confirm it").click()
+
+    found = page.get_by_role("link", name="policy and files")
+    expect(found).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#confirm")).to_have_count(0)
+    found.click()
+    page.get_by_label("Another format").select_option("pt2")
+    page.get_by_role("button", name="Write it").click()
+    expect(page.get_by_role("link", name="network.pt2")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_data_get_another_name(page: Page, searched: Searched) -> None:
+    page.goto(f"{PREFIX}/datasets/{searched.jobs[0]['dataset_id']}")
+    page.once("dialog", lambda dialog: dialog.accept(HOSTILE))
+    page.get_by_role("button", name="Rename").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    settle(page)

@@ -1,6 +1,6 @@
 // Jobs side by side: their points, in the metric that is chosen.
 
-import { drawJointFront } from "./comparisons.js";
+import { drawJointFront, drawReached } from "./comparisons.js";
 import { refresh } from "./live.js";
 import { drawFrom, forgetDrawn, keepDrawn } from "./tables.js";
 
@@ -21,6 +21,15 @@ function draw() {
       const text = `${hidden} much worse ${hidden === 1 ? "point lies" : "points lie"} below the picture; the table has them.`;
       document.getElementById("hidden").textContent = hidden ? text : "";
     };
+  });
+  drawFrom("reached", (rows) => {
+    const steps = rows.map(({ dataset }) => ({
+      job: +dataset.job,
+      name: names[dataset.job],
+      evaluations: +dataset.evaluations,
+      value: +dataset.value,
+    }));
+    return (target) => drawReached(target, steps);
   });
 }
 

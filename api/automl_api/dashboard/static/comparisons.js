@@ -39,6 +39,31 @@ export function drawJointFront(target, all, metric) {
   return all.length - points.length;
 }
 
+const DASHES = ["", "6 3", "2 3", "8 3 2 3", "12 4", "4 4", "1 4", "10 2 2 2"]; // colour never tells alone
+
+// steps: [{job, name, evaluations, value}], of each job in the order in which they came
+export function drawReached(target, steps) {
+  const jobs = [...new Set(steps.map((step) => step.job))];
+  place(target, "Hypervolume of each job against evaluations; the table below has the steps", (width) => ({
+    height: 280,
+    marginLeft: 56,
+    x: { label: "evaluations →", labelOffset: 40, ticks: ticksIn(width), nice: true },
+    y: { label: "↑ hypervolume", grid: true, nice: true },
+    color: { type: "identity" },
+    marks: [
+      ...jobs.map((job) =>
+        Plot.line(steps.filter((step) => step.job === job), {
+          x: "evaluations", y: "value", curve: "step-after", stroke: `var(--series-${job})`, strokeWidth: 2, strokeDasharray: DASHES[job],
+        })),
+      Plot.tip(steps, Plot.pointer({
+        x: "evaluations",
+        y: "value",
+        title: (step) => `${step.name}\n${step.value.toFixed(4)} after ${step.evaluations.toFixed(1)} evaluations`,
+      })),
+    ],
+  }));
+}
+
 // groups: [{group, channels, a, b}], where a and b are the kept channels
 export function drawDiff(target, groups) {
   const names = groups.map((each) => each.group);

@@ -53,6 +53,21 @@ function floatBox({ name }) {
   return label;
 }
 
+// Chooses what a space has chosen, of the network that is shown.
+export function chooseLayers({ skip, fix }) {
+  for (const select of groups.querySelectorAll("select")) {
+    const { group } = select.dataset;
+    if (skip.includes(group)) select.value = "skip";
+    if (!(group in fix)) continue;
+    select.value = "fix";
+    const share = [...groups.querySelectorAll("input")].find((input) => input.dataset.share === group);
+    share.step = "any";
+    share.value = Number((100 * fix[group]).toPrecision(12));
+    share.hidden = share.nextElementSibling.hidden = false;
+  }
+  for (const box of floats.querySelectorAll("input")) box.checked = skip.includes(box.value);
+}
+
 // Returns what of the space is chosen here, as the service takes it.
 export function chosenLayers(hasBits) {
   document.getElementById("floats-part").hidden = !hasBits || !told;

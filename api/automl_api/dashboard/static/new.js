@@ -1,8 +1,9 @@
 // The form of a new search: it shows the job that it would submit in three languages, then submits.
 
+import { completed, fill, original, tags } from "./cloning.js";
 import { copyOnClick } from "./copying.js";
 import { count, estimateSoon, sayInstead } from "./estimate.js";
-import { chosenLayers, network, showNetwork } from "./layers.js";
+import { chooseLayers, chosenLayers, network, showNetwork } from "./layers.js";
 import { addressOf, send } from "./live.js";
 
 const BUDGET_FLAGS = {
@@ -21,6 +22,7 @@ const form = document.getElementById("search");
 const fields = form.elements;
 // One key for one press of the button, so that a lost answer cannot make two jobs of it.
 let idempotencyKey = newKey();
+let cloned; // the job that the form begins with
 
 function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -46,7 +48,7 @@ function space() {
 }
 
 function study() {
-  return {
+  return completed({
     searcher: fields.searcher.value,
     budget: { metric: fields.metric.value, ratio: percents()[0] / 100 },
     ...(numbers("smaller").length ? { smaller_ratios: percents().slice(1).map((each) => each / 100) } : {}),
@@ -54,7 +56,7 @@ function study() {
     ...(Object.keys(space()).length ? { space: space() } : {}),
     confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
     ...(fields.target.value ? { target: fields.target.value } : {}),
-  };
+  });
 }
 
 // A budget of latency needs an engine that it is measured on.
@@ -149,6 +151,11 @@ function newDataName() {
 }
 
 function asShell(isNew) {
+  if (cloned) {
+    const budget = `${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`;
+    const flags = [budget, `--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`, `--name ${quoted(fields.name.value)}`];
+    return [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
+  }
   const network = isNew ? quoted(programName() ?? architecture().name) : fields.model.value;
   const parts = [`automl-compress search ${network}`, fields.dataset.value || newDataName()];
   if (isNew && weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
@@ -193,7 +200,7 @@ function asPython(isNew) {
 }
 
 function body(modelId, datasetId) {
-  const told = { model_id: modelId, dataset_id: datasetId, study: study() };
+  const told = { model_id: modelId, dataset_id: datasetId, study: study(), ...tags() };
   return fields.name.value ? { name: fields.name.value, ...told } : told;
 }
 
@@ -324,8 +331,15 @@ for (const name of ["model", "dataset"]) {
   const wanted = new URLSearchParams(location.search).get(name);
   if ([...fields[name].options].some((option) => option.value === wanted)) fields[name].value = wanted;
 }
+const wanted = new URLSearchParams(location.search);
+if (wanted.has("clone")) {
+  cloned = await original(wanted.get("clone"));
+  if (cloned) fill(fields, cloned, wanted.get("evaluations") ?? undefined);
+  else refuse("The job that was to be copied is not there, or is no search.");
+}
 copyOnClick();
 showConfig();
 show();
 await showNetwork(fields.model.value);
+if (cloned) chooseLayers(cloned.study.space);
 show();
