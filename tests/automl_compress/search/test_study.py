@@ -353,8 +353,10 @@ def continued(problem: SearchProblem, store: MemoryTrialStore, searcher: str) ->
     return evaluator.calls
 
 
-@pytest.mark.parametrize("searcher", ["random", pytest.param("amc", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("is_written", [True, False])
+@pytest.mark.parametrize(
+    ("searcher", "is_written"),
+    [("random", True), ("random", False), pytest.param("amc", False, marks=pytest.mark.slow)],
+)
 def test_killed_at_any_write_it_goes_on_as_if_nothing_had_happened(
     searcher: str, is_written: bool, rng: np.random.Generator
 ) -> None:
