@@ -11,6 +11,7 @@ from benchmarks import (
     bits_report,
     deep_compression_report,
     latency,
+    latency_model,
     main_report,
     pictures,
     records,
@@ -66,6 +67,7 @@ def _sections_of_cells() -> list[str]:
             Cells(deep_compression_report.NAME)
         ),
         latency.NAME: latency.section(Cells(latency.NAME)),
+        latency_model.NAME: latency_model.section(Cells(latency_model.NAME)),
     }
     parts: list[str] = []
     for name, section in sections.items():

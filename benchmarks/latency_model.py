@@ -1,0 +1,171 @@
+"""How well latency tables predict whole networks that they were not fitted to.
+
+Of each network a table is measured for the widths of a space, and calibrated; then random networks
+of that space, the slowest at most about twice as slow as the fastest, are measured in turns with
+the uncut one. Predictions are compared with that: the error of the ratio to the uncut network,
+and Kendall's tau, beside that of MACs. `any` widths are all whole numbers, as a search without
+alignment gives them; the table then holds all of them where one axis is cut.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+from automl_compress.core import Budget, CompressionSpace, SpaceOptions
+from automl_compress.core.targets import TARGETS, Target
+from automl_compress.costs import compression_space
+from automl_compress.costs.latency_model import LatencyModel
+from automl_compress.evaluate.isolated import run_isolated
+from automl_compress.evaluate.latency_tables import cut_files, measure_networks, measure_table
+from automl_compress.networks.architectures import architecture
+from automl_compress.networks.trace import Network, trace
+from automl_compress.train.randomness import seeded
+from benchmarks import records
+from benchmarks.cells import Cells
+
+NAME = "latency-model"
+NETWORKS = ("resnet-20", "resnet-56", "mobilenet-v2")
+# Multiples that widths are rounded to, and how many pairs of widths a table holds for a shape.
+WIDTHS = {"aligned": (8, 36), "any": (1, 130)}
+RANDOM_NETWORKS, SECONDS, SEED = 30, 0.8, 0
+RATIOS = (0.35, 0.9)  # of MACs; the slowest is then about twice as slow as the fastest
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, an engine, and which widths there are."""
+
+    network: str
+    target: Target
+    widths: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.network}-{self.target.removeprefix('cpu-')}-{self.widths}"
+
+
+CASES = [
+    Case(network, target, widths) for widths in WIDTHS for network in NETWORKS for target in TARGETS
+]
+
+
+def uncut(name: str) -> Network:
+    offer = architecture(name)
+    config = offer.configure()
+    with seeded(SEED):
+        return trace(offer.build(config).eval(), offer.input_shape(config))
+
+
+def inner_channels(network: Network, multiple: int) -> CompressionSpace:
+    """Open what one layer makes and another uses; residual stages stay whole, as in AMC's."""
+    stages = tuple(each.name for each in network.graph.groups if len(each.producers) > 2)
+    options = SpaceOptions(round_to=multiple, skip=stages)
+    return compression_space(network.graph, options)
+
+
+def settings_of(space: CompressionSpace, count: int) -> list[tuple[int, ...]]:
+    """Draw networks at MACs between the two ratios, in which no calibration network is."""
+    generator = np.random.default_rng(1000 + SEED)
+    low = max(RATIOS[0], 1.02 * space.costs.cost(space.smallest).macs / space.full.macs)
+    ratios = generator.uniform(low, RATIOS[1], count)
+    return [space.sample(generator, Budget("macs", float(ratio))) for ratio in ratios]
+
+
+def measured(case: Case) -> dict[str, Any]:
+    network = uncut(case.network)
+    multiple, most_entries = WIDTHS[case.widths]
+    space = inner_channels(network, multiple)
+    table = measure_table(network, space, case.target, most_entries=most_entries)
+    settings = [network.graph.full_widths, *settings_of(space, RANDOM_NETWORKS)]
+    times = run_isolated(
+        measure_networks, cut_files(network, settings), case.target, table.batch, SECONDS
+    )
+    model = LatencyModel(network.graph, table)
+    return {
+        "entries": table.entries,
+        "calibration": table.to_json()["calibration"],
+        "macs": [space.costs.cost(setting).macs for setting in settings],
+        "predicted_ns": [model.latency_ns(setting) for setting in settings],
+        "measured_ns": times,
+    }
+
+
+def summary_of(cell: dict[str, Any]) -> dict[str, float]:
+    """Compare ratios to the uncut network, which is the first."""
+    predicted, found, macs = (
+        _ratios(cell[name]) for name in ("predicted_ns", "measured_ns", "macs")
+    )
+    errors = np.abs(predicted / found - 1.0)
+    return {
+        "median_error": float(median(errors)),
+        "largest_error": float(errors.max()),
+        "tau": float(kendalltau(predicted, found).statistic),
+        "tau_of_macs": float(kendalltau(macs, found).statistic),
+        "slowest_by_fastest": float(found.max() / found.min()),
+        "entries": cell["entries"],
+    }
+
+
+def _ratios(values: Sequence[float]) -> np.ndarray:
+    return np.asarray(values[1:], dtype=np.float64) / values[0]
+
+
+def summarise(cells: Cells) -> dict[str, dict[str, float]]:
+    """Return the figures of the finished cells by their keys."""
+    found = {case.key: cells.read(case.key) for case in CASES}
+    return {key: summary_of(cell) for key, cell in found.items() if cell is not None}
+
+
+def section(cells: Cells) -> str | None:
+    """Return what the benchmarks' page says; None while nothing was measured."""
+    if not summarise(cells):
+        return None
+    return (
+        "## Predicted latency\n\nA table of layer times (docs/latency.md) against 30 random "
+        "networks that it was not fitted to, at batch 1, each measured for 0.8 s in turns with "
+        "the uncut one. The error is that of the ratio to the uncut network; Kendall's tau "
+        "tells how well the order is predicted, beside that of MACs. `aligned` widths are "
+        "multiples of 8, `any` all whole numbers.\n\n"
+        f"{table(cells)}\n"
+    )
+
+
+def table(cells: Cells) -> str:
+    """Return the finished cells as a Markdown table."""
+    heads = ("entries", "median error", "largest", "tau", "tau of MACs", "slowest by fastest")
+    rows = [
+        f"| network, engine, widths | {' | '.join(heads)} |",
+        "| --- |" + " ---: |" * len(heads),
+    ]
+    rows += [
+        f"| {key} | {each['entries']} | {each['median_error']:.1%} | {each['largest_error']:.1%} | "
+        f"{each['tau']:.2f} | {each['tau_of_macs']:.2f} | {each['slowest_by_fastest']:.2f} |"
+        for key, each in summarise(cells).items()
+    ]
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure the missing cells, then show what there is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--report", action="store_true", help="show only; measure nothing")
+    parser.add_argument("--only", default="", help="measure only cells whose key begins so")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cells = Cells(NAME)
+    for case in CASES:
+        if not arguments.report and case.key.startswith(arguments.only):
+            cells.compute(case.key, lambda case=case: measured(case))
+            print(case.key, flush=True)
+    records.save(NAME, summarise(cells), {"cells": f"{cells.folder.name}/"}, [SEED])
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    main()
