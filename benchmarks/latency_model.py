@@ -105,11 +105,16 @@ def summary_of(cell: dict[str, Any]) -> dict[str, float]:
     return {
         "median_error": float(median(errors)),
         "largest_error": float(errors.max()),
-        "tau": float(kendalltau(predicted, found).statistic),
-        "tau_of_macs": float(kendalltau(macs, found).statistic),
+        "tau": _tau(predicted, found),
+        "tau_of_macs": _tau(macs, found),
         "slowest_by_fastest": float(found.max() / found.min()),
         "entries": cell["entries"],
     }
+
+
+def _tau(first: np.ndarray, second: np.ndarray) -> float:
+    found: Any = kendalltau(first, second)
+    return float(found.statistic)
 
 
 def _ratios(values: Sequence[float]) -> np.ndarray:

@@ -22,13 +22,19 @@ CONFIGS = {
 }
 
 
-class TestHaq(JointSearcherContract):
+class DecidesBitsAlone(JointSearcherContract):
+    def test_a_latency_budget_is_kept_with_widths_that_save_time(self, create: Create) -> None:
+        with pytest.raises((BudgetUnreachable, InvalidInput)):  # for bits save no time
+            create(self.timed_problem())
+
+
+class TestHaq(DecidesBitsAlone):
     @pytest.fixture(params=["default", "faithful"])
     def create(self, request: pytest.FixtureRequest) -> Create:
         return lambda problem: HaqSearcher(problem, CONFIGS[request.param])
 
 
-class TestHaqOfTheCatalogue(JointSearcherContract):
+class TestHaqOfTheCatalogue(DecidesBitsAlone):
     """Behind its profile, where the space opens densities too."""
 
     schemes = ("element",)

@@ -11,7 +11,7 @@ from automl_api.cli import app
 from automl_api.graph_json import graph_from_json
 from automl_compress.store import models
 from tests.api.conftest import RunningService, job_body, problem
-from tests.automl_compress.costs.test_latency import table_of
+from tests.latency_times import table_of
 
 Json = dict[str, Any]
 

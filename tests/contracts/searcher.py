@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from automl_compress.core import (
+    Budget,
     LayerGraph,
     Metric,
     Searcher,
@@ -17,7 +19,9 @@ from automl_compress.core import (
     Trial,
 )
 from automl_compress.core.errors import TrialMismatch
+from automl_compress.costs import compression_space
 from tests.fakes import FormulaEvaluator, plain_graph, problem_of, residual_graph
+from tests.latency_times import table_of
 
 Create = Callable[[SearchProblem], Searcher]
 
@@ -101,8 +105,25 @@ class SearcherContract:
             skip=("stem",),
             fix=(("stage1", 0.25),),
         )
-        space = problem.space
 
+        self.check_suggestions(create, problem)
+
+    def test_a_latency_budget_is_kept_with_widths_that_save_time(self, create: Create) -> None:
+        problem = self.timed_problem()
+        if not problem.space.within(problem.space.smallest, problem.budget):
+            pytest.skip("this space leaves the channels alone, and bits save no time")
+
+        self.check_suggestions(create, problem)
+
+    def timed_problem(self) -> SearchProblem:
+        """Return a problem under a latency budget, on an engine that works in blocks of 8."""
+        usual = self.problem_of(evaluations=20)
+        table = table_of(usual.space.graph)
+        space = compression_space(usual.space.graph, usual.space.options, table)
+        return replace(usual, space=space, budget=Budget("latency_ns", 0.6))
+
+    def check_suggestions(self, create: Create, problem: SearchProblem) -> None:
+        space = problem.space
         for suggestion in self.advance(create(problem), problem, self.trials):
             setting = space.setting(suggestion.policy)
             assert suggestion.role == "probe" or space.within(setting, problem.budget)
