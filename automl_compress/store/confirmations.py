@@ -69,7 +69,7 @@ def _by_itself(session: Session, search: JobRow, wanted: tuple[str, Any]) -> Con
     if _tuning(search.spec["study"]["confirmation"]) != wanted[1]:
         return None
     told = {each["trial_number"]: each for each in (search.result or {}).get("policies", ())}
-    query = select(TrialRow).where(TrialRow.job_id == search.id, TrialRow.number.in_(told))
+    query = select(TrialRow).where(TrialRow.job_id == search.id, TrialRow.number.in_(list(told)))
     for trial in session.scalars(query):
         if digest_of(trial) == wanted[0]:
             return Confirmed(search.id, told[trial.number]["policy_id"])
