@@ -312,3 +312,37 @@ def test_hypervolume_over_time_has_its_table(service: RunningService, seeds: lis
     assert [each["hypervolume"] for each in told if each["job"] == 0] == sorted(
         each["hypervolume"] for each in told if each["job"] == 0
     )
+
+
+def test_a_policy_tells_what_was_predicted_and_measured_of_its_latency(
+    service: RunningService, seeds: list[str]
+) -> None:
+    told = document(0.5)
+    timed = replace(
+        told,
+        before=replace(told.before, latency_ns=2_000_000),
+        after=replace(told.after, latency_ns=900_000),
+        latency={
+            "target": "cpu-openvino",
+            "reference_cpu_ms": 2.125,
+            "cpu_ms": 1.0,
+            "ratio": 0.471,
+            "spread": 0.02,
+            "plan": {"batch": 1},
+        },
+    )
+
+    page = service.http.get(f"/policies/{stored(service, seeds[3], timed, 16)}").text
+
+    assert "2,000,000 → 900,000 (45.0 %)" in page
+    assert "<dt>Measured on cpu-openvino</dt><dd>2.125 ms → 1.000 ms (47.1 % ± 2.0 %)" in page
+
+
+def test_the_form_offers_the_engines_whose_latency_can_be_a_budget(
+    service: RunningService,
+) -> None:
+    page = service.http.get("/new").text
+
+    assert 'name="metric" value="latency_ns"' in page
+    assert '<select name="target">' in page
+    assert "<option>cpu-openvino</option>" in page
