@@ -164,5 +164,8 @@ def test_the_command_line_has_the_service_write_it(
     assert told[0].exit_code == 0, told[0].exception
     assert json.loads(told[0].stdout)["files"] == [str(output)]
     assert output.read_bytes()[:2] == b"PK"
+    ended = CliRunner().invoke(app, ["jobs", "wait", waiting[0]["id"], "--url", service.url])
+    assert ended.exit_code == 0, ended.exception
+    assert "made network.pt2" in ended.stdout
     again = CliRunner().invoke(app, ["export", policy_id, "-o", str(output), *place])
     assert "exists already" in str(again.exception)

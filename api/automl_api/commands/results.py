@@ -33,18 +33,28 @@ def finish(
         return
     console = Console(highlight=False)
     console.print(f"{job.id} {job.status}", markup=False)
-    if job.status == "succeeded" and job.content["kind"] == "evaluation":
-        print_evaluation(job.content["result"])
-    elif job.status == "succeeded":
-        document = job.best()
-        print_policy(document)
-        print_front(job.content["result"], job.content["study"]["budget"]["metric"], document)
-        console.print(
-            f"fetch it: automl-compress best {job.id} -o policy.json --network network.safetensors",
-            markup=False,
-        )
+    if job.status == "succeeded":
+        _print_result(job, console)
     elif not job.is_terminal:
         console.print(f"follow it: automl-compress jobs watch {job.id}", markup=False)
+
+
+def _print_result(job: Job, console: Console) -> None:
+    told = job.content["result"]
+    if job.content["kind"] == "evaluation":
+        print_evaluation(told)
+        return
+    if job.content["kind"] == "export":
+        console.print(f"made {', '.join(told['artifacts'])}", markup=False)
+        console.print(f"fetch it: automl-compress export {told['policy_id']} -o FILE", markup=False)
+        return
+    document = job.best()
+    print_policy(document)
+    print_front(told, job.content["study"]["budget"]["metric"], document)
+    console.print(
+        f"fetch it: automl-compress best {job.id} -o policy.json --network network.safetensors",
+        markup=False,
+    )
 
 
 def print_policy(document: PolicyDocument) -> None:
