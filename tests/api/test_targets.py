@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from automl_api.cli import app
 from automl_api.graph_json import graph_from_json
-from automl_compress.store import models
+from automl_compress.store import jobs, models
 from tests.api.conftest import RunningService, job_body, problem
 from tests.latency_times import table_of
 
@@ -74,6 +74,30 @@ def test_a_job_may_be_put_under_a_latency_budget(
     assert 0 < estimate["smallest"]["latency_ns"] <= estimate["limit"]
     in_use = service.http.delete(f"/v1/targets/{target['id']}")
     problem(in_use, 409, "in-use")
+
+
+def test_a_job_under_a_latency_budget_is_shown_compared_and_extended(
+    service: RunningService, model: Json, dataset: Json, target: Json
+) -> None:
+    job = service.post("/v1/jobs", job_body(model, dataset, **under(target["id"]))).json()
+    before = service.http.get(f"/jobs/{job['id']}")
+    profile = {"accuracy": 0.5, "correct": 20, "total": 40, "cross_entropy": 1.0, "split": "search"}
+    cost = {**model["totals"], "latency_ns": 5000}
+    with service.database.session() as session:
+        jobs.get(session, job["id"]).baseline = {**profile, "wall_seconds": 1.0, "cost": cost}
+
+    page = service.http.get(f"/jobs/{job['id']}")
+    compared = service.http.get("/compare", params={"job": job["id"], "metric": "latency_ns"})
+    at = f"/v1/jobs/{job['id']}"
+    match = {"If-Match": service.http.get(at).headers["ETag"]}
+    longer = service.http.patch(at, json={"effort": {"evaluations": 9}}, headers=match)
+
+    assert (before.status_code, page.status_code, compared.status_code) == (200, 200, 200)
+    assert 'value="macs" checked' in before.text  # nothing is known of its latency yet
+    assert 'value="latency_ns" checked' in page.text
+    assert 'data-latency-ns="5000"' in page.text
+    assert longer.status_code == 200, longer.text
+    assert service.http.get(f"{at}/report.html").status_code == 200
 
 
 def test_a_budget_that_the_target_cannot_meet_is_refused_at_submission(

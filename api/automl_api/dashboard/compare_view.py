@@ -10,6 +10,7 @@ from automl_api.dashboard.configuration import Difference, differences, flattene
 from automl_api.dashboard.hypervolume import Reached, reached
 from automl_api.dashboard.spread import Series, by_seed
 from automl_api.jobs.schemas import JobBody, job_body
+from automl_api.jobs.uncut import uncut_costs
 from automl_compress.core import Metric
 from automl_compress.core.canonical import canonical_json
 from automl_compress.core.errors import InvalidInput
@@ -91,7 +92,7 @@ def compare_view(session: Session, job_ids: Sequence[str], metric: Metric | None
     models = [model_rows.get(session, row.model_id) for row in rows]
     datasets = [dataset_rows.get(session, row.data_id) for row in rows]
     studies, bodies = [job_rows.study_of(row) for row in rows], [job_body(row) for row in rows]
-    totals = [model.details["totals"] for model in models]
+    totals = [uncut_costs(row, model) for row, model in zip(rows, models, strict=True)]
     metrics = [name for name in totals[0] if all(name in each for each in totals)]
     chosen = _told_of_all(metric or studies[0]["budget"]["metric"], metrics)
     points = [

@@ -11,6 +11,7 @@ from automl_api.dashboard.policy_view import bits_text
 from automl_api.dashboard.sensitivity_view import SensitivityView, sensitivity_view
 from automl_api.jobs.logs import log_line
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
+from automl_api.jobs.uncut import uncut_costs
 from automl_api.models.schemas import ModelBody, model_body
 from automl_compress.core import TrialState, kept_channels
 from automl_compress.core.errors import NotFound
@@ -80,6 +81,7 @@ Files = tuple[str, Sequence[ArtifactBody]]  # a heading, which may be empty, and
 class JobView:
     """A job with what its page needs.
 
+    full: what the uncut network costs, by metric.
     shown: the front, which are the trials that no other one beats in both the budget's cost and
         score, filled up with the best of the others; the best score first.
     confirmed: the entries of the job's result, the best first.
@@ -89,6 +91,7 @@ class JobView:
 
     job: JobBody
     model: ModelBody
+    full: Mapping[str, int]
     dataset_name: str
     page: NumberedPage[TrialRow]
     trials: Sequence[TrialBody]
@@ -142,6 +145,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
     return JobView(
         job=job_body(row),
         model=model_body(model),
+        full=uncut_costs(row, model),
         dataset_name=dataset_rows.get(session, row.data_id).name,
         page=page,
         trials=[trial_body(each) for each in page.rows],

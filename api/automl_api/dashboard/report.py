@@ -80,7 +80,9 @@ def get_report(job_id: str, service: ServiceDependency) -> Response:
 def _picture(view: JobView, points: Sequence[tuple[int, dict[str, int], float]]) -> Picture | None:
     """Place the search's policies and the confirmed ones; None before anything was measured."""
     budget = view.job.study["budget"]
-    metric, full = budget["metric"], getattr(view.model.totals, budget["metric"])
+    metric, full = budget["metric"], view.full.get(budget["metric"])
+    if not full:
+        return None
     told = [(cost[metric] / full, score, f"trial {n}", False) for n, cost, score in points]
     told += [
         (

@@ -12,6 +12,7 @@ from automl_api.jobs.requests import Priority, Tags
 from automl_api.jobs.schemas import JobBody
 from automl_api.jobs.steering import described
 from automl_api.jobs.submission import check_priority, own_key, put_into_queue
+from automl_api.jobs.uncut import uncut_costs
 from automl_api.once import IdempotencyKey, request_digest
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
@@ -54,7 +55,7 @@ def confirm_trial(
     with service.database.reading() as session:
         trial = trial_rows.get(session, trial_id)
         search = jobs.get(session, trial.job_id)
-        full = Cost(**model_rows.get(session, search.model_id).details["totals"])
+        full = Cost(**uncut_costs(search, model_rows.get(session, search.model_id)))
     study = _study(search, told)
     _check_can_be_confirmed(search, trial, study, full)
     wanted = NewJob(

@@ -11,7 +11,7 @@ from automl_api.caching import NO_STORE, check_precondition, entity_tag
 from automl_api.jobs.merging import merged
 from automl_api.jobs.requests import NewJobBody, Priority, StudyBody, Tags
 from automl_api.jobs.schemas import JobBody, job_body
-from automl_api.jobs.submission import check_priority, check_space, submit
+from automl_api.jobs.submission import check_priority, check_space, submit, table_of
 from automl_api.once import IdempotencyKey
 from automl_api.problem import Problem, pointer
 from automl_api.service import Service, ServiceDependency
@@ -166,7 +166,8 @@ def _check_effort(service: Service, job_id: str, changed: Mapping[str, Any]) -> 
         model = model_rows.get(session, row.model_id)
     study = job_rows.study_of(row)
     effort = {**study["effort"], **changed}
-    check_space(model, StudySpec.from_json({**study, "effort": effort}))
+    wanted = StudySpec.from_json({**study, "effort": effort})
+    check_space(model, wanted, table_of(service, wanted))
 
 
 def _own(service: Service, job_id: str) -> JobRow:
