@@ -21,7 +21,7 @@ from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import ImageData
-from automl_compress.evaluate.evaluator import PolicyEvaluator
+from automl_compress.evaluate.repairing import Repairer
 from automl_compress.networks.trace import Network
 from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.config import Distillation, TrainingConfig
@@ -84,8 +84,7 @@ class Confirmer:
             table: times on the study's target, where it has one.
         """
         self._network, self._data, self._study, self._go_on = network, data, study, go_on
-        splits = data.split("search"), data.split("train")
-        self._evaluator = PolicyEvaluator(network, *splits, study.recipe, pruning_net)
+        self._repairer = Repairer(network, data.split("train"), study.recipe, pruning_net)
         self._costs = PolicyCosts(network.graph, table)
         self._full = self._costs.full
         told = study.confirmation
@@ -154,7 +153,7 @@ class Confirmer:
         Raises:
             ModelInvalid: the cut network costs more than the budget allows.
         """
-        policy = self._evaluator.explicit(trial.policy)
+        policy = self._repairer.explicit(trial.policy)
         network = self.compressed(policy)
         keep(network)
         measurement = self._measured(network, policy, "test")
@@ -173,7 +172,7 @@ class Confirmer:
 
     def compressed(self, policy: Policy) -> TunedNetwork:
         """Cut, repair, tune and quantise; nothing is scored."""
-        return self._tuned(self._evaluator.repaired_network(policy), policy)
+        return self._tuned(self._repairer.repaired_network(policy), policy)
 
     def _tuned(self, module: nn.Module, policy: Policy) -> TunedNetwork:
         epochs, norms = self._study.confirmation.finetune_epochs, self._network.plan.norm_after
@@ -204,7 +203,7 @@ class Confirmer:
     ) -> dict[str, Grid]:
         """Calibrate what reaches the layers of the cut network whose inputs are quantised."""
         rounded = [name for name, choice in choices.items() if choice.rounds_inputs]
-        grids = InputGrids(module.eval(), rounded, self._evaluator.calibration)
+        grids = InputGrids(module.eval(), rounded, self._repairer.calibration)
         return {name: grids.of(name, choices[name].activation_bits) for name in rounded}
 
     def _measured(self, network: TunedNetwork, policy: Policy, name: str) -> Measurement:

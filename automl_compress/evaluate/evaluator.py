@@ -1,19 +1,15 @@
 """Scoring a policy: cut, repair, forward the same images, measure."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.input_grids import InputGrids
 from automl_compress.compress.pruning_net import PruningNet
-from automl_compress.compress.recalibration import recalibrate
-from automl_compress.compress.reconstruction import Reconstruction
-from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Measurement, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.core.hits import pack_hits
@@ -21,6 +17,7 @@ from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.candidates import Forward, candidates_of
+from automl_compress.evaluate.repairing import Repairer, first_images, wanted_net
 from automl_compress.networks.trace import Network, trace
 
 
@@ -37,7 +34,7 @@ class Score:
     kl: float | None
 
 
-class PolicyEvaluator:
+class PolicyEvaluator(Repairer):
     """Scores policies of one network under one recipe; an `Evaluator`.
 
     Everything that candidates share is made once: the program, the parameter bank, the patch
@@ -67,22 +64,15 @@ class PolicyEvaluator:
             InvalidInput: the recipe asks for more images than the search split has, or for a
                 PruningNet that is not given.
         """
-        self.network, self.recipe = network, recipe
-        self._pruning_net = _wanted(pruning_net, recipe)
-        scored = _first(search, recipe.images, "images")
-        calibration = _first(train, min(recipe.calibration_images, len(train)), "images")
+        super().__init__(network, train, recipe, pruning_net)
+        scored = first_images(search, recipe.images, "images")
         self.split = f"{scored.name}: {scored.provenance}"
         pairs = list(scored.batches(recipe.batch_size))
         self._images = [_channels_last(images) for images, _ in pairs]
         self._labels = torch.cat([labels for _, labels in pairs])
-        self._calibration = list(calibration.batches(recipe.batch_size))
-        self._reconstruction = None
-        if recipe.repair == "reconstruction":
-            self._reconstruction = Reconstruction(network, self._calibration, recipe.seed)
         layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
         self._grids = InputGrids(network.module, layers, self._calibration)
         self._candidates = candidates_of(network, self._reconstruction, self._grids)
-        self._selector = ChannelSelector(network, self._calibration, recipe.seed)
         self._costs = PolicyCosts(network.graph, table)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
@@ -131,28 +121,6 @@ class PolicyEvaluator:
     def score_uncut(self) -> Score:
         """Score the uncut network on the same images."""
         return self._score(self._uncut_logits, slice(0, self._total))
-
-    @property
-    def calibration(self) -> list[tuple[Tensor, Tensor]]:
-        """The recipe's calibration images, in batches."""
-        return self._calibration
-
-    def explicit(self, policy: Policy) -> Policy:
-        """Return the policy with its channels written out."""
-        return self._selector.explicit(policy)
-
-    def repaired_network(self, policy: Policy) -> nn.Module:
-        """Build the cut float network with the recipe's repair in its weights."""
-        return self._repaired(self._selector.kept(policy))
-
-    def _repaired(self, kept: Sequence[Tensor]) -> nn.Module:
-        if self._pruning_net is not None:
-            module = self._pruning_net.network(kept)
-        else:
-            module = cut_network(self.network, kept, self._reconstruction)
-        if self.recipe.repair == "recalibration":
-            recalibrate(module, self._calibration)
-        return module
 
     def _forward_of(self, candidate: Candidate) -> Forward:
         if self._pruning_net is None and self.recipe.repair != "recalibration":
@@ -229,9 +197,9 @@ class EvaluatorRecord:
         table: LatencyTable | None = None,
     ) -> "EvaluatorRecord":
         """Keep only the images that the recipe uses."""
-        scored = _first(search, recipe.images, "images")
-        calibration = _first(train, min(recipe.calibration_images, len(train)), "images")
-        wanted = _wanted(pruning_net, recipe)
+        scored = first_images(search, recipe.images, "images")
+        calibration = first_images(train, min(recipe.calibration_images, len(train)), "images")
+        wanted = wanted_net(pruning_net, recipe)
         generator = None if wanted is None else wanted.state_dict()
         shape = network.graph.input_shape
         return cls(network.module, shape, scored, calibration, recipe, generator, table)
@@ -245,29 +213,6 @@ class EvaluatorRecord:
             pruning_net.load_state_dict(self.generator)
         splits = self.search, self.train
         return PolicyEvaluator(network, *splits, self.recipe, pruning_net, self.table)
-
-
-def _wanted(pruning_net: PruningNet | None, recipe: Recipe) -> PruningNet | None:
-    """Return the PruningNet if the recipe uses it; raise InvalidInput if it lacks one."""
-    if recipe.weights == "inherited":
-        return None
-    if pruning_net is None:
-        raise InvalidInput(
-            "the recipe takes its weights from a PruningNet, and none is given; train it with "
-            "automl_compress.train.pruning_net.prepare_pruning_net"
-        )
-    return pruning_net
-
-
-def _first(split: Split, count: int | None, what: str) -> Split:
-    if count is None or count == len(split):
-        return split
-    if count > len(split):
-        raise InvalidInput(
-            f"the recipe takes {count:,} {what} of the {split.name} split, which has "
-            f"{len(split):,}; ask for fewer"
-        )
-    return split.subset(0, count)
 
 
 def _channels_last(images: Tensor) -> Tensor:

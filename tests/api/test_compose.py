@@ -138,7 +138,7 @@ def soon(condition: Callable[[], bool], seconds: float = 90) -> bool:
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(0.5)
+        time.sleep(2)  # a health check is a process of its own
     return True
 
 
