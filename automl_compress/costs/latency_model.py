@@ -44,7 +44,8 @@ class LatencyModel:
             for group, each in axis.terms:
                 self._terms[place, group] += each
         grids = [each.inputs for each in times] + [each.outputs for each in times]
-        steps = [_next_places(grid) for grid in grids]
+        largest = [axis.size(graph.full_widths) for axis in axes]
+        steps = [_next_places(*each) for each in zip(grids, largest, strict=True)]
         self._steps, self._step_first = (
             np.concatenate(steps),
             _starts([len(each) for each in steps]),
@@ -103,9 +104,9 @@ def _starts(sizes: Sequence[int]) -> np.ndarray:
     return np.array(list(accumulate(sizes, initial=0))[:-1])
 
 
-def _next_places(grid: Sequence[int]) -> np.ndarray:
-    """Return, for each width from 0 to the grid's largest, the place of the next one in it."""
-    return np.searchsorted(np.asarray(grid), np.arange(grid[-1] + 1))
+def _next_places(grid: Sequence[int], largest: int) -> np.ndarray:
+    """Return, for each width from 0 to the largest, the place of the next one in the grid."""
+    return np.searchsorted(np.asarray(grid), np.arange(largest + 1))
 
 
 def _elementwise(

@@ -13,6 +13,8 @@ from automl_compress.core.json_field import JsonField
 VERSION = 1
 MOST_WIDTHS = 10_000  # of one axis of one layer
 MOST_NANOSECONDS = 1e15
+LARGEST_SIZE = 1_000_000  # channels, pixels of a side, images of a call
+MOST_CHARACTERS = 100
 DEPTHWISE = 0
 _SIZES = ("kernel_size", "stride", "output_size")
 
@@ -146,10 +148,10 @@ class LatencyTable:
             root.get("version").refuse(f"is not {VERSION}, the only one that is read here")
         calibration = root.get("calibration")
         return cls(
-            target=root.get("target").text(),
-            processor=root.get("processor").text(),
-            engine_version=root.get("engine_version").text(),
-            batch=root.get("batch").integer(at_least=1),
+            target=_short_text(root.get("target")),
+            processor=_short_text(root.get("processor")),
+            engine_version=_short_text(root.get("engine_version")),
+            batch=_size(root.get("batch")),
             times=tuple(_read_times(each) for each in root.get("layers").items()),
             calibration=Calibration(
                 _time(calibration.get("call_ns")),
@@ -222,7 +224,21 @@ def _read_check(field: JsonField) -> tuple[float, float]:
 
 
 def _sizes(field: JsonField) -> tuple[int, ...]:
-    return tuple(each.integer(at_least=1) for each in field.items())
+    return tuple(_size(each) for each in field.items())
+
+
+def _size(field: JsonField) -> int:
+    found = field.integer(at_least=1)
+    if found > LARGEST_SIZE:
+        field.refuse(f"is {found}; give at most {LARGEST_SIZE:,}")
+    return found
+
+
+def _short_text(field: JsonField) -> str:
+    found = field.text()
+    if not 0 < len(found) <= MOST_CHARACTERS or "\x00" in found:
+        field.refuse(f"is no text of 1 to {MOST_CHARACTERS} characters")
+    return found
 
 
 def _widths(field: JsonField) -> tuple[int, ...]:

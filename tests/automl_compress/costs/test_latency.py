@@ -125,6 +125,10 @@ def test_a_table_of_another_network_names_the_layers_that_it_lacks() -> None:
     [
         (("version",), 2, "/version: is not 1"),
         (("batch",), 0, "/batch: is 0"),
+        (("batch",), 10**30, "/batch: is 1000"),
+        (("target",), "a" * 101, "/target: is no text of 1 to 100"),
+        (("processor",), "a\x00", "/processor: is no text"),
+        (("layers", 0, "outputs"), [10**12], "/layers/0/outputs/0: is 1000"),
         (("layers", 0, "kind"), "pool", "/layers/0/kind: is 'pool'"),
         (("layers", 0, "outputs"), [8, 4], "/layers/0/outputs: has 2 numbers"),
         (("layers", 0, "outputs"), [], "/layers/0/outputs: has 0 numbers"),
