@@ -100,22 +100,27 @@ class ProgramCandidates:
         network: Network,
         reconstruction: Reconstruction | None = None,
         grids: InputGrids | None = None,
+        program: Program | None = None,
     ) -> None:
-        """Compile the program without roundings.
+        """Compile the program without roundings, where it is not given.
 
         Raises:
             Exception: whatever `torch.export` raises.
         """
         self._parts = network, reconstruction, grids
-        self._plain = self._compiled(rounds_inputs=False)
+        self._plain = self._with(program or compile_program(network))
+
+    @property
+    def program(self) -> Program:
+        """The program without roundings."""
+        return self._plain.program
 
     @cached_property
     def _rounding(self) -> "_Compiled":
-        return self._compiled(rounds_inputs=True)
+        return self._with(compile_program(self._parts[0], rounds_inputs=True))
 
-    def _compiled(self, *, rounds_inputs: bool) -> "_Compiled":
+    def _with(self, program: Program) -> "_Compiled":
         network, reconstruction, grids = self._parts
-        program = compile_program(network, rounds_inputs=rounds_inputs)
         bank = ParameterBank(network, program, reconstruction, grids)
         return _Compiled(program, bank, PrefixCache(program, network.plan))
 
@@ -174,6 +179,7 @@ def candidates_of(
     network: Network,
     reconstruction: Reconstruction | None = None,
     grids: InputGrids | None = None,
+    program: Program | None = None,
 ) -> Candidates:
     """Return the fastest way that computes what the cut module computes.
 
@@ -181,6 +187,7 @@ def candidates_of(
         network: traced.
         reconstruction: repairs what is cut; None leaves its weights alone.
         grids: of layer inputs; needed by candidates that round them.
+        program: the network's, compiled before; None compiles it.
 
     The program is tried on a network with half of every group cut and compared with the
     module; where it fails or differs, candidates are scored module by module, and the log
@@ -188,7 +195,7 @@ def candidates_of(
     """
     modules = ModuleCandidates(network, reconstruction, grids)
     try:
-        programs = ProgramCandidates(network, reconstruction, grids)
+        programs = ProgramCandidates(network, reconstruction, grids, program)
         difference = _difference(programs, modules, network)
     except Exception as error:  # torch.export raises many kinds, and no common one
         logger.info("candidates are scored module by module: %s", error)

@@ -16,7 +16,8 @@ from automl_compress.core.hits import pack_hits
 from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidate import Candidate
-from automl_compress.evaluate.candidates import Forward, candidates_of
+from automl_compress.evaluate.candidates import Forward, ProgramCandidates, candidates_of
+from automl_compress.evaluate.program import Program
 from automl_compress.evaluate.repairing import Repairer, first_images, wanted_net
 from automl_compress.networks.trace import Network, trace
 
@@ -49,6 +50,7 @@ class PolicyEvaluator(Repairer):
         recipe: Recipe,
         pruning_net: PruningNet | None = None,
         table: LatencyTable | None = None,
+        program: Program | None = None,
     ) -> None:
         """Prepare.
 
@@ -59,6 +61,7 @@ class PolicyEvaluator(Repairer):
             recipe: how candidates are scored.
             pruning_net: gives the weights of candidates; trained, where the recipe wants one.
             table: times on the study's target, where it has one.
+            program: of another evaluator of this network; None compiles one.
 
         Raises:
             InvalidInput: the recipe asks for more images than the search split has, or for a
@@ -72,7 +75,7 @@ class PolicyEvaluator(Repairer):
         self._labels = torch.cat([labels for _, labels in pairs])
         layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
         self._grids = InputGrids(network.module, layers, self._calibration)
-        self._candidates = candidates_of(network, self._reconstruction, self._grids)
+        self._candidates = candidates_of(network, self._reconstruction, self._grids, program)
         self._costs = PolicyCosts(network.graph, table)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
@@ -117,6 +120,12 @@ class PolicyEvaluator(Repairer):
             forward_cpu_seconds=forward_cpu,
             hits=pack_hits((logits.argmax(1) == self._labels[part]).numpy()),
         )
+
+    @property
+    def program(self) -> Program | None:
+        """The program that scores candidates; None where they are scored module by module."""
+        candidates = self._candidates
+        return candidates.program if isinstance(candidates, ProgramCandidates) else None
 
     def score_uncut(self) -> Score:
         """Score the uncut network on the same images."""
@@ -176,6 +185,7 @@ class EvaluatorRecord:
 
     generator: the state of the PruningNet, where the recipe wants one.
     table: times on the study's target, where it has one.
+    program: the network's, where it is compiled already.
     """
 
     module: nn.Module
@@ -185,6 +195,7 @@ class EvaluatorRecord:
     recipe: Recipe
     generator: Mapping[str, Tensor] | None = None
     table: LatencyTable | None = None
+    program: Program | None = None
 
     @classmethod
     def of(
@@ -195,6 +206,7 @@ class EvaluatorRecord:
         recipe: Recipe,
         pruning_net: PruningNet | None = None,
         table: LatencyTable | None = None,
+        program: Program | None = None,
     ) -> "EvaluatorRecord":
         """Keep only the images that the recipe uses."""
         scored = first_images(search, recipe.images, "images")
@@ -202,7 +214,8 @@ class EvaluatorRecord:
         wanted = wanted_net(pruning_net, recipe)
         generator = None if wanted is None else wanted.state_dict()
         shape = network.graph.input_shape
-        return cls(network.module, shape, scored, calibration, recipe, generator, table)
+        parts = scored, calibration, recipe, generator, table, program
+        return cls(network.module, shape, *parts)
 
     def build(self) -> PolicyEvaluator:
         """Trace the network again and prepare the evaluator."""
@@ -211,8 +224,8 @@ class EvaluatorRecord:
         if self.generator is not None and self.recipe.pruning_net is not None:
             pruning_net = PruningNet(network, self.recipe.pruning_net.rank)
             pruning_net.load_state_dict(self.generator)
-        splits = self.search, self.train
-        return PolicyEvaluator(network, *splits, self.recipe, pruning_net, self.table)
+        rest = self.recipe, pruning_net, self.table, self.program
+        return PolicyEvaluator(network, self.search, self.train, *rest)
 
 
 def _channels_last(images: Tensor) -> Tensor:

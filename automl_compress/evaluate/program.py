@@ -55,6 +55,9 @@ class Program:
     inputs: names of the tensors: state-dict names, `<layer>.folded_bias` for layers whose
         batch norm was folded, and `<layer>.input_grid` where inputs are rounded.
     folded: layer name to the name of the norm that was folded into it.
+
+    Its pickle is small and quickly read: compiling takes seconds, and half of them are torch's,
+    to import the exporter.
     """
 
     module: fx.GraphModule
@@ -98,7 +101,14 @@ def compile_program(network: Network, *, rounds_inputs: bool = False) -> Program
     _unwrap_output(graph)
     inputs = _images_first(graph, names)
     graph.lint()
-    return Program(fx.GraphModule(torch.nn.Module(), graph), inputs, folded)
+    return Program(fx.GraphModule(torch.nn.Module(), _of_no_tracer(graph)), inputs, folded)
+
+
+def _of_no_tracer(graph: fx.Graph) -> fx.Graph:
+    """Copy a graph: one that remembers the exporter's tracer cannot be sent to a process."""
+    copy = fx.Graph()
+    copy.output(copy.graph_copy(graph, {}))
+    return copy
 
 
 def _placeholder_names(exported: torch.export.ExportedProgram) -> dict[fx.Node, str]:

@@ -1,4 +1,5 @@
 import json
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import uvicorn
 from safetensors.numpy import save_file
 
 from automl_api.app import create_app
+from automl_api.cli import main
 from automl_api.client import Client
 from automl_api.serving import listen
 from automl_api.settings import Settings
@@ -120,6 +122,26 @@ def model(service: RunningService) -> dict[str, Any]:
 def dataset(service: RunningService) -> dict[str, Any]:
     with service.client() as client:
         return client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
+
+
+@pytest.fixture
+def refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What the command line says of wrong usage, in this process and the test's folder.
+
+    A process of its own takes seconds to import what it needs to find out.
+    """
+
+    def refusal(*arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["automl-compress", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return refusal
 
 
 def job_body(model: dict[str, Any], dataset: dict[str, Any], **study: Any) -> dict[str, Any]:

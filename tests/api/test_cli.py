@@ -5,12 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from automl_api.cli import main
 from automl_compress import __version__
 from automl_compress.core.document import PolicyDocument
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
@@ -101,21 +101,9 @@ OF_AMC = ["run", DIGITS, "digits", "--max-macs", "50%", "--searcher", "amc"]
     ],
 )
 def test_wrong_usage_ends_with_2(
-    arguments: list[str],
-    says: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Callable[..., str], arguments: list[str], says: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["automl-compress", *arguments])
-
-    # In this process: a new one takes seconds to import what it needs to find out.
-    with pytest.raises(SystemExit) as ended:
-        main()
-
-    assert ended.value.code == 2
-    assert says in capsys.readouterr().err
+    assert says in refusal(*arguments)
 
 
 def test_a_process_of_wrong_usage_says_it_without_a_traceback(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
+from automl_compress.evaluate.program import Program
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import Study, StudyEvent
 from automl_compress.store import JobState, SqlRecall
@@ -42,6 +43,7 @@ class Workload:
     study: StudySpec
     trained: TrainedPruningNet | None = None
     table: LatencyTable | None = None
+    program: Program | None = None
 
     @classmethod
     def load(cls, job: OwnedJob, settings: Settings, search_id: str | None = None) -> "Workload":
@@ -70,15 +72,19 @@ class Workload:
         check_serves(study.searcher, problem, study.searcher_options)
         return cls(network, data, space, study, table=table)
 
-    def baseline(self) -> dict[str, Any]:
-        """Measure the uncut network on the images that score candidates."""
+    def profile(self) -> tuple[dict[str, Any], "Workload"]:
+        """Measure the uncut network on the images that score candidates.
+
+        Returns:
+            The baseline, and the workload with the program that was compiled for it.
+        """
         inherited: dict[str, Any] = {"weights": "inherited", "pruning_net": None}
         recipe = replace(self.study.recipe, repair="none", **inherited)
         split, train = self.data.split("search"), self.data.split("train")
         evaluator = PolicyEvaluator(self.network, split, train, recipe)
         began = time.monotonic()
         score = evaluator.score_uncut()
-        return {
+        baseline = {
             "accuracy": score.correct / score.total,
             "correct": score.correct,
             "total": score.total,
@@ -87,6 +93,7 @@ class Workload:
             "wall_seconds": time.monotonic() - began,
             "cost": self.space.full.to_json(),
         }
+        return baseline, replace(self, program=evaluator.program)
 
     def executor(self, evaluations: int, limits: TrialLimits, settings: Settings) -> Executor:
         """Start what scores candidates: child processes, or the cluster that the settings name.
@@ -97,7 +104,7 @@ class Workload:
         search, train = self.data.split("search"), self.data.split("train")
         net = None if self.trained is None else self.trained.net
         parts = self.network, search, train, self.study.recipe, net, self.table
-        record = EvaluatorRecord.of(*parts)
+        record = EvaluatorRecord.of(*parts, self.program)
         if settings.ray_address is None:
             return EvaluationPool(record, evaluations, limits)
         needs = TrialNeeds(settings.trial_cpus, settings.trial_gpus)
@@ -117,7 +124,8 @@ class CompressionPipeline:
         workload = Workload.load(job, self._settings)
         if row.baseline is None:
             job.enter(JobState.PROFILING)
-            job.set_baseline(workload.baseline())
+            baseline, workload = workload.profile()
+            job.set_baseline(baseline)
         study = workload.study
         parts = workload.network, workload.data, workload.space, study.recipe
         trained = prepared_pruning_net(job, self._settings, *parts)

@@ -1,5 +1,7 @@
 """The shared program computes what the cut module computes."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,22 @@ SLOW_TO_EXPORT = {"densenet-bc-100"}
 )
 def test_program_of_every_zoo_network(name: str, rng: np.random.Generator) -> None:
     assert_same(zoo.traced(name), rng)
+
+
+@pytest.mark.parametrize("name", ["densenet-bc-100", "mixnet-s", "mobilenet-v2", "resnet-20"])
+def test_a_program_that_was_sent_computes_the_same_bits(name: str) -> None:
+    network = zoo.traced(name)
+    program = compiled(network)
+    sent: Program = pickle.loads(pickle.dumps(program))  # noqa: S301 - ours
+    kept = Candidate([torch.arange(channels) for channels in network.plan.channels])
+    images = torch.randn(5, *network.graph.input_shape)
+
+    assert (sent.inputs, sent.folded) == (program.inputs, program.folded)
+    with torch.inference_mode():
+        here, there = (
+            ProgramCandidates(network, program=each).of(kept)(images) for each in (program, sent)
+        )
+    assert torch.equal(here, there)
 
 
 @pytest.mark.parametrize("name", ["lenet-5", "resnet-20", "mobilenet-v2", "squeezenet"])

@@ -1,5 +1,6 @@
 """The evaluator under its contract, and against a plain evaluation of the cut module."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -172,6 +173,24 @@ def test_a_record_builds_the_same_evaluator(network: Network) -> None:
     assert len(record.train) == 20
     expected = evaluator_of(network, recipe).evaluate(half_of(network))
     assert deterministic(measured) == deterministic(expected)
+
+
+def test_a_record_with_a_program_compiles_none(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPES["reconstruction"]
+    evaluator = evaluator_of(network, recipe)
+    record = EvaluatorRecord.of(network, SEARCH, TRAIN, recipe, program=evaluator.program)
+    monkeypatch.setattr("automl_compress.evaluate.candidates.compile_program", None)
+
+    sent: EvaluatorRecord = pickle.loads(pickle.dumps(record))  # noqa: S301 - ours
+    found = sent.build()
+
+    assert evaluator.program is not None
+    assert found.program is not None
+    for policy in (half_of(network), uncut(network)):
+        expected = deterministic(evaluator.evaluate(policy))
+        assert deterministic(found.evaluate(policy)) == expected
 
 
 def test_a_network_without_groups_can_still_be_scored() -> None:
