@@ -146,9 +146,9 @@ def test_generated_weights_rank_structures_as_fine_tuning_does() -> None:
     """Random structures of one cost, on the digits (methods.md 1.4, test d: above 0.5)."""
     module = build_network(DEMO_ARCHITECTURE, DEMO_CONFIG)
     load_weights(module, DEMO_WEIGHTS)
-    config = PruningNetConfig(epochs=10)
-    recipe = replace(RECIPE, calibration_images=512, batch_size=32, pruning_net=config)
-    tuning = TrainingConfig(epochs=3, learning_rate=0.02)
+    config = PruningNetConfig(epochs=5)
+    recipe = replace(RECIPE, calibration_images=256, batch_size=32, pruning_net=config)
+    tuning = TrainingConfig(epochs=2, learning_rate=0.02)
     network, budget = trace(module, (1, 8, 8)), Budget("macs", 0.2)
 
     found = measure_agreement(network, load_data("digits"), recipe, tuning, budget, 12)
