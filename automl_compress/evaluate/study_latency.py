@@ -1,5 +1,6 @@
 """The latency of a study: its target's table before the search, its finalists' times behind it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ from automl_compress.evaluate.latency import (
 from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.export.onnx_template import OnnxTemplate
 from automl_compress.networks.trace import Network
+
+logger = logging.getLogger(__name__)
 
 
 def local_target(name: str | None) -> Target | None:
@@ -61,15 +64,16 @@ def finalist_latencies(
             nothing of integer arithmetic.
 
     Returns:
-        None for what is not measured: quantised networks, targets that are other machines, and
-        networks whose files cannot be made of one template.
+        None for what is not measured: quantised networks, targets that are other machines,
+        networks whose files cannot be made of one template, and those on which the engine fails.
     """
     target = local_target(study.target)
     if target is None or all(each is None for each in finalists):
         return [None] * len(finalists)
     try:
         template = OnnxTemplate(network)
-    except ModelInvalid:
+    except ModelInvalid as error:
+        logger.warning("latencies of finalists were not measured: %s", error)
         return [None] * len(finalists)
     plan = LatencyPlan(batch=study.latency_batch)
     with TemporaryDirectory() as folder:
@@ -80,6 +84,10 @@ def finalist_latencies(
             if finalist is None:
                 return None
             cut.write_bytes(template.bytes_of(finalist))
-            return measure_latency(cut, target, uncut, plan)
+            try:
+                return measure_latency(cut, target, uncut, plan)
+            except ModelInvalid as error:  # the search is done: its result is not lost over this
+                logger.warning("the latency of a finalist was not measured: %s", error)
+                return None
 
         return [measured(each) for each in finalists]

@@ -3,14 +3,15 @@
 import pytest
 
 from automl_compress.core import Budget, Confirmation, Effort, SpaceOptions, StudySpec
-from automl_compress.core.errors import InvalidInput, UnknownName
+from automl_compress.core.errors import InvalidInput, ModelInvalid, UnknownName
 from automl_compress.core.targets import Target
 from automl_compress.costs import compression_space
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
+from automl_compress.evaluate import study_latency
 from automl_compress.evaluate.latency_tables import measure_table
-from automl_compress.evaluate.study_latency import study_table
+from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.search.compression import compress_network
 from tests.automl_compress.evaluate.splits import NORMALISATION, split
 from tests.automl_compress.export.conftest import NEEDS_ONNX, NEEDS_OPENVINO
@@ -68,6 +69,21 @@ def test_a_search_under_a_latency_budget_returns_what_fits_and_how_fast_it_was()
     assert document.latency["target"] == "cpu-onnxruntime"
     assert document.latency["ratio"] < 1
     assert type(document).from_json(document.to_json()) == document
+
+
+@NEEDS_ONNX
+def test_a_finalist_on_which_the_engine_fails_is_kept_without_a_latency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def crash(*arguments: object) -> None:
+        raise ModelInvalid("made up")
+
+    monkeypatch.setattr(study_latency, "measure_latency", crash)
+    network = zoo.traced("lenet-5")
+    budget, effort = Budget("macs", 0.5), Effort(evaluations=1)
+    study = StudySpec("random", budget, effort, target="cpu-onnxruntime")
+
+    assert finalist_latencies(network, study, [network.module, None]) == [None, None]
 
 
 def test_a_target_that_nobody_knows_is_refused() -> None:
