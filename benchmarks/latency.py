@@ -22,7 +22,6 @@ from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Budget, SpaceOptions
 from automl_compress.core.errors import BudgetUnreachable
-from automl_compress.core.targets import TARGETS
 from automl_compress.costs import AnalyticCosts, compression_space
 from automl_compress.evaluate.latency import LatencyPlan, measure_latency
 from automl_compress.export.agreement import check_agreement
@@ -30,6 +29,7 @@ from automl_compress.export.onnx_file import onnx_bytes
 from automl_compress.export.sessions import onnxruntime_session
 from automl_compress.networks.architectures import architecture
 from automl_compress.networks.trace import Network, trace
+from automl_compress.targets import TARGETS
 from automl_compress.train.randomness import seeded
 from benchmarks import records
 from benchmarks.cells import Cells

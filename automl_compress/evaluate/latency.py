@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from automl_compress.core.errors import InvalidInput, UnknownName
-from automl_compress.core.targets import TARGETS, Target
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.export.engines import version_of
 from automl_compress.export.sessions import (
@@ -27,6 +26,7 @@ from automl_compress.export.sessions import (
     onnxruntime_session,
     openvino_session,
 )
+from automl_compress.targets import TARGETS, Target
 
 BLOCKS = 10
 _WARM_CALLS = 5

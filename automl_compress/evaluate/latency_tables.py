@@ -11,7 +11,6 @@ from scipy.optimize import nnls
 from automl_compress.compress.candidate import cut_network
 from automl_compress.core import Budget, CompressionSpace
 from automl_compress.core.errors import UnknownName
-from automl_compress.core.targets import TARGETS, Target
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import Calibration, LatencyTable, LayerShape, LayerTimes
 from automl_compress.evaluate.isolated import run_isolated
@@ -27,6 +26,7 @@ from automl_compress.export.engines import version_of
 from automl_compress.export.layer_network import layer_network
 from automl_compress.export.onnx_template import OnnxTemplate
 from automl_compress.networks.trace import Network
+from automl_compress.targets import TARGETS, Target
 
 MOST_ENTRIES = 36  # of one shape, unless more are asked for
 _COPIES = (1, 5)

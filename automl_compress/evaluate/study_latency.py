@@ -9,7 +9,6 @@ from torch import nn
 
 from automl_compress.core import StudySpec
 from automl_compress.core.errors import ModelInvalid, UnknownName
-from automl_compress.core.targets import TARGETS, Target
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.evaluate.latency import (
     LatencyMeasurement,
@@ -19,6 +18,7 @@ from automl_compress.evaluate.latency import (
 from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.export.onnx_template import OnnxTemplate
 from automl_compress.networks.trace import Network
+from automl_compress.targets import TARGETS, Target
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import typer
 
 from automl_api.commands import options, texts
 from automl_api.commands.spread import spread
-from automl_compress.core.targets import TARGETS
+from automl_compress.targets import TARGETS
 
 
 @spread

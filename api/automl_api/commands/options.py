@@ -8,7 +8,7 @@ import typer
 
 from automl_agents.names import SEARCHER_NAMES
 from automl_api.commands import texts
-from automl_compress.core.targets import TARGETS
+from automl_compress.targets import TARGETS
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Timeout = Annotated[

@@ -8,6 +8,7 @@ from automl_api.bodies import ResponseBody
 from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, jobs_on, seconds_of
 from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.submission import check_fits, check_searcher, registered, space_of, table_of
+from automl_api.jobs.uncut import counted
 from automl_api.service import Service, ServiceDependency
 from automl_compress.store import activity
 from automl_compress.store.jobs import ACTIVE
@@ -53,8 +54,8 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
     return EstimateBody(
         decisions=len(space.decisions),
         metric=budget.metric,
-        uncut=space.full.to_json(),
-        smallest=smallest.to_json(),
+        uncut=counted(space.full.to_json()),
+        smallest=counted(smallest.to_json()),
         limit=limit,
         is_reachable=budget.allows(smallest, space.full),
         seconds=seconds_of(rows, dataset.id, study.effort),

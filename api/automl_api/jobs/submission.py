@@ -16,7 +16,6 @@ from automl_api.service import Service
 from automl_api.system.capabilities import installation
 from automl_compress.core import CompressionSpace, SearchProblem, SpaceOptions, StudySpec
 from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
-from automl_compress.core.targets import TARGETS
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
 from automl_compress.store import datasets as dataset_rows
@@ -24,6 +23,7 @@ from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store import targets as target_rows
 from automl_compress.store.jobs import NewJob
+from automl_compress.targets import TARGETS
 
 #: Called first in the transaction that stores a job: refuses it, or returns one that is there.
 Check = Callable[[Session], JobRow | None]

@@ -1,5 +1,7 @@
 """What the uncut network of a search costs."""
 
+from collections.abc import Mapping
+
 from automl_compress.core.budget import NETWORK_METRICS
 from automl_compress.store import JobRow, ModelRow
 
@@ -10,7 +12,11 @@ def uncut_costs(job: JobRow, model: ModelRow) -> dict[str, int]:
     Before a worker has profiled the job it is what is known of the network alone. What nobody
     counted is left out.
     """
-    told: dict[str, int] = (job.baseline or {}).get("cost", model.details["totals"])
+    return counted((job.baseline or {}).get("cost", model.details["totals"]))
+
+
+def counted(costs: Mapping[str, int]) -> dict[str, int]:
+    """Leave out what nobody counted, which is told as 0."""
     return {
-        metric: value for metric, value in told.items() if value or metric not in NETWORK_METRICS
+        metric: value for metric, value in costs.items() if value or metric not in NETWORK_METRICS
     }

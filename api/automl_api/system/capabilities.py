@@ -11,8 +11,8 @@ from automl_compress import __version__
 from automl_compress.core import BIT_WIDTHS, METRICS
 from automl_compress.core.recipe import Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
-from automl_compress.core.targets import TARGETS
 from automl_compress.store.paging import LARGEST_PAGE
+from automl_compress.targets import TARGETS
 
 _SHOWN_PACKAGES = (
     "torch",

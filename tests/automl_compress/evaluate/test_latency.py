@@ -7,10 +7,10 @@ import pytest
 from torch import nn
 
 from automl_compress.core.errors import InvalidInput, ModelInvalid, UnknownName
-from automl_compress.core.targets import Target
 from automl_compress.evaluate import latency
 from automl_compress.evaluate.latency import LatencyPlan, measure_latency
 from automl_compress.export.onnx_file import onnx_bytes
+from automl_compress.targets import Target
 from tests.automl_compress.export.conftest import NEEDS_ONNX, NEEDS_OPENVINO
 
 QUICK = LatencyPlan(seconds=0.1)
