@@ -1,12 +1,12 @@
 """What a network takes on a target, for any widths, from a table of its layers' times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
 
-from automl_compress.core import Layer, LayerGraph, StoredTensor
+from automl_compress.core import LayerGraph, StoredTensor
 from automl_compress.core.decision import Decision
 from automl_compress.costs.latency_table import LatencyTable, times_of_layers
 from automl_compress.costs.layer_bits import folded_norms
@@ -50,15 +50,13 @@ class LatencyModel:
             np.concatenate(steps),
             _starts([len(each) for each in steps]),
         )
-        self._operations, self._fixed_operations = _elementwise(graph, layers, tensors)
+        self._operations, self._fixed_operations = _elementwise(graph, tensors)
 
     def latency_ns(self, widths: Sequence[int]) -> int:
         """Return the time of one call, in nanoseconds, when group g keeps `widths[g]` channels."""
-        calibration = self._calibration
-        operations = self._operations @ np.asarray(widths, dtype=np.float64)
-        total = calibration.call_ns + calibration.layers * self.layers_ns(widths).sum()
-        total += calibration.elementwise_ns * (operations + self._fixed_operations)
-        return round(float(total))
+        told = self._calibration
+        weights = told.call_ns, told.layers, told.elementwise_ns
+        return round(float(np.dot(weights, self.features(widths))))
 
     def layers_ns(self, widths: Sequence[int]) -> np.ndarray:
         """Return what each layer takes alone, before calibration; float64 (L,)."""
@@ -110,7 +108,7 @@ def _next_places(grid: Sequence[int], largest: int) -> np.ndarray:
 
 
 def _elementwise(
-    graph: LayerGraph, layers: Sequence[Layer], tensors: dict[str, StoredTensor]
+    graph: LayerGraph, tensors: Mapping[str, StoredTensor]
 ) -> tuple[np.ndarray, float]:
     """Return operations without weights by kept channel of each group, and those of no group."""
     by_group, fixed = np.zeros(len(graph.groups)), 0.0

@@ -84,12 +84,10 @@ def measure_table(
     return _calibrated(table, network, space, target, go_on)
 
 
-def is_table_of(
-    table: LatencyTable, space: CompressionSpace, *, most_entries: int = MOST_ENTRIES
-) -> bool:
-    """Say whether `measure_table` would measure the same layers at the same widths."""
+def is_table_of(table: LatencyTable, space: CompressionSpace) -> bool:
+    """Say whether `measure_table` would, left alone, measure the same layers at the same widths."""
     held = [_Grid(each.shape, each.inputs, each.outputs) for each in table.times]
-    return held == _grids(space, most_entries)
+    return held == _grids(space, MOST_ENTRIES)
 
 
 def _grids(space: CompressionSpace, most: int) -> list[_Grid]:

@@ -1,7 +1,6 @@
 """What a job is: the compression of one network under one budget."""
 
 import logging
-import threading
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,13 +9,14 @@ from torch import nn
 
 from automl_agents.catalogue import check_serves, create_searcher
 from automl_api.engine.confirmation import Contest, confirm
+from automl_api.engine.drivers import ClosableDriver
 from automl_api.engine.latency import job_table
 from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.engine.preparation import prepared_pruning_net, trial_limits
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import CompressionSpace, Effort, Executor, StudySpec
-from automl_compress.core.errors import ModelInvalid, WrongState
+from automl_compress.core.errors import ModelInvalid
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.evaluate.cluster import ClusterPool, TrialNeeds
@@ -140,15 +140,15 @@ class CompressionPipeline:
             raise
 
 
-class CompressionDriver:
+class CompressionDriver(ClosableDriver):
     """A compression job that this process works on."""
 
     def __init__(self, job: OwnedJob, workload: Workload, executor: Executor) -> None:
         """Restore searcher and study from the tables."""
         study, space, row = workload.study, workload.space, job.row()
         problem = search_problem(workload.network, workload.data, space, study)
-        self._job, self._workload, self._executor = job, workload, executor
-        self._closed = threading.Event()
+        super().__init__(job)
+        self._workload, self._executor = workload, executor
         self._latest: StudyEvent | None = None
         self._study = Study(
             create_searcher(study.searcher, problem, study.searcher_options),
@@ -212,7 +212,7 @@ class CompressionDriver:
 
     def close(self) -> None:
         """End what evaluates, and what `finalise` does."""
-        self._closed.set()
+        super().close()
         self._executor.close()
 
     def _take_note(self, event: StudyEvent) -> None:
@@ -223,7 +223,3 @@ class CompressionDriver:
         else:
             score = event.score
             logger.info("trial %d: %s", event.number, score, extra={"trial": event.number})
-
-    def _go_on(self) -> None:
-        if self._closed.is_set():
-            raise WrongState(f"job {self._job.job_id} was closed while it was finalised")

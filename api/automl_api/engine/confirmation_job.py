@@ -1,15 +1,15 @@
 """A confirmation: another trial of a search that has ended is cut, tuned and scored for good."""
 
-import threading
 from dataclasses import replace
 
 from automl_api.engine.compression_job import Workload
 from automl_api.engine.confirmation import Contest, confirm
+from automl_api.engine.drivers import SearchlessDriver
 from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.engine.preparation import prepared_pruning_net
 from automl_api.settings import Settings
 from automl_compress.core import Trial
-from automl_compress.core.errors import NotFound, WrongState
+from automl_compress.core.errors import NotFound
 from automl_compress.store import browsing, jobs
 from automl_compress.store.trials import to_trial
 
@@ -43,22 +43,13 @@ class ConfirmationPipeline:
         return ConfirmationDriver(job, replace(workload, trained=trained), to_trial(trial))
 
 
-class ConfirmationDriver:
+class ConfirmationDriver(SearchlessDriver):
     """A confirmation that this process works on; another one goes on behind what is stored."""
 
     def __init__(self, job: OwnedJob, workload: Workload, trial: Trial) -> None:
         """Do nothing yet."""
-        self._job, self._workload, self._trial = job, workload, trial
-        self._closed = threading.Event()
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Not known."""
-        return None
-
-    def advance(self, seconds: float) -> bool:
-        """There is nothing to search."""
-        return True
+        super().__init__(job)
+        self._workload, self._trial = workload, trial
 
     def finalise(self) -> Finished:
         """Confirm the trial as its search confirms its best ones."""
@@ -67,11 +58,3 @@ class ConfirmationDriver:
         parts = work.network, work.data, work.study, trials, work.trained, work.table
         contest = Contest(self._job, *parts)
         return confirm(contest, "completed", self._go_on)
-
-    def close(self) -> None:
-        """End what `finalise` does."""
-        self._closed.set()
-
-    def _go_on(self) -> None:
-        if self._closed.is_set():
-            raise WrongState(f"job {self._job.job_id} was closed while it was finalised")

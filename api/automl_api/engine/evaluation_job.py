@@ -1,17 +1,16 @@
 """An evaluation: a policy's network, and the uncut one, scored on data that the search had not."""
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from automl_api.engine.drivers import ClosableDriver
 from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import WrongState
 from automl_compress.data.datasets import SPLIT_NAMES, Normalisation, Split, check_fits
 from automl_compress.evaluate.side_by_side import SideBySide
 from automl_compress.store import policies
@@ -48,15 +47,15 @@ class EvaluationPipeline:
         return EvaluationDriver(job, SideBySide(compressed, uncut, splits), splits)
 
 
-class EvaluationDriver:
+class EvaluationDriver(ClosableDriver):
     """An evaluation that this process works on; another process begins it again."""
 
     def __init__(self, job: OwnedJob, scores: SideBySide, splits: list[Split]) -> None:
         """Score nothing yet."""
-        self._job, self._scores, self._splits = job, scores, splits
+        super().__init__(job)
+        self._scores, self._splits = scores, splits
         self._began = time.monotonic()
         self._told = 0.0
-        self._closed = threading.Event()
 
     @property
     def eta_seconds(self) -> float | None:
@@ -77,8 +76,7 @@ class EvaluationDriver:
     def finalise(self) -> Finished:
         """Say how the networks did."""
         while not self.advance(1.0):  # at once, unless this process only now took the job
-            if self._closed.is_set():
-                raise WrongState(f"job {self._job.job_id} was closed while it was finalised")
+            self._go_on()
         row = self._job.row()
         result = {
             "policy_id": row.policy_id,
@@ -87,10 +85,6 @@ class EvaluationDriver:
             **self._scores.to_json(),
         }
         return Finished(result, "completed")
-
-    def close(self) -> None:
-        """End what `finalise` does."""
-        self._closed.set()
 
 
 def _normalisation(told: Mapping[str, Any]) -> Normalisation:

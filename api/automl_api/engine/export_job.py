@@ -1,19 +1,18 @@
 """An export: a policy's network is written in a format, and run in its engine."""
 
 import tempfile
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from automl_api.engine.drivers import SearchlessDriver
 from automl_api.engine.pipeline import Finished, OwnedJob
 from automl_api.settings import Settings
 from automl_api.sources import ModelSource
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import WrongState
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.export.formats import Exported, Format, export_subject, suffix_of
 from automl_compress.export.subject import Subject
@@ -77,22 +76,13 @@ class ExportPipeline:
         return ExportDriver(job, PolicyExport(*parts, folder=Path()))
 
 
-class ExportDriver:
+class ExportDriver(SearchlessDriver):
     """An export that this process works on; another one begins it again."""
 
     def __init__(self, job: OwnedJob, order: PolicyExport) -> None:
         """Write nothing yet."""
-        self._job, self._order = job, order
-        self._closed = threading.Event()
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Not known."""
-        return None
-
-    def advance(self, seconds: float) -> bool:
-        """There is nothing to search."""
-        return True
+        super().__init__(job)
+        self._order = order
 
     def finalise(self) -> Finished:
         """Write the files."""
@@ -109,17 +99,9 @@ class ExportDriver:
         }
         return Finished(result, "completed", artifacts=artifacts)
 
-    def close(self) -> None:
-        """End what `finalise` does."""
-        self._closed.set()
-
     def _stored(self, path: Path) -> tuple[NewArtifact, WrittenFile]:
         job = self._job
         kind, media_type = _KINDS.get(path.suffix, (self._order.format, None))
         written = job.files.write(f"artifacts/{job.job_id}/{path.name}", [path.read_bytes()])
         media_type = media_type or "application/octet-stream"
         return NewArtifact(job.job_id, path.name, kind, media_type), written
-
-    def _go_on(self) -> None:
-        if self._closed.is_set():
-            raise WrongState(f"job {self._job.job_id} was closed while it was finalised")
