@@ -1,9 +1,7 @@
 """Our evaluation against the plain published way, interleaved, one thread, CPU time.
 
-The published way (AMC's and its successors'): deep copy of the network, masks of zeros,
-evaluation of the full-size network in NCHW with its norms unfused, batches of 50; with
-reconstruction, `lstsq` on all sampled rows of each layer, for each candidate anew.
-Both ways score the same policies on the same images, and their predictions are compared.
+Published, torch and OpenVINO score the same policies on the same images, and their predictions
+are compared. OpenVINO's time has that of compiling each candidate in it.
 """
 
 import copy
@@ -11,7 +9,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,18 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from automl_agents.catalogue import create_searcher
-from automl_compress.compress.reconstruction import (
-    DAMPING,
-    Reconstruction,
-    from_kernel_major,
-    kernel_major,
-    sample_patches,
-    solvable_layers,
-)
+from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import (
     Budget,
     Effort,
+    Measurement,
     Recipe,
     SearchProblem,
     SpaceOptions,
@@ -38,37 +29,65 @@ from automl_compress.core import (
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidate import Candidate
-from automl_compress.evaluate.candidates import candidates_of
+from automl_compress.evaluate.candidates import Candidates, ProgramCandidates, candidates_of
 from automl_compress.evaluate.evaluator import PolicyEvaluator
+from automl_compress.evaluate.openvino_candidates import OpenVinoCandidates
 from automl_compress.networks.architectures import build_network
-from automl_compress.networks.coupling import SOURCE_VALUES
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from benchmarks import cifar, records
+from benchmarks.published_way import PublishedWay
 
 IMAGES, POLICIES, SEED = 2000, 10, 0
 PUBLISHED_BATCH, OUR_BATCH = 50, 32
 CALIBRATION_IMAGES = 512
 SEARCH_IMAGES, SEARCH_EVALUATIONS = 1000, 100
+LONG_SEARCH_EVALUATIONS = 40
+GEMM_SIZE = 1024
 
 
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class Case:
+    """Policies of a network at one MACs ratio; `label` is its part of the summary's keys."""
+
+    label: str
+    ratio: float
+    is_repaired: bool = False
+    round_to: int = 1
+
+
+CASES = {
+    "resnet56": [Case("50", 0.5), Case("25", 0.25), Case("50_round_to_16", 0.5, round_to=16)],
+    "mobilenetv2": [
+        Case("50", 0.5),
+        Case("25", 0.25),
+        Case("25_reconstruction", 0.25, is_repaired=True),
+        Case("50_round_to_16", 0.5, round_to=16),
+        Case("25_round_to_16", 0.25, round_to=16),
+    ],
+}
+
+
 @dataclass
 class Timings:
-    """CPU seconds of both ways over the same policies."""
+    """CPU seconds of each way over the same policies, and how often it predicts as published."""
 
-    ours: list[float] = field(default_factory=list)
-    published: list[float] = field(default_factory=list)
-    ours_build: list[float] = field(default_factory=list)
-    agreement: list[float] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    agreement: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
 
-    def speedup(self) -> float:
+    def add(self, way: str, seconds: float, agreement: float) -> None:
+        """Take note of one policy."""
+        self.seconds.setdefault(way, []).append(seconds)
+        self.agreement.setdefault(way, []).append(agreement)
+
+    def speedup(self, way: str) -> float:
         """Return the smaller of the ratios of medians and of minima."""
+        published, ours = self.seconds["published"], self.seconds[way]
         return min(
-            statistics.median(self.published) / statistics.median(self.ours),
-            min(self.published) / min(self.ours),
+            statistics.median(published) / statistics.median(ours), min(published) / min(ours)
         )
 
 
@@ -79,141 +98,47 @@ def cpu_seconds(work: Callable[[], Result]) -> tuple[float, Result]:
     return time.process_time() - began, result
 
 
-class PublishedWay:
-    """Masked copies; reconstruction from stored rows."""
-
-    def __init__(self, network: Network, calibration: Sequence[tuple[Tensor, Tensor]]) -> None:
-        self.network = network
-        self.rows = _rows(network, calibration)
-
-    def masked(self, kept: Sequence[Tensor]) -> nn.Module:
-        """Return a deep copy whose removed channels are zero."""
-        twin = copy.deepcopy(self.network.module)
-        tensors = dict(twin.named_parameters()) | dict(twin.named_buffers())
-        mask = self.network.plan.mask(kept)
-        with torch.no_grad():
-            for (name, axis), numbers in self.network.plan.axes.items():
-                if axis == SOURCE_VALUES:  # a shortcut shows zero where its input is masked
-                    shown = tensors[name]
-                    shown[torch.isin(shown, (~mask[numbers]).nonzero())] = len(numbers)
-                elif not name.endswith(".source"):
-                    shape = [1] * tensors[name].dim()
-                    shape[axis] = -1
-                    tensors[name].mul_(mask[numbers].view(shape))
-        return twin
-
-    def reconstructed(self, kept: Sequence[Tensor]) -> nn.Module:
-        """Return a masked copy with every layer's remaining inputs fitted by least squares."""
-        twin = self.masked(kept)
-        mask = self.network.plan.mask(kept)
-        for layer in self.rows:
-            keeps = mask[self.network.plan.axes[f"{layer}.weight", 1]]
-            if not bool(keeps.all()):
-                self._fit(twin, layer, keeps, mask)
-        return twin
-
-    @torch.no_grad()
-    def _fit(self, twin: nn.Module, layer: str, keeps: Tensor, mask: Tensor) -> None:
-        member: Any = twin.get_submodule(layer)
-        original: Any = self.network.module.get_submodule(layer)
-        weight = kernel_major(original.weight)
-        outputs, positions, inputs = weight.shape
-        rows = self.rows[layer].double()
-        columns = (torch.arange(positions)[:, None] * inputs + keeps.nonzero().T).flatten()
-        centred = rows - rows.mean(0)
-        target = centred @ weight.reshape(outputs, -1).T.double()
-        damping = DAMPING * centred[:, columns].square().mean(0).mean()
-        chosen = torch.cat(
-            [centred[:, columns], (damping * len(rows)).sqrt() * torch.eye(len(columns))]
-        )
-        padded = torch.cat([target, torch.zeros(len(columns), outputs)])
-        solution = torch.linalg.lstsq(chosen, padded).solution  # (S, O)
-        full = torch.zeros(outputs, positions * inputs, dtype=torch.float64)
-        full[:, columns] = solution.T
-        new = from_kernel_major(full.view(outputs, positions, inputs).float(), member.weight.shape)
-        rows_out = (
-            mask[self.network.plan.axes[f"{layer}.weight", 0]]
-            if (
-                f"{layer}.weight",
-                0,
-            )
-            in self.network.plan.axes
-            else torch.ones(outputs, dtype=torch.bool)
-        )
-        member.weight.copy_(new * rows_out.view(-1, *[1] * (new.dim() - 1)))
-        norm_name = self.network.plan.norm_after.get(layer)
-        fitted = centred[:, columns] @ solution
-        mean = rows.mean(0)[columns] @ solution
-        if norm_name is not None:
-            norm: Any = twin.get_submodule(norm_name)
-            norm.running_mean.copy_(mean * rows_out)
-            norm.running_var.copy_(fitted.var(0, correction=0) * rows_out)
-        elif member.bias is not None:
-            shift = rows.mean(0) @ weight.reshape(outputs, -1).T.double() - mean
-            member.bias.copy_((original.bias + shift) * rows_out)
-
-
-def _rows(network: Network, calibration: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """Store the sampled input rows of every layer, at the positions our statistics use."""
-    generator = torch.Generator().manual_seed(SEED)
-    rows: dict[str, list[Tensor]] = {name: [] for name in solvable_layers(network)}
-
-    def store(kept: list[Tensor], member: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        kept.append(sample_patches(member, inputs[0], generator))
-
-    hooks = [
-        network.module.get_submodule(name).register_forward_pre_hook(partial(store, kept))
-        for name, kept in rows.items()
-    ]
-    with torch.no_grad():
-        for images, _ in calibration:
-            network.module(images)
-    for hook in hooks:
-        hook.remove()
-    return {name: torch.cat(parts) for name, parts in rows.items() if parts}
-
-
 def predictions(forward: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> Tensor:
     """Return the predicted classes of all batches."""
     with torch.inference_mode():
         return torch.cat([forward(images).argmax(1) for images in batches])
 
 
-def compare(network: Network, search: Split, train: Split, ratio: float, repaired: bool) -> Timings:
-    """Score `POLICIES` random policies at this MACs ratio both ways, in turns."""
+def compare(network: Network, search: Split, train: Split, case: Case) -> Timings:
+    """Score `POLICIES` random policies each way, in turns."""
     calibration = list(train.subset(0, CALIBRATION_IMAGES).batches(OUR_BATCH))
-    reconstruction = Reconstruction(network, calibration, SEED) if repaired else None
-    candidates = candidates_of(network, reconstruction)
-    published = PublishedWay(network, calibration if repaired else [])
+    reconstruction = Reconstruction(network, calibration, SEED) if case.is_repaired else None
+    programs = ProgramCandidates(network, reconstruction)
+    ways: dict[str, Candidates] = {
+        "torch": programs,
+        "openvino": OpenVinoCandidates(programs, OUR_BATCH, network.graph.input_shape),
+    }
+    published = PublishedWay(network, calibration if case.is_repaired else [])
     images = search.subset(0, IMAGES)
     theirs = [batch for batch, _ in images.batches(PUBLISHED_BATCH)]
     ours = [
         batch.contiguous(memory_format=torch.channels_last)
         for batch, _ in images.batches(OUR_BATCH)
     ]
-    space = compression_space(network.graph, SpaceOptions())
+    space = compression_space(network.graph, SpaceOptions(round_to=case.round_to))
     selector = ChannelSelector(network)
     rng = np.random.default_rng(SEED)
     timings = Timings()
-    for turn in range(POLICIES + 1):  # the first warms both up and is not counted
-        policy = space.policy(space.sample(rng, Budget("macs", ratio)))
-        kept = selector.kept(policy)
-        build, forward = cpu_seconds(lambda kept=kept: candidates.of(Candidate(kept)))
-        score, our_classes = cpu_seconds(lambda f=forward: predictions(f, ours))
-        way = published.reconstructed if repaired else published.masked
-        their_build, twin = cpu_seconds(lambda way=way, kept=kept: way(kept))
-        their_score, their_classes = cpu_seconds(lambda t=twin: predictions(t, theirs))
+    for turn in range(POLICIES + 1):  # the first warms all up and is not counted
+        kept = selector.kept(space.policy(space.sample(rng, Budget("macs", case.ratio))))
+        published_of = published.reconstructed if case.is_repaired else published.masked
+        seconds, expected = cpu_seconds(lambda of=published_of, k=kept: predictions(of(k), theirs))
+        told = [f"published {seconds:6.2f} s"]
         if turn:
-            timings.ours.append(build + score)
-            timings.ours_build.append(build)
-            timings.published.append(their_build + their_score)
-            timings.agreement.append(float((our_classes == their_classes).float().mean()))
-        print(
-            f"  {turn:2d}  published {their_build + their_score:6.2f} s   ours "
-            f"{build + score:6.2f} s   ratio {(their_build + their_score) / (build + score):5.2f}"
-            f"   build {build * 1e3:6.2f} ms",
-            flush=True,
-        )
+            timings.add("published", seconds, 1.0)
+        for name, way in ways.items():
+            mine, found = cpu_seconds(
+                lambda way=way, k=kept: predictions(way.of(Candidate(k)), ours)
+            )
+            told.append(f"{name} {mine:6.2f} s, {seconds / mine:5.2f} times faster")
+            if turn:
+                timings.add(name, mine, float((found == expected).float().mean()))
+        print(f"  {turn:2d}  {'   '.join(told)}", flush=True)
     return timings
 
 
@@ -257,18 +182,25 @@ def build_ratio(network: Network, ratio: float) -> tuple[float, float, float]:
     return their_median / our_median, 1e3 * their_median, 1e3 * our_median
 
 
-def amc_shares(network: Network, search: Split, train: Split) -> dict[str, float]:
-    """Say where the CPU time of a whole AMC search goes, as shares of it."""
-    recipe = Recipe(images=SEARCH_IMAGES, calibration_images=CALIBRATION_IMAGES)
+def amc_search(
+    network: Network, search: Split, train: Split, recipe: Recipe, evaluations: int
+) -> tuple[float, list[Measurement]]:
+    """Run AMC at half of the MACs; return its CPU seconds and what it measured."""
     evaluator = PolicyEvaluator(network, search, train, recipe)
     space = compression_space(network.graph, SpaceOptions())
-    budget, effort = Budget("macs", 0.5), Effort(SEARCH_EVALUATIONS)
+    budget, effort = Budget("macs", 0.5), Effort(evaluations)
     store = MemoryTrialStore()
     began = time.process_time()
     searcher = create_searcher("amc", SearchProblem(space, budget, effort, SEED), {})
     Study(searcher, InProcessExecutor(evaluator), store, space, budget, effort).run()
     total = time.process_time() - began
-    measured = [trial.measurement for trial in store.trials() if trial.measurement is not None]
+    return total, [each.measurement for each in store.trials() if each.measurement is not None]
+
+
+def amc_shares(network: Network, search: Split, train: Split) -> dict[str, float]:
+    """Say where the CPU time of a whole AMC search goes, as shares of it."""
+    recipe = Recipe(images=SEARCH_IMAGES, calibration_images=CALIBRATION_IMAGES)
+    total, measured = amc_search(network, search, train, recipe, SEARCH_EVALUATIONS)
     forward = sum(each.forward_cpu_seconds for each in measured)
     evaluating = sum(each.cpu_seconds for each in measured)
     return {
@@ -276,6 +208,27 @@ def amc_shares(network: Network, search: Split, train: Split) -> dict[str, float
         "building_and_scoring": round((evaluating - forward) / total, 3),
         "searcher_and_loop": round(1 - evaluating / total, 3),
         "cpu_seconds_per_evaluation": round(total / len(measured), 3),
+    }
+
+
+def gemm_seconds_per_mac() -> float:
+    """Return the CPU seconds of one multiply-accumulate in this machine's matrix product."""
+    left, right = (torch.randn(GEMM_SIZE, GEMM_SIZE) for _ in range(2))
+    taken = [cpu_seconds(lambda: left @ right)[0] for _ in range(20)]
+    return statistics.median(taken) / GEMM_SIZE**3
+
+
+def amc_against_gemm(network: Network, search: Split, train: Split) -> dict[str, float | str]:
+    """Compare a whole AMC search's CPU time with that of its MACs in matrix products."""
+    recipe = Recipe(repair="none", images=IMAGES, backend="auto")
+    before = gemm_seconds_per_mac()
+    total, measured = amc_search(network, search, train, recipe, LONG_SEARCH_EVALUATIONS)
+    a_mac = (before + gemm_seconds_per_mac()) / 2
+    least = a_mac * sum(each.cost.macs * each.total for each in measured)
+    return {
+        "amc_over_gemm": round(total / least, 2),
+        "amc_backend": measured[0].recipe.backend,
+        "gemm_gflops": round(2e-9 / a_mac, 1),
     }
 
 
@@ -299,15 +252,14 @@ def main() -> None:
     networks = {"resnet56": cifar.resnet(56), "mobilenetv2": settled_mobilenet(train)}
     for name, module in networks.items():
         network = trace(module, data.input_shape)
-        cases = [("50", 0.5, False), ("25", 0.25, False)]
-        if name == "mobilenetv2":
-            cases.append(("25_reconstruction", 0.25, True))
-        for label, ratio, repaired in cases:
-            print(f"{name} at {ratio:.0%} of MACs kept, {'with' if repaired else 'no'} repair")
-            timings = compare(network, search, train, ratio, repaired)
-            summary[f"{name}.speedup_{label}"] = round(timings.speedup(), 2)
-            summary[f"{name}.agreement_{label}"] = round(min(timings.agreement), 5)
-            details[f"{name}.{label}"] = vars(timings)
+        for case in CASES[name]:
+            print(f"{name}, {case}")
+            timings = compare(network, search, train, case)
+            for way, suffix in (("torch", ""), ("openvino", "_openvino")):
+                key = f"{case.label}{suffix}"
+                summary[f"{name}.speedup_{key}"] = round(timings.speedup(way), 2)
+                summary[f"{name}.agreement_{key}"] = round(min(timings.agreement[way]), 5)
+            details[f"{name}.{case.label}"] = vars(timings)
             records.save("evaluation", summary, details, [SEED])
         faster, theirs, ours = build_ratio(network, 0.5)
         summary[f"{name}.build_speedup"] = round(faster, 1)
@@ -317,6 +269,9 @@ def main() -> None:
     shares = amc_shares(trace(cifar.resnet(20), data.input_shape), search, train)
     for part, share in shares.items():
         summary[f"resnet20.amc_{part}"] = share
+    print(f"AMC of ResNet-56, {IMAGES} images an evaluation, against the matrix product")
+    against = amc_against_gemm(trace(cifar.resnet(56), data.input_shape), search, train)
+    summary |= {f"resnet56.{part}": value for part, value in against.items()}
     records.save("evaluation", summary, details, [SEED])
     print("\n".join(f"{key:45s} {value}" for key, value in summary.items()))
 

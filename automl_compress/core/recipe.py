@@ -1,7 +1,7 @@
 """How a candidate is scored. Part of the study, stored in every measurement."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
@@ -10,6 +10,7 @@ from automl_compress.core.pruning_net import PruningNetConfig
 Repair = Literal["none", "reconstruction", "recalibration"]
 Signal = Literal["accuracy", "cross_entropy", "kl"]
 Weights = Literal["inherited", "pruning_net"]
+Backend = Literal["auto", "torch", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Recipe:
     weights: where a candidate's weights come from: cut out of the uncut network, or generated
         by a PruningNet, which is trained once before the search.
     pruning_net: how that is trained; set where `weights` says so, and only there.
+    backend: what runs the candidates. `auto` takes the faster one, by a measurement when the
+        search begins; a measurement's own recipe says which that was.
     """
 
     repair: Repair = "reconstruction"
@@ -35,10 +38,12 @@ class Recipe:
     seed: int = 0
     weights: Weights = "inherited"
     pruning_net: PruningNetConfig | None = None
+    backend: Backend = "torch"
 
     def __post_init__(self) -> None:
         """Refuse unknown words, counts below one, and what does not go together."""
-        for name, known in (("repair", Repair), ("signal", Signal), ("weights", Weights)):
+        words = ("repair", Repair), ("signal", Signal), ("weights", Weights), ("backend", Backend)
+        for name, known in words:
             if getattr(self, name) not in get_args(known):
                 raise InvalidInput(
                     f"recipe.{name} is {getattr(self, name)!r}; "
@@ -73,6 +78,10 @@ class Recipe:
         value = kl if self.signal == "kl" else cross_entropy
         assert value is not None
         return -value
+
+    def unrepaired(self) -> "Recipe":
+        """Return the recipe that scores the same images without mending what it cut."""
+        return replace(self, repair="none", weights="inherited", pruning_net=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as a JSON object."""

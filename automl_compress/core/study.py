@@ -85,7 +85,7 @@ class StudySpec:
     budget: Budget
     effort: Effort
     space: SpaceOptions = SpaceOptions()
-    recipe: Recipe = Recipe()
+    recipe: Recipe = Recipe(backend="auto")
     confirmation: Confirmation = Confirmation()
     seed: int = 0
     parallelism: int = 1
@@ -147,7 +147,7 @@ class StudySpec:
                 budget=Budget(**rest.pop("budget")),
                 effort=Effort(**rest.pop("effort")),
                 space=SpaceOptions(**space),
-                recipe=Recipe.from_json(rest.pop("recipe", {})),
+                recipe=Recipe.from_json({"backend": "auto"} | dict(rest.pop("recipe", {}))),
                 confirmation=Confirmation.from_json(rest.pop("confirmation", {})),
                 **rest,
             )

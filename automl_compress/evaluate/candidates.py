@@ -124,13 +124,13 @@ class ProgramCandidates:
         bank = ParameterBank(network, program, reconstruction, grids)
         return _Compiled(program, bank, PrefixCache(program, network.plan))
 
-    def of(self, candidate: Candidate) -> Forward:
+    def of(self, candidate: Candidate) -> BoundProgram:
         """Return the program with the candidate's tensors."""
         compiled = self._rounding if candidate.rounds_inputs else self._plain
         tensors = compiled.bank.bind(candidate)
         return BoundProgram(compiled.program, tensors, compiled.prefixes, candidate)
 
-    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> Forward:
+    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> BoundProgram:
         """Return the program with the module's tensors."""
         compiled = self._rounding if Candidate((), layers).rounds_inputs else self._plain
         tensors = compiled.bank.bind_tensors(tensors_of(module), layers)
@@ -196,7 +196,7 @@ def candidates_of(
     modules = ModuleCandidates(network, reconstruction, grids)
     try:
         programs = ProgramCandidates(network, reconstruction, grids, program)
-        difference = _difference(programs, modules, network)
+        difference = difference_on_half(programs, modules, network)
     except Exception as error:  # torch.export raises many kinds, and no common one
         logger.info("candidates are scored module by module: %s", error)
         return modules
@@ -206,11 +206,18 @@ def candidates_of(
     return programs
 
 
-def _difference(programs: Candidates, modules: Candidates, network: Network) -> float:
-    half = Candidate([torch.arange(0, channels, 2) for channels in network.plan.channels])
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, *network.graph.input_shape, generator=generator)
+def difference_on_half(first: Candidates, second: Candidates, network: Network) -> float:
+    """Compare two ways on the network with half of every group.
+
+    Returns:
+        The largest difference of logits, as a share of the second's largest logit.
+    """
+    images = torch.randn(3, *network.graph.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = modules.of(half)(images)
-        found = programs.of(half)(images)
+        found, expected = (way.of(half_of(network))(images) for way in (first, second))
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+
+
+def half_of(network: Network) -> Candidate:
+    """Return the candidate with every second channel of every group."""
+    return Candidate([torch.arange(0, channels, 2) for channels in network.plan.channels])

@@ -219,7 +219,7 @@ class Confirmer:
             kl=None,
             split=f"{name}: {split.provenance}",
             fidelity="confirmed",
-            recipe=self._study.recipe,
+            recipe=replace(self._study.recipe, backend="torch"),
             seed=self._study.seed,
             evaluations=0.0,
             wall_seconds=time.perf_counter() - wall,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,14 @@ from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.core.hits import pack_hits
 from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import Split
+from automl_compress.evaluate.backends import backend_candidates
 from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.candidates import Forward, ProgramCandidates, candidates_of
 from automl_compress.evaluate.program import Program
 from automl_compress.evaluate.repairing import Repairer, first_images, wanted_net
 from automl_compress.networks.trace import Network, trace
+
+SHORT_PARTS = 4  # less than a full evaluation by this is scored in torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,11 @@ class PolicyEvaluator(Repairer):
         self._labels = torch.cat([labels for _, labels in pairs])
         layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
         self._grids = InputGrids(network.module, layers, self._calibration)
-        self._candidates = candidates_of(network, self._reconstruction, self._grids, program)
+        self._in_torch = candidates_of(network, self._reconstruction, self._grids, program)
+        backend, self._candidates = backend_candidates(
+            recipe.backend, network, self._in_torch, self._images
+        )
+        self.recipe = replace(recipe, backend=backend)
         self._costs = PolicyCosts(network.graph, table)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
@@ -93,7 +100,7 @@ class PolicyEvaluator(Repairer):
         wall, cpu = time.perf_counter(), time.process_time()
         part = self._part(images)
         layers = policy.layer_choices(self.network.graph)
-        forward = self._forward_of(Candidate(self._selector.kept(policy), layers))
+        forward = self._forward_of(Candidate(self._selector.kept(policy), layers), part)
         before_forward = time.process_time()
         logits = self._logits(forward, part)
         forward_cpu = time.process_time() - before_forward
@@ -124,17 +131,20 @@ class PolicyEvaluator(Repairer):
     @property
     def program(self) -> Program | None:
         """The program that scores candidates; None where they are scored module by module."""
-        candidates = self._candidates
-        return candidates.program if isinstance(candidates, ProgramCandidates) else None
+        in_torch = self._in_torch
+        return in_torch.program if isinstance(in_torch, ProgramCandidates) else None
 
     def score_uncut(self) -> Score:
         """Score the uncut network on the same images."""
         return self._score(self._uncut_logits, slice(0, self._total))
 
-    def _forward_of(self, candidate: Candidate) -> Forward:
+    def _forward_of(self, candidate: Candidate, part: slice) -> Forward:
+        # Compiling does not pay on few images.
+        is_short = (part.stop - part.start) * SHORT_PARTS < self._total
+        way = self._in_torch if is_short else self._candidates
         if self._pruning_net is None and self.recipe.repair != "recalibration":
-            return self._candidates.of(candidate)
-        return self._candidates.of_module(self._repaired(candidate.kept), candidate.layers)
+            return way.of(candidate)
+        return way.of_module(self._repaired(candidate.kept), candidate.layers)
 
     def _part(self, images: slice | None) -> slice:
         start, stop, _ = (images or slice(None)).indices(self._total)
@@ -208,7 +218,16 @@ class EvaluatorRecord:
         table: LatencyTable | None = None,
         program: Program | None = None,
     ) -> "EvaluatorRecord":
-        """Keep only the images that the recipe uses."""
+        """Keep only the images that the recipe uses.
+
+        Raises:
+            InvalidInput: the recipe leaves the backend open: every process would choose its own.
+        """
+        if recipe.backend == "auto":
+            raise InvalidInput(
+                "recipe.backend is 'auto', which one evaluator settles for all processes; take "
+                "the backend of a PolicyEvaluator's recipe"
+            )
         scored = first_images(search, recipe.images, "images")
         calibration = first_images(train, min(recipe.calibration_images, len(train)), "images")
         wanted = wanted_net(pruning_net, recipe)

@@ -9,6 +9,7 @@ nothing and pay nothing.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -172,9 +173,13 @@ def _boundaries(
 
 
 def _overwrites(user: fx.Node, node: fx.Node) -> bool:
-    name = getattr(user.target, "_schema", None)
-    is_in_place = name is not None and name.name.endswith("_")
-    return is_in_place and bool(user.args) and user.args[0] is node
+    return overwrites_first(user.target) and bool(user.args) and user.args[0] is node
+
+
+def overwrites_first(target: Any) -> bool:
+    """Say whether an operator writes its result over its first operand."""
+    schema = getattr(target, "_schema", None)
+    return schema is not None and schema.name.endswith("_")
 
 
 def _segment(

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -175,11 +175,15 @@ def _executor(
     pruning_net: PruningNet | None,
     table: LatencyTable | None,
 ) -> Executor:
-    parts = network, data.split("search"), data.split("train"), study.recipe, pruning_net, table
-    if processes:
-        limits = TrialLimits(study.effort.trial_seconds, study.effort.trial_memory_bytes)
-        return EvaluationPool(EvaluatorRecord.of(*parts), processes, limits)
-    return InProcessExecutor(PolicyEvaluator(*parts))
+    search, train, recipe = data.split("search"), data.split("train"), study.recipe
+    if not processes:
+        evaluator = PolicyEvaluator(network, search, train, recipe, pruning_net, table)
+        return InProcessExecutor(evaluator)
+    uncut = PolicyEvaluator(network, search, train, recipe.unrepaired())
+    recipe = replace(recipe, backend=uncut.recipe.backend)
+    record = EvaluatorRecord.of(network, search, train, recipe, pruning_net, table, uncut.program)
+    limits = TrialLimits(study.effort.trial_seconds, study.effort.trial_memory_bytes)
+    return EvaluationPool(record, processes, limits)
 
 
 def _confirm(

@@ -165,6 +165,9 @@ class StudyOptions:
     signal: Annotated[
         str | None, typer.Option(help="accuracy, cross_entropy or kl; accuracy unless set.")
     ] = None
+    backend: Annotated[
+        str, typer.Option(help="What runs candidates: torch, openvino, or auto: the faster one.")
+    ] = "auto"
     top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
     finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
     distillation_weight: Annotated[
@@ -186,7 +189,7 @@ class StudyOptions:
             "trial_seconds": self.trial_seconds,
             "trial_memory_bytes": self.trial_memory_bytes,
         }
-        recipe = {"repair": self.repair, "signal": self.signal}
+        recipe = {"repair": self.repair, "signal": self.signal, "backend": self.backend}
         return {
             "searcher": self.searcher,
             "budget": kept,

@@ -17,6 +17,7 @@ from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import CompressionSpace, Effort, Executor, StudySpec
 from automl_compress.core.errors import ModelInvalid
+from automl_compress.core.recipe import Backend
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.evaluate.cluster import ClusterPool, TrialNeeds
@@ -78,10 +79,8 @@ class Workload:
         Returns:
             The baseline, and the workload with the program that was compiled for it.
         """
-        inherited: dict[str, Any] = {"weights": "inherited", "pruning_net": None}
-        recipe = replace(self.study.recipe, repair="none", **inherited)
         split, train = self.data.split("search"), self.data.split("train")
-        evaluator = PolicyEvaluator(self.network, split, train, recipe)
+        evaluator = PolicyEvaluator(self.network, split, train, self.study.recipe.unrepaired())
         began = time.monotonic()
         score = evaluator.score_uncut()
         baseline = {
@@ -90,10 +89,16 @@ class Workload:
             "total": score.total,
             "cross_entropy": score.cross_entropy,
             "split": evaluator.split,
+            "backend": evaluator.recipe.backend,
             "wall_seconds": time.monotonic() - began,
             "cost": self.space.full.to_json(),
         }
         return baseline, replace(self, program=evaluator.program)
+
+    def on_backend(self, backend: Backend) -> "Workload":
+        """Return the workload whose recipe names what runs its candidates."""
+        recipe = replace(self.study.recipe, backend=backend)
+        return replace(self, study=replace(self.study, recipe=recipe))
 
     def executor(self, evaluations: int, limits: TrialLimits, settings: Settings) -> Executor:
         """Start what scores candidates: child processes, or the cluster that the settings name.
@@ -122,10 +127,13 @@ class CompressionPipeline:
         """Load network and data, profile them once, and start what evaluates."""
         row = job.row()
         workload = Workload.load(job, self._settings)
-        if row.baseline is None:
+        baseline = row.baseline
+        if baseline is None:
             job.enter(JobState.PROFILING)
             baseline, workload = workload.profile()
             job.set_baseline(baseline)
+        # A job that goes on scores the rest of its candidates as it did the first.
+        workload = workload.on_backend(baseline.get("backend", "torch"))
         study = workload.study
         parts = workload.network, workload.data, workload.space, study.recipe
         trained = prepared_pruning_net(job, self._settings, *parts)

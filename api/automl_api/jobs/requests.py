@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Confirmation, Metric, StudySpec
-from automl_compress.core.recipe import Repair, Signal, Weights
+from automl_compress.core.recipe import Backend, Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
 from automl_compress.core.study import (
     ENGINE_FORMATS,
@@ -83,6 +83,7 @@ class RecipeBody(RequestBody):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     weights: Weights = "inherited"
     pruning_net: Annotated[dict[str, Any], Field(max_length=100)] | None = None
+    backend: Backend = "auto"
 
 
 class ConfirmationBody(RequestBody):

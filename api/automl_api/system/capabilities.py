@@ -9,7 +9,7 @@ from automl_api.files.recognition import FileFormat
 from automl_api.intake import inspect_installation
 from automl_compress import __version__
 from automl_compress.core import BIT_WIDTHS, METRICS
-from automl_compress.core.recipe import Repair, Signal, Weights
+from automl_compress.core.recipe import Backend, Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
 from automl_compress.store.paging import LARGEST_PAGE
 from automl_compress.targets import TARGETS
@@ -35,6 +35,7 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
         "repairs": list(get_args(Repair)),
         "signals": list(get_args(Signal)),
         "weights": list(get_args(Weights)),
+        "backends": list(get_args(Backend)),
         "budget_metrics": list(METRICS),
         "latency_targets": list(TARGETS),
         **installation(),

@@ -13,6 +13,8 @@ from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Evaluator, LayerGraph, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.export.engines import is_installed
+from automl_compress.export.sessions import OPENVINO
 from automl_compress.networks.trace import Network, trace
 from tests.automl_compress.evaluate.splits import split
 from tests.automl_compress.networks import topologies
@@ -27,6 +29,7 @@ RECIPES = {
     "reconstruction": Recipe(repair="reconstruction", signal="kl", batch_size=16),
     "recalibration": Recipe(repair="recalibration", signal="cross_entropy", batch_size=20),
     "taylor": Recipe(repair="none", calibration_images=8),
+    "openvino": Recipe(repair="reconstruction", signal="kl", batch_size=16, backend="openvino"),
 }
 
 
@@ -52,6 +55,8 @@ def uncut(network: Network) -> Policy:
 
 @pytest.fixture(scope="module", params=RECIPES)
 def every_evaluator(request: pytest.FixtureRequest, network: Network) -> PolicyEvaluator:
+    if request.param == OPENVINO and not is_installed(OPENVINO):
+        pytest.skip("OpenVINO is not installed (pip install automl-compress[engines])")
     return evaluator_of(network, RECIPES[request.param])
 
 
