@@ -105,6 +105,7 @@ def _export_order(order: ExportOrder) -> ExportNotes:
             notes[name] = {
                 "files": [path.name for path in exported.files],
                 **exported.agreement.to_json(),
+                "integer_layers": list(exported.integer_layers),
             }
     return notes
 

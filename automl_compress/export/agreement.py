@@ -68,9 +68,8 @@ def check_agreement(
             or 0.05 where the network rounds layer inputs.
     """
     differences: list[float] = []
-    is_rounding = rounds_inputs(module)
-    tolerance = ROUNDED_TOLERANCE if is_rounding else TOLERANCE
-    measure = _rms_difference if is_rounding else _difference
+    tolerance = tolerance_of(module)
+    measure = _rms_difference if rounds_inputs(module) else _difference
     for batch in BATCHES:
         images = random_images(batch, input_shape)
         with torch.no_grad():
@@ -84,6 +83,11 @@ def check_agreement(
             "is not kept: export to another format, or try another version of the engine"
         )
     return Agreement(*engine, BATCHES, difference)
+
+
+def tolerance_of(module: nn.Module) -> float:
+    """Return by how much an engine's outputs may differ from a network's."""
+    return ROUNDED_TOLERANCE if rounds_inputs(module) else TOLERANCE
 
 
 def _run(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, engine: str) -> np.ndarray:

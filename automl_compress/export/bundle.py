@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 import torch
 
-from automl_compress.export.agreement import Agreement, random_images
+from automl_compress.export.agreement import random_images, tolerance_of
 from automl_compress.export.card import model_card
 from automl_compress.export.documents import network_bytes
 from automl_compress.export.subject import Subject
@@ -17,7 +17,7 @@ _EXAMPLES = 8
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that the format can say: equal networks, equal bytes
 
 
-def bundle_bytes(subject: Subject) -> tuple[bytes, Agreement]:
+def bundle_bytes(subject: Subject) -> bytes:
     """Return the zip: policy, weights, ONNX file, model card, example, and `run.py`.
 
     `run.py` needs numpy and onnxruntime alone; it repeats the outputs of `example.npz`.
@@ -27,13 +27,12 @@ def bundle_bytes(subject: Subject) -> tuple[bytes, Agreement]:
         ModelInvalid: the network cannot be written as ONNX, or ONNX Runtime computes something
             else.
     """
-    onnx, agreement = subject.checked_onnx
     document = json.dumps(subject.document.to_json(), indent=1, allow_nan=False) + "\n"
     contents = {
         "README.md": (model_card(subject.document, is_bundle=True)).encode(),
         "policy.json": document.encode(),
         "network.safetensors": network_bytes(subject.module),
-        "network.onnx": onnx,
+        "network.onnx": subject.checked_onnx.content,
         "example.npz": _example(subject),
         "run.py": (files("automl_compress.export") / "run_onnx.py").read_bytes(),
     }
@@ -43,7 +42,7 @@ def bundle_bytes(subject: Subject) -> tuple[bytes, Agreement]:
             entry = zipfile.ZipInfo(name, _MOMENT)
             entry.external_attr = 0o644 << 16
             bundle.writestr(entry, content, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue(), agreement
+    return buffer.getvalue()
 
 
 def _example(subject: Subject) -> bytes:
@@ -51,5 +50,6 @@ def _example(subject: Subject) -> bytes:
     with torch.no_grad():
         logits = subject.module(images)
     buffer = io.BytesIO()
-    np.savez(buffer, images=images.numpy(), logits=logits.numpy())
+    tolerance = tolerance_of(subject.module)
+    np.savez(buffer, images=images.numpy(), logits=logits.numpy(), tolerance=tolerance)
     return buffer.getvalue()

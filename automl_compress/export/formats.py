@@ -27,11 +27,13 @@ class Exported:
     """The files of one export, the main one last.
 
     agreement: None for safetensors, whose tensors are the network's own.
+    integer_layers: names of the weights whose layers an engine may compute in int8.
     """
 
     format: Format
     files: tuple[Path, ...]
     agreement: Agreement | None
+    integer_layers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the export as a JSON object."""
@@ -40,35 +42,44 @@ class Exported:
             "files": [str(path) for path in self.files],
             "size_bytes": sum(path.stat().st_size for path in self.files),
             "agreement": None if self.agreement is None else self.agreement.to_json(),
+            "integer_layers": list(self.integer_layers),
         }
 
 
-# The contents of a format's files, and the check of them.
-Contents = tuple[tuple[bytes, ...], Agreement | None]
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """The contents of a format's files, and the check of them."""
+
+    files: tuple[bytes, ...]
+    agreement: Agreement | None = None
+    integer_layers: tuple[str, ...] = ()
 
 
-def _safetensors(subject: Subject) -> Contents:
-    return (model_card(subject.document).encode(), network_bytes(subject.module)), None
+def _safetensors(subject: Subject) -> _Contents:
+    return _Contents((model_card(subject.document).encode(), network_bytes(subject.module)))
 
 
-def _onnx(subject: Subject) -> Contents:
-    content, agreement = subject.checked_onnx
-    return (content,), agreement
+def _onnx(subject: Subject) -> _Contents:
+    onnx = subject.checked_onnx
+    return _Contents((onnx.content,), onnx.agreement, onnx.integer_layers)
 
 
-def _openvino(subject: Subject) -> Contents:
-    graph, weights, agreement = openvino_files(subject.onnx, subject.module, subject.input_shape)
-    return (weights, graph), agreement
+def _openvino(subject: Subject) -> _Contents:
+    def written(content: bytes) -> tuple[bytes, bytes, Agreement]:
+        return openvino_files(content, subject.module, subject.input_shape)
+
+    (graph, weights, agreement), layers = subject.in_integers(written, has_integer_biases=False)
+    return _Contents((weights, graph), agreement, layers)
 
 
-def _pt2(subject: Subject) -> Contents:
+def _pt2(subject: Subject) -> _Contents:
     content, agreement = program_bytes(subject.module, subject.input_shape)
-    return (content,), agreement
+    return _Contents((content,), agreement)
 
 
-def _bundle(subject: Subject) -> Contents:
-    content, agreement = bundle_bytes(subject)
-    return (content,), agreement
+def _bundle(subject: Subject) -> _Contents:
+    onnx = subject.checked_onnx
+    return _Contents((bundle_bytes(subject),), onnx.agreement, onnx.integer_layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class _Kind:
     """suffixes: of the files in the order of writing, the one that the user names last."""
 
     suffixes: tuple[str, ...]
-    write: Callable[[Subject], Contents]
+    write: Callable[[Subject], _Contents]
 
 
 _KINDS: Mapping[Format, _Kind] = {
@@ -161,10 +172,10 @@ def export_subject(
             raise InvalidInput(
                 f"{each} exists already; give another name, or --force to replace it"
             )
-    contents, agreement = kind.write(subject)
-    for each, content in zip(files, contents, strict=True):
+    contents = kind.write(subject)
+    for each, content in zip(files, contents.files, strict=True):
         _write(each, content)
-    return Exported(chosen, files, agreement)
+    return Exported(chosen, files, contents.agreement, contents.integer_layers)
 
 
 def _write(path: Path, content: bytes) -> None:

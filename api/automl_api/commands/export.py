@@ -167,6 +167,8 @@ def _show(written: "Exported", is_json: bool) -> None:
             f"{', '.join(map(str, agreement.batches))} it differs from torch by "
             f"{agreement.difference:.1e} of the outputs"
         )
+    if written.integer_layers:
+        typer.echo(f"{len(written.integer_layers)} layers can be computed in int8")
 
 
 def _write_trials(

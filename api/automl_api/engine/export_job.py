@@ -96,6 +96,7 @@ class ExportDriver(SearchlessDriver):
             "format": order.format,
             "artifacts": [new.name for new, _ in artifacts],
             "agreement": None if exported.agreement is None else exported.agreement.to_json(),
+            "integer_layers": list(exported.integer_layers),
         }
         return Finished(result, "completed", artifacts=artifacts)
 

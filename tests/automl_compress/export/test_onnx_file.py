@@ -21,7 +21,7 @@ ENGINE = ("engine", "1")
 
 @NEEDS_ONNX
 def test_one_file_serves_every_batch_size_and_agrees_with_torch(subject: Subject) -> None:
-    content, agreement = subject.checked_onnx
+    content, agreement = subject.checked_onnx.content, subject.checked_onnx.agreement
 
     import onnx as onnx_package
 
