@@ -7,16 +7,21 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
+from automl_compress.compress.input_grids import rounds_inputs
 from automl_compress.core import StudySpec
 from automl_compress.core.errors import ModelInvalid, UnknownName
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.evaluate.latency import (
     LatencyMeasurement,
     LatencyPlan,
+    engine_of,
     measure_latency,
 )
 from automl_compress.evaluate.latency_tables import measure_table
+from automl_compress.export.integer_onnx import with_integer_layers
+from automl_compress.export.onnx_file import onnx_bytes
 from automl_compress.export.onnx_template import OnnxTemplate
+from automl_compress.export.sessions import ONNX_RUNTIME
 from automl_compress.networks.trace import Network
 from automl_compress.targets import TARGETS, Target
 
@@ -53,22 +58,21 @@ def study_table(
 
 
 def finalist_latencies(
-    network: Network, study: StudySpec, finalists: Sequence[nn.Module | None]
+    network: Network, study: StudySpec, finalists: Sequence[nn.Module]
 ) -> list[LatencyMeasurement | None]:
     """Measure finished networks in turns with the uncut one.
 
     Args:
         network: the uncut network, traced.
         study: names the target.
-        finalists: cut networks; None for one with quantised layers, whose float file tells
-            nothing of integer arithmetic.
+        finalists: cut networks; what an engine may compute of them in int8 is measured so.
 
     Returns:
-        None for what is not measured: quantised networks, targets that are other machines,
-        networks whose files cannot be made of one template, and those on which the engine fails.
+        None for what is not measured: targets that are other machines, networks whose files
+        cannot be made of one template, and those on which the engine fails.
     """
     target = local_target(study.target)
-    if target is None or all(each is None for each in finalists):
+    if target is None:
         return [None] * len(finalists)
     try:
         template = OnnxTemplate(network)
@@ -80,14 +84,22 @@ def finalist_latencies(
         uncut, cut = Path(folder) / "uncut.onnx", Path(folder) / "cut.onnx"
         uncut.write_bytes(template.bytes_of(network.module))
 
-        def measured(finalist: nn.Module | None) -> LatencyMeasurement | None:
-            if finalist is None:
-                return None
-            cut.write_bytes(template.bytes_of(finalist))
+        def measured(finalist: nn.Module) -> LatencyMeasurement | None:
             try:
+                cut.write_bytes(_file(finalist, template, network.graph.input_shape, target))
                 return measure_latency(cut, target, uncut, plan)
             except ModelInvalid as error:  # the search is done: its result is not lost over this
                 logger.warning("the latency of a finalist was not measured: %s", error)
                 return None
 
         return [measured(each) for each in finalists]
+
+
+def _file(
+    finalist: nn.Module, template: OnnxTemplate, input_shape: tuple[int, ...], target: Target
+) -> bytes:
+    if not rounds_inputs(finalist):
+        return template.bytes_of(finalist)
+    has_integer_biases = engine_of(target) == ONNX_RUNTIME
+    written = onnx_bytes(finalist, input_shape)
+    return with_integer_layers(written, has_integer_biases=has_integer_biases)[0]

@@ -204,8 +204,7 @@ def _confirm(
     baseline, model = confirmer.baseline(), model_reference(network, name)
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
-    floats = [None if each.network.packed else each.network.module for each in found]
-    latencies = finalist_latencies(network, study, floats)
+    latencies = finalist_latencies(network, study, [each.network.module for each in found])
 
     def compressed(each: Confirmed, latency: LatencyMeasurement | None) -> CompressedNetwork:
         proxy = each.trial.measurement

@@ -141,8 +141,6 @@ def _with_latencies(
         apply_policy(
             copy.deepcopy(contest.network.module), document, files.path_of(each.network.path)
         )
-        if each.packed is None
-        else None
         for each, document in zip(confirmed, documents, strict=True)
     ]
     latencies = finalist_latencies(contest.network, contest.study, networks)

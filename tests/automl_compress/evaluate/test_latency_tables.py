@@ -1,14 +1,28 @@
 """Tables of layer times, measured in real engines on a small network."""
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from automl_compress.core import Budget, Confirmation, Effort, SpaceOptions, StudySpec
+import pytest
+import torch
+
+from automl_compress.compress.input_grids import InputGrids
+from automl_compress.compress.quantised_network import quantise_network
+from automl_compress.core import (
+    Budget,
+    Confirmation,
+    Effort,
+    LayerChoice,
+    SpaceOptions,
+    StudySpec,
+)
 from automl_compress.core.errors import InvalidInput, ModelInvalid, UnknownName
 from automl_compress.costs import compression_space
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate import study_latency
+from automl_compress.evaluate.latency import LatencyMeasurement, measure_latency
 from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.search.compression import compress_network
@@ -83,7 +97,34 @@ def test_a_finalist_on_which_the_engine_fails_is_kept_without_a_latency(
     budget, effort = Budget("macs", 0.5), Effort(evaluations=1)
     study = StudySpec("random", budget, effort, target="cpu-onnxruntime")
 
-    assert finalist_latencies(network, study, [network.module, None]) == [None, None]
+    assert finalist_latencies(network, study, [network.module]) == [None]
+
+
+@NEEDS_OPENVINO
+def test_a_quantised_finalist_is_measured_in_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[bytes] = []
+    real = measure_latency
+
+    def spy(path: Path, *rest: Any) -> LatencyMeasurement:
+        files.append(path.read_bytes())
+        return real(path, *rest)
+
+    monkeypatch.setattr(study_latency, "measure_latency", spy)
+    network = zoo.traced("lenet-5")
+    layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
+    choices = {name: LayerChoice(name, 0.0, 8, 8) for name in layers}
+    batches = [(torch.randn(8, *network.graph.input_shape), torch.zeros(8, dtype=torch.int64))]
+    grids = InputGrids(network.module, layers, batches)
+    eight_bits = {name: grids.of(name, 8) for name in layers}
+    finalist = quantise_network(network.module, choices, {}, eight_bits).module
+    budget, effort = Budget("macs", 0.5), Effort(evaluations=1)
+    study = StudySpec("random", budget, effort, target="cpu-openvino")
+
+    (latency,) = finalist_latencies(network, study, [finalist])
+
+    assert latency is not None
+    assert latency.ratio > 0
+    assert b"QuantizeLinear" in files[0]
 
 
 def test_a_target_that_nobody_knows_is_refused() -> None:
