@@ -22,7 +22,7 @@ from automl_compress.evaluate.program import Program
 from automl_compress.evaluate.repairing import Repairer, first_images, wanted_net
 from automl_compress.networks.trace import Network, trace
 
-SHORT_PARTS = 4  # less than a full evaluation by this is scored in torch
+SHORT_PARTS = 3  # less than a full evaluation by this is scored in torch
 
 
 @dataclass(frozen=True, slots=True)
