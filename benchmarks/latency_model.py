@@ -4,12 +4,13 @@ Of each network a table is measured for the widths of a space, and calibrated; t
 of that space, the slowest at most about twice as slow as the fastest, are measured in turns with
 the uncut one. Predictions are compared with that: the error of the ratio to the uncut network,
 and Kendall's tau, beside that of MACs. `any` widths are all whole numbers, as a search without
-alignment gives them; the table then holds all of them where one axis is cut.
+alignment gives them; the table then holds all of them where one axis is cut. Of `mixed` networks a
+random share of the layers is computed in int8.
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from scipy.stats import kendalltau
 
 from automl_compress.core import Budget, CompressionSpace, SpaceOptions
-from automl_compress.costs import compression_space
+from automl_compress.costs import AnalyticCosts, compression_space
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.evaluate.latency_tables import cut_files, measure_networks, measure_table
@@ -32,7 +33,7 @@ from benchmarks.cells import Cells
 NAME = "latency-model"
 NETWORKS = ("resnet-20", "resnet-56", "mobilenet-v2")
 # Multiples that widths are rounded to, and how many pairs of widths a table holds for a shape.
-WIDTHS = {"aligned": (8, 36), "any": (1, 130)}
+WIDTHS = {"aligned": (8, 36), "any": (1, 130), "mixed": (8, 36)}
 RANDOM_NETWORKS, SECONDS, SEED = 30, 0.8, 0
 RATIOS = (0.35, 0.9)  # of MACs; the slowest is then about twice as slow as the fastest
 
@@ -62,11 +63,21 @@ def uncut(name: str) -> Network:
         return trace(offer.build(config).eval(), offer.input_shape(config))
 
 
-def inner_channels(network: Network, multiple: int) -> CompressionSpace:
+def inner_channels(network: Network, multiple: int, has_integers: bool) -> CompressionSpace:
     """Open what one layer makes and another uses; residual stages stay whole, as in AMC's."""
     stages = tuple(each.name for each in network.graph.groups if len(each.producers) > 2)
     options = SpaceOptions(round_to=multiple, skip=stages)
+    if has_integers:
+        bits = (8, 32)
+        options = replace(options, weight_bits=bits, activation_bits=bits, edge_bits=None)
     return compression_space(network.graph, options)
+
+
+def integer_layers(space: CompressionSpace, count: int) -> np.ndarray:
+    """Draw which of the L layers of each network are computed in int8; bool (count, L)."""
+    generator = np.random.default_rng(2000 + SEED)
+    layers = sum(layer.kind != "other" for layer in space.graph.layers)
+    return generator.random((count, layers)) < generator.random((count, 1))
 
 
 def settings_of(space: CompressionSpace, count: int) -> list[tuple[int, ...]]:
@@ -80,18 +91,27 @@ def settings_of(space: CompressionSpace, count: int) -> list[tuple[int, ...]]:
 def measured(case: Case) -> dict[str, Any]:
     network = uncut(case.network)
     multiple, most_entries = WIDTHS[case.widths]
-    space = inner_channels(network, multiple)
+    is_mixed, groups = case.widths == "mixed", len(network.graph.groups)
+    space = inner_channels(network, multiple, is_mixed)
     table = measure_table(network, space, case.target, most_entries=most_entries)
-    settings = [network.graph.full_widths, *settings_of(space, RANDOM_NETWORKS)]
+    drawn = [setting[:groups] for setting in settings_of(space, RANDOM_NETWORKS)]
+    settings = [network.graph.full_widths, *drawn]
+    are_integer = integer_layers(space, len(settings)) & is_mixed
+    are_integer[0] = False
     times = run_isolated(
-        measure_networks, cut_files(network, settings), case.target, table.batch, SECONDS
+        measure_networks,
+        cut_files(network, settings, are_integer),
+        case.target,
+        table.batch,
+        SECONDS,
     )
+    counts = AnalyticCosts(network.graph)
     model = LatencyModel(network.graph, table)
     return {
         "entries": table.entries,
         "calibration": table.to_json()["calibration"],
-        "macs": [space.costs.cost(setting).macs for setting in settings],
-        "predicted_ns": [model.latency_ns(setting) for setting in settings],
+        "macs": [counts.cost(setting).macs for setting in settings],
+        "predicted_ns": list(map(model.latency_ns, settings, are_integer)),
         "measured_ns": times,
     }
 
@@ -136,7 +156,8 @@ def section(cells: Cells) -> str | None:
         "networks that it was not fitted to, at batch 1, each measured for 0.8 s in turns with "
         "the uncut one. The error is that of the ratio to the uncut network; Kendall's tau "
         "tells how well the order is predicted, beside that of MACs. `aligned` widths are "
-        "multiples of 8, `any` all whole numbers.\n\n"
+        "multiples of 8, `any` all whole numbers; of `mixed` networks, at multiples of 8, a random "
+        "share of the layers is computed in int8.\n\n"
         f"{table(cells)}\n"
     )
 

@@ -16,8 +16,16 @@ def padded_to_8(inputs: int, outputs: int) -> float:
     return 100.0 * -(-inputs // 8) * -(-outputs // 8)
 
 
-def table_of(graph: LayerGraph, times: Times = padded_to_8, step: int = 1) -> LatencyTable:
-    """Return times of every layer, at multiples of a step and at the uncut widths."""
+def table_of(
+    graph: LayerGraph,
+    times: Times = padded_to_8,
+    step: int = 1,
+    in_int8: Times | None = None,
+) -> LatencyTable:
+    """Return times of every layer, at multiples of a step and at the uncut widths.
+
+    in_int8: those of layers of few bits; None for none.
+    """
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     found: list[LayerTimes] = []
     for layer in graph.layers:
@@ -28,7 +36,10 @@ def table_of(graph: LayerGraph, times: Times = padded_to_8, step: int = 1) -> La
                     axis.size(graph.full_widths) for axis in tensors[layer.weight].axes[:2]
                 )
             )
-            grid = np.array([[times(one, two) for two in outputs] for one in inputs])
-            found.append(LayerTimes(LayerShape.of(layer), tuple(inputs), tuple(outputs), grid))
-    calibration = Calibration(500.0, 1.5, 0.01)
+            for is_integer, taken in ((False, times), (True, in_int8)):
+                if taken is not None:
+                    grid = np.array([[taken(one, two) for two in outputs] for one in inputs])
+                    shape = LayerShape.of(layer, is_integer=is_integer)
+                    found.append(LayerTimes(shape, tuple(inputs), tuple(outputs), grid))
+    calibration = Calibration(500.0, 1.5, 0.01, 1.2, 0.3)
     return LatencyTable("cpu-made-up", "made up", "1", 1, tuple(found), calibration)

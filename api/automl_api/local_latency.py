@@ -18,13 +18,14 @@ from automl_compress.whole_files import write_whole
 
 @dataclass(frozen=True, slots=True)
 class MeasureRequest:
-    """What is measured, and where the table goes."""
+    """What is measured, and where the table goes; has_int8: layers in int8 too."""
 
     model: ModelSource
     target: str
     batch: int
     round_to: int
     output: Path
+    has_int8: bool = False
 
 
 def measure_file(request: MeasureRequest, go_on: Callable[[], None] = lambda: None) -> LatencyTable:
@@ -38,11 +39,15 @@ def measure_file(request: MeasureRequest, go_on: Callable[[], None] = lambda: No
     """
     torch.set_num_threads(1)
     module, input_shape = request.model.load_for_images(Path())
+    bits = (8, 32) if request.has_int8 else ()
+    space = SpaceOptions(
+        round_to=request.round_to, weight_bits=bits, activation_bits=bits, edge_bits=None
+    )
     study = StudySpec(
         "uniform",
         Budget("latency_ns", 1.0),
         Effort(evaluations=1),
-        SpaceOptions(round_to=request.round_to),
+        space,
         target=request.target,
         latency_batch=request.batch,
     )

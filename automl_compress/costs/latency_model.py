@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from math import prod
 
 import numpy as np
 
-from automl_compress.core import LayerGraph, StoredTensor
+from automl_compress.core import Layer, LayerGraph, StoredTensor
 from automl_compress.core.decision import Decision
-from automl_compress.costs.latency_table import LatencyTable, times_of_layers
+from automl_compress.costs.latency_table import LatencyTable, LayerTimes, times_of_layers
 from automl_compress.costs.layer_bits import folded_norms
 
 # A width is worth having if the layers that it belongs to take that much of the time at the next.
@@ -28,14 +29,10 @@ class LatencyModel:
         Raises:
             InvalidInput: the table has no times for one of the network's layers.
         """
-        times = times_of_layers(table, graph)
         self._calibration = table.calibration
         layers = [layer for layer in graph.layers if layer.kind != "other"]
         tensors = {tensor.name: tensor for tensor in graph.tensors}
         self._calls = np.array([layer.calls for layer in layers], dtype=np.float64)
-        self._nanoseconds = np.concatenate([each.nanoseconds.ravel() for each in times])
-        self._first = _starts([each.nanoseconds.size for each in times])
-        self._row = np.array([len(each.outputs) for each in times])
         # Second axes of all weights, then first ones: (2 L,).
         axes = [tensors[layer.weight].axes[axis] for axis in (1, 0) for layer in layers]
         self._fixed = np.array([axis.fixed for axis in axes])
@@ -43,31 +40,77 @@ class LatencyModel:
         for place, axis in enumerate(axes):
             for group, each in axis.terms:
                 self._terms[place, group] += each
-        grids = [each.inputs for each in times] + [each.outputs for each in times]
         largest = [axis.size(graph.full_widths) for axis in axes]
-        steps = [_next_places(*each) for each in zip(grids, largest, strict=True)]
-        self._steps, self._step_first = (
-            np.concatenate(steps),
-            _starts([len(each) for each in steps]),
-        )
+        times = times_of_layers(table, graph)
+        integer_times = times_of_layers(table, graph, are_integer=True)
+        self._float, self._integer = _LookUp(times, largest), _LookUp(integer_times, largest)
+        self._has_integer_times = np.array([each.shape.is_integer for each in integer_times])
+        self._pixels = np.array([_input_pixels(layer) for layer in layers])
+        self._is_depthwise = np.array([layer.is_depthwise for layer in layers])
+        self._convolution_groups = np.array([layer.convolution_groups for layer in layers])
+        self._sources = _sources(graph)
+        self._takes_images = ~self._sources.any(axis=1)
         self._operations, self._fixed_operations = _elementwise(graph, tensors)
 
-    def latency_ns(self, widths: Sequence[int]) -> int:
-        """Return the time of one call, in nanoseconds, when group g keeps `widths[g]` channels."""
+    def latency_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> int:
+        """Return the time of one call, in nanoseconds.
+
+        Args:
+            widths: kept channels of each group.
+            are_integer: bool (L,), which layers have weights and inputs of at most 8 bits; None
+                for none.
+        """
         told = self._calibration
-        weights = told.call_ns, told.layers, told.elementwise_ns
-        return round(float(np.dot(weights, self.features(widths))))
+        floats = told.layers * self.layers_ns(widths)
+        taken = floats
+        if are_integer is not None and (chosen := are_integer & self._has_integer_times).any():
+            # An engine that is slower in int8 counts as in float32: more bits must not cost less.
+            taken = np.where(chosen, np.minimum(self._in_int8(widths, chosen), floats), floats)
+        operations = told.elementwise_ns * self._elementwise(widths)
+        return round(float(told.call_ns + taken.sum() + operations))
 
     def layers_ns(self, widths: Sequence[int]) -> np.ndarray:
-        """Return what each layer takes alone, before calibration; float64 (L,)."""
-        sizes = self._fixed + self._terms @ np.asarray(widths, dtype=np.int64)
-        inputs, outputs = self._steps[self._step_first + sizes].reshape(2, -1)
-        return self._calls * self._nanoseconds[self._first + inputs * self._row + outputs]
+        """Return what each layer takes alone in float32, before calibration; float64 (L,)."""
+        return self._calls * self._float.nanoseconds(self._sizes(widths))
 
-    def features(self, widths: Sequence[int]) -> tuple[float, float, float]:
-        """Return what calibration weighs: calls, nanoseconds of layers, elementwise operations."""
-        operations = float(self._operations @ np.asarray(widths, dtype=np.float64))
-        return 1.0, float(self.layers_ns(widths).sum()), operations + self._fixed_operations
+    def features(
+        self, widths: Sequence[int], are_integer: np.ndarray | None = None
+    ) -> tuple[float, float, float, float, float]:
+        """Return what calibration weighs.
+
+        Returns:
+            Calls, nanoseconds of float layers, elementwise operations, nanoseconds of layers in
+            int8, values that these quantise. A layer of few bits without times in int8 is among
+            the float ones.
+        """
+        operations, floats = self._elementwise(widths), self.layers_ns(widths)
+        if are_integer is None:
+            return 1.0, float(floats.sum()), operations, 0.0, 0.0
+        chosen = are_integer & self._has_integer_times
+        in_int8 = self._calls * self._integer.nanoseconds(self._sizes(widths))
+        quantised = self._quantised(widths, chosen)
+        sums = float(floats[~chosen].sum()), float(in_int8[chosen].sum())
+        return 1.0, sums[0], operations, sums[1], float(quantised.sum())
+
+    def _in_int8(self, widths: Sequence[int], chosen: np.ndarray) -> np.ndarray:
+        told = self._calibration
+        layers = self._calls * self._integer.nanoseconds(self._sizes(widths))
+        quantising = told.quantising_ns * self._quantised(widths, chosen)
+        return told.integer_layers * layers + quantising
+
+    def _quantised(self, widths: Sequence[int], chosen: np.ndarray) -> np.ndarray:
+        """Return how many values each layer in int8 gets from layers in float32, or as images."""
+        inputs, outputs = self._sizes(widths).reshape(2, -1)
+        channels = np.where(self._is_depthwise, outputs, inputs * self._convolution_groups)
+        has_float_source = self._takes_images | ((self._sources @ ~chosen) > 0)
+        return self._calls * self._pixels * channels * (chosen & has_float_source)
+
+    def _elementwise(self, widths: Sequence[int]) -> float:
+        grown = float(self._operations @ np.asarray(widths, dtype=np.float64))
+        return grown + self._fixed_operations
+
+    def _sizes(self, widths: Sequence[int]) -> np.ndarray:
+        return self._fixed + self._terms @ np.asarray(widths, dtype=np.int64)
 
     def worthwhile(self, decisions: Sequence[Decision]) -> tuple[Decision, ...]:
         """Leave out widths that take as long as a larger one: they would lose accuracy for nothing.
@@ -98,6 +141,25 @@ class LatencyModel:
         return tuple(reversed(kept))
 
 
+class _LookUp:
+    """Times of L layers, laid out flat."""
+
+    def __init__(self, times: Sequence[LayerTimes], largest: Sequence[int]) -> None:
+        """Prepare for sizes of second axes, then first ones, up to `largest` (2 L,)."""
+        self._nanoseconds = np.concatenate([each.nanoseconds.ravel() for each in times])
+        self._first = _starts([each.nanoseconds.size for each in times])
+        self._row = np.array([len(each.outputs) for each in times])
+        grids = [each.inputs for each in times] + [each.outputs for each in times]
+        steps = [_next_places(*each) for each in zip(grids, largest, strict=True)]
+        self._steps = np.concatenate(steps)
+        self._step_first = _starts([len(each) for each in steps])
+
+    def nanoseconds(self, sizes: np.ndarray) -> np.ndarray:
+        """Return each layer's time, float64 (L,), for sizes (2 L,)."""
+        inputs, outputs = self._steps[self._step_first + sizes].reshape(2, -1)
+        return self._nanoseconds[self._first + inputs * self._row + outputs]
+
+
 def _starts(sizes: Sequence[int]) -> np.ndarray:
     return np.array(list(accumulate(sizes, initial=0))[:-1])
 
@@ -105,6 +167,36 @@ def _starts(sizes: Sequence[int]) -> np.ndarray:
 def _next_places(grid: Sequence[int], largest: int) -> np.ndarray:
     """Return, for each width from 0 to the largest, the place of the next one in the grid."""
     return np.searchsorted(np.asarray(grid), np.arange(largest + 1))
+
+
+def _input_pixels(layer: Layer) -> int:
+    """Return at how many places of its input a layer has each of its channels."""
+    sides = zip(layer.output_size, layer.stride, strict=False)  # a linear layer has no stride
+    return prod(side * step for side, step in sides)
+
+
+def _sources(graph: LayerGraph) -> np.ndarray:
+    """Return which of the L layers each of them gets its input from; bool (L, L)."""
+    place = {
+        index: row
+        for row, index in enumerate(
+            index for index, layer in enumerate(graph.layers) if layer.kind != "other"
+        )
+    }
+    before: dict[int, set[int]] = {}
+    for source, target in graph.edges:
+        before.setdefault(target, set()).add(source)
+    found = np.zeros((len(place), len(place)), dtype=bool)
+    for index, row in place.items():
+        waiting, seen = list(before.get(index, ())), set[int]()
+        while waiting:  # back through norms and the like
+            source = waiting.pop()
+            if source in place:
+                found[row, place[source]] = True
+            elif source not in seen:
+                seen.add(source)
+                waiting.extend(before.get(source, ()))
+    return found
 
 
 def _elementwise(

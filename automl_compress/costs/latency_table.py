@@ -24,6 +24,7 @@ class LayerShape:
     """All that decides a layer's time but its channels.
 
     convolution_groups: DEPTHWISE (0) where every channel has filters of its own.
+    is_integer: computed in int8, from an input in int8.
     """
 
     kind: Literal["convolution", "linear"]
@@ -31,13 +32,15 @@ class LayerShape:
     stride: tuple[int, ...]
     output_size: tuple[int, ...]
     convolution_groups: int
+    is_integer: bool = False
 
     @classmethod
-    def of(cls, layer: Layer) -> "LayerShape":
+    def of(cls, layer: Layer, *, is_integer: bool = False) -> "LayerShape":
         """Return the shape of a convolution or linear layer."""
         assert layer.kind != "other"
         groups = DEPTHWISE if layer.is_depthwise else layer.convolution_groups
-        return cls(layer.kind, layer.kernel_size, layer.stride, layer.output_size, groups)
+        sizes = layer.kernel_size, layer.stride, layer.output_size
+        return cls(layer.kind, *sizes, groups, is_integer)
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as a JSON object."""
@@ -46,11 +49,12 @@ class LayerShape:
 
     def __str__(self) -> str:
         """Say the shape in words."""
+        arithmetic = " in int8" if self.is_integer else ""
         if self.kind == "linear":
-            return "a linear layer"
+            return f"a linear layer{arithmetic}"
         kernel, size = ("x".join(map(str, each)) for each in (self.kernel_size, self.output_size))
         kind = "depthwise convolution" if self.convolution_groups == DEPTHWISE else "convolution"
-        return f"a {kernel} {kind} that gives {size}, stride {self.stride}"
+        return f"a {kernel} {kind}{arithmetic} that gives {size}, stride {self.stride}"
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,17 @@ class LayerTimes:
 class Calibration:
     """What whole networks take beside the sum of their layers alone.
 
-    call_ns: of any call. layers: by what the sum of the layers' times is multiplied.
-    elementwise_ns: of each operation without weights.
+    call_ns: of any call. layers: by what the sum of the float layers' times is multiplied;
+        integer_layers: that of the others. elementwise_ns: of each operation without weights.
+        quantising_ns: of each value that a layer in int8 gets from one in float32.
     checks: nanoseconds of the networks that it was fitted to: (predicted, measured).
     """
 
     call_ns: float = 0.0
     layers: float = 1.0
     elementwise_ns: float = 0.0
+    integer_layers: float = 1.0
+    quantising_ns: float = 0.0
     checks: tuple[tuple[float, float], ...] = ()
 
 
@@ -147,6 +154,8 @@ class LatencyTable:
         if root.get("version").integer() != VERSION:
             root.get("version").refuse(f"is not {VERSION}, the only one that is read here")
         calibration = root.get("calibration")
+        # Tables of before int8 lack these two.
+        integers, quantising = map(calibration.find, ("integer_layers", "quantising_ns"))
         return cls(
             target=_short_text(root.get("target")),
             processor=_short_text(root.get("processor")),
@@ -157,16 +166,25 @@ class LatencyTable:
                 _time(calibration.get("call_ns")),
                 _time(calibration.get("layers")),
                 _time(calibration.get("elementwise_ns")),
+                1.0 if integers is None else _time(integers),
+                0.0 if quantising is None else _time(quantising),
                 tuple(_read_check(each) for each in calibration.get("checks").items()),
             ),
         )
 
 
-def times_of_layers(table: LatencyTable, graph: LayerGraph) -> list[LayerTimes]:
+def times_of_layers(
+    table: LatencyTable, graph: LayerGraph, *, are_integer: bool = False
+) -> list[LayerTimes]:
     """Return the times that fit each convolution and linear layer of a network best.
 
     Those are of its shape, up to its uncut widths, with the finest grid on the axes that groups
     cut.
+
+    Args:
+        table: of the target.
+        graph: the network's.
+        are_integer: whether times in int8 are wanted; those in float32 stand in for them.
 
     Raises:
         InvalidInput: there are none for some layers.
@@ -177,13 +195,12 @@ def times_of_layers(table: LatencyTable, graph: LayerGraph) -> list[LayerTimes]:
     for layer in graph.layers:
         if layer.kind == "other":
             continue
-        shape, axes = LayerShape.of(layer), tensors[layer.weight].axes
+        shape, axes = LayerShape.of(layer, is_integer=are_integer), tensors[layer.weight].axes
         outputs, inputs = (axis.size(graph.full_widths) for axis in axes[:2])
-        fitting = [
-            each
-            for each in table.times
-            if each.shape == shape and each.inputs[-1] >= inputs and each.outputs[-1] >= outputs
-        ]
+        fitting = _fitting(table, shape, inputs, outputs)
+        if not fitting and are_integer:
+            shape = replace(shape, is_integer=False)
+            fitting = _fitting(table, shape, inputs, outputs)
         if fitting:
             is_cut = bool(axes[1].terms), bool(axes[0].terms)
             found.append(max(fitting, key=lambda each: each.fineness(*is_cut)))
@@ -198,14 +215,23 @@ def times_of_layers(table: LatencyTable, graph: LayerGraph) -> list[LayerTimes]:
     return found
 
 
+def _fitting(table: LatencyTable, shape: LayerShape, inputs: int, outputs: int) -> list[LayerTimes]:
+    return [
+        each
+        for each in table.times
+        if each.shape == shape and each.inputs[-1] >= inputs and each.outputs[-1] >= outputs
+    ]
+
+
 def _read_times(field: JsonField) -> LayerTimes:
-    kind = field.get("kind").choice("convolution", "linear")
+    kind, integer = field.get("kind").choice("convolution", "linear"), field.find("is_integer")
     shape = LayerShape(
         "linear" if kind == "linear" else "convolution",
         kernel_size=_sizes(field.get("kernel_size")),
         stride=_sizes(field.get("stride")),
         output_size=_sizes(field.get("output_size")),
         convolution_groups=field.get("convolution_groups").integer(),
+        is_integer=integer is not None and integer.boolean(),
     )
     inputs, outputs = _widths(field.get("inputs")), _widths(field.get("outputs"))
     times = [[_time(each) for each in row.items()] for row in field.get("nanoseconds").items()]

@@ -26,6 +26,7 @@ from automl_compress.costs.micronet_scores import MicroNetScores
 FILE_BYTES = 256
 TENSOR_BYTES = 40
 _LEAST_DENSITY = 1e-9
+INTEGER_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class LayerSettings:
     densities: np.ndarray
     weight_bits: np.ndarray
     activation_bits: np.ndarray
+
+    @property
+    def are_integer(self) -> np.ndarray:
+        """Whether engines may compute each layer in int8; bool (L,)."""
+        return (self.weight_bits <= INTEGER_BITS) & (self.activation_bits <= INTEGER_BITS)
 
 
 class LayeredCosts:
@@ -137,12 +143,15 @@ class SettingCosts:
 
     def cost(self, setting: Sequence[int]) -> Cost:
         """Return the cost of a setting of the space's decisions."""
+        return self._layered.cost(setting[: self._groups], self.layers(setting))
+
+    def layers(self, setting: Sequence[int]) -> LayerSettings:
+        """Return what a setting makes of the layers."""
         density, weights, activations = (
             np.array([*setting, untouched], dtype=np.float64)[places]
             for places, untouched in zip(self._places, self._untouched, strict=True)
         )
-        layers = LayerSettings(density / WHOLE_DENSITY, weights, activations)
-        return self._layered.cost(setting[: self._groups], layers)
+        return LayerSettings(density / WHOLE_DENSITY, weights, activations)
 
 
 class PolicyCosts:
@@ -162,11 +171,13 @@ class PolicyCosts:
             PolicyMismatch: the policy was made for another network.
         """
         widths = policy.widths(self._graph)
-        return timed(self._counted(policy, widths), widths, self._latency)
-
-    def _counted(self, policy: Policy, widths: Sequence[int]) -> Cost:
         if not policy.layers:
-            return self._float.cost(widths)
+            return timed(self._float.cost(widths), widths, self._latency)
+        layers = self._settings(policy)
+        counted = self._layered.cost(widths, layers)
+        return timed(counted, widths, self._latency, layers.are_integer)
+
+    def _settings(self, policy: Policy) -> LayerSettings:
         count = len(self._layered.layers)
         densities = np.ones(count)
         weights, activations = np.full((2, count), float(FLOAT_BITS))
@@ -176,7 +187,7 @@ class PolicyCosts:
             densities[index] = 1.0 - choice.sparsity
             weights[index] = choice.weight_bits
             activations[index] = choice.activation_bits
-        return self._layered.cost(widths, LayerSettings(densities, weights, activations))
+        return LayerSettings(densities, weights, activations)
 
 
 class TimedCosts:
@@ -189,12 +200,22 @@ class TimedCosts:
 
     def cost(self, setting: Sequence[int]) -> Cost:
         """Return the cost of a setting of the space's decisions."""
-        return timed(self._costs.cost(setting), setting[: self._groups], self._latency)
+        costs = self._costs
+        layers = costs.layers(setting) if isinstance(costs, SettingCosts) else None
+        are_integer = None if layers is None else layers.are_integer
+        return timed(costs.cost(setting), setting[: self._groups], self._latency, are_integer)
 
 
-def timed(cost: Cost, widths: Sequence[int], latency: LatencyModel | None) -> Cost:
-    """Return the cost with the time of a network of these widths, where a model is given."""
-    return cost if latency is None else replace(cost, latency_ns=latency.latency_ns(widths))
+def timed(
+    cost: Cost,
+    widths: Sequence[int],
+    latency: LatencyModel | None,
+    are_integer: np.ndarray | None = None,
+) -> Cost:
+    """Return the cost with the time of such a network, where a model is given."""
+    if latency is None:
+        return cost
+    return replace(cost, latency_ns=latency.latency_ns(widths, are_integer))
 
 
 def compression_space(

@@ -9,10 +9,11 @@ import torch
 from scipy.optimize import nnls
 
 from automl_compress.compress.candidate import cut_network
-from automl_compress.core import Budget, CompressionSpace
+from automl_compress.core import Budget, CompressionSpace, LayerGraph
 from automl_compress.core.errors import UnknownName
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import Calibration, LatencyTable, LayerShape, LayerTimes
+from automl_compress.costs.layered import INTEGER_BITS
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.evaluate.latency import (
     Taker,
@@ -23,6 +24,7 @@ from automl_compress.evaluate.latency import (
     warmed,
 )
 from automl_compress.export.engines import version_of
+from automl_compress.export.integer_onnx import with_made_up_codes
 from automl_compress.export.layer_network import layer_network
 from automl_compress.export.onnx_template import OnnxTemplate
 from automl_compress.networks.trace import Network
@@ -31,7 +33,7 @@ from automl_compress.targets import TARGETS, Target
 MOST_ENTRIES = 36  # of one shape, unless more are asked for
 _COPIES = (1, 5)
 _LAYER_SECONDS, _NETWORK_SECONDS = 0.03, 0.3
-_CALIBRATION_NETWORKS = 10
+_CALIBRATION_NETWORKS, _INTEGER_NETWORKS = 10, 6
 _SEED = 0
 
 
@@ -56,7 +58,8 @@ def measure_table(
     """Measure what a network's layers take, and fit their sum to whole networks.
 
     Each distinct shape is measured once, for the widths that the space allows; of more than
-    `most_entries` pairs those are taken that are multiples of powers of two.
+    `most_entries` pairs those are taken that are multiples of powers of two. Shapes of layers
+    whose weights and inputs may both get 8 bits or fewer are measured in int8 too.
 
     Args:
         network: the uncut network, traced.
@@ -94,6 +97,7 @@ def _grids(space: CompressionSpace, most: int) -> list[_Grid]:
     graph = space.graph
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     widths = space.allowed[: len(graph.groups)]
+    integer = integer_candidates(space)
     found: dict[_Grid, None] = {}
     for layer in graph.layers:
         if layer.kind != "other":
@@ -101,8 +105,23 @@ def _grids(space: CompressionSpace, most: int) -> list[_Grid]:
                 _reachable(axis.fixed, axis.terms, widths, graph.full_widths)
                 for axis in tensors[layer.weight].axes[:2]
             )
-            found[_Grid(LayerShape.of(layer), *_thinned(inputs, outputs, most))] = None
+            thinned = _thinned(inputs, outputs, most)
+            for is_integer in (False, True)[: 1 + (layer.name in integer)]:
+                found[_Grid(LayerShape.of(layer, is_integer=is_integer), *thinned)] = None
     return list(found)
+
+
+def integer_candidates(space: CompressionSpace) -> set[str]:
+    """Name the layers whose weights and inputs may both get so few bits as int8 has."""
+    few = [
+        {
+            each.target
+            for each in space.decisions
+            if each.kind == kind and each.allowed[0] <= INTEGER_BITS
+        }
+        for kind in ("weight_bits", "activation_bits")
+    ]
+    return few[0] & few[1]
 
 
 def _reachable(
@@ -187,19 +206,21 @@ def _calibrated(
 ) -> LatencyTable:
     """Fit intercept and factors to whole networks, by least squares of relative errors."""
     settings = _calibration_settings(space)
-    contents = cut_files(network, settings)
+    are_integer = _integer_layers(space, len(settings))
+    contents = cut_files(network, settings, are_integer)
     measured = np.array(
         run_isolated(measure_networks, contents, target, table.batch, _NETWORK_SECONDS, go_on=go_on)
     )
     model = LatencyModel(space.graph, table)
-    features = np.array([model.features(setting) for setting in settings])
+    features = np.array(list(map(model.features, settings, are_integer)))
     scale = features.max(axis=0)
     scale[scale == 0] = 1.0
     weights, _ = nnls(features / scale / measured[:, None], np.ones(len(measured)))
-    call_ns, layers, elementwise_ns = (weights / scale).tolist()
     predicted = features @ (weights / scale)
     checks = tuple(zip(predicted.tolist(), measured.tolist(), strict=True))
-    return replace(table, calibration=Calibration(call_ns, layers, elementwise_ns, checks))
+    call_ns, layers, elementwise_ns, integer_layers, quantising_ns = (weights / scale).tolist()
+    told = Calibration(call_ns, layers, elementwise_ns, integer_layers, quantising_ns, checks)
+    return replace(table, calibration=told)
 
 
 def _calibration_settings(space: CompressionSpace) -> list[tuple[int, ...]]:
@@ -207,19 +228,49 @@ def _calibration_settings(space: CompressionSpace) -> list[tuple[int, ...]]:
     groups, generator = len(space.graph.groups), np.random.default_rng(_SEED)
     lowest = space.costs.cost(space.smallest).macs / space.full.macs
     found = [space.graph.full_widths, space.smallest[:groups]]
-    for place in range(1, _CALIBRATION_NETWORKS - 1):
-        ratio = lowest + (1.0 - lowest) * place / (_CALIBRATION_NETWORKS - 1)
+    count = _CALIBRATION_NETWORKS + (_INTEGER_NETWORKS if integer_candidates(space) else 0)
+    for place in range(1, count - 1):
+        ratio = lowest + (1.0 - lowest) * place / (count - 1)
         found.append(space.sample(generator, Budget("macs", min(ratio + 1e-6, 1.0)))[:groups])
     return found
 
 
-def cut_files(network: Network, settings: Sequence[Sequence[int]]) -> list[bytes]:
-    """Return ONNX files of cut networks, each with the first so many channels of every group."""
-    template = OnnxTemplate(network)
-    return [
-        template.bytes_of(cut_network(network, [torch.arange(width) for width in setting]))
-        for setting in settings
-    ]
+def _integer_layers(space: CompressionSpace, count: int) -> np.ndarray:
+    """Choose which of the L layers are computed in int8: bool (count, L).
+
+    Of every second network some are, and of the last one all.
+    """
+    candidates, generator = integer_candidates(space), np.random.default_rng(_SEED)
+    allowed = np.array([name in candidates for name in _dense_layers(space.graph)])
+    chosen = np.zeros((count, len(allowed)), dtype=bool)
+    for row in chosen[2:-1:2]:
+        row[:] = allowed & (generator.random(len(allowed)) < generator.random())
+    chosen[-1] = allowed
+    return chosen
+
+
+def _dense_layers(graph: LayerGraph) -> list[str]:
+    return [layer.name for layer in graph.layers if layer.kind != "other"]
+
+
+def cut_files(
+    network: Network, settings: Sequence[Sequence[int]], are_integer: np.ndarray
+) -> list[bytes]:
+    """Return ONNX files of cut networks, for their times.
+
+    Args:
+        network: the uncut network, traced.
+        settings: kept channels of each group, of N networks; the first so many are kept.
+        are_integer: bool (N, L), which layers are computed in int8, on made-up grids.
+    """
+    template, names = OnnxTemplate(network), np.array(_dense_layers(network.graph))
+
+    def content(setting: Sequence[int], chosen: np.ndarray) -> bytes:
+        kept = [torch.arange(width) for width in setting]
+        written = template.bytes_of(cut_network(network, kept))
+        return with_made_up_codes(written, set(names[chosen])) if chosen.any() else written
+
+    return list(map(content, settings, are_integer))
 
 
 def measure_networks(

@@ -17,7 +17,8 @@ def layer_network(shape: LayerShape, inputs: int, outputs: int, copies: int) -> 
 
     Each adds the one before it to its own result and rectifies, as in a residual block; the
     engines do that within the layer. Several copies share what an engine does at the ends of
-    a network, so that the difference of two numbers of copies is the layer's own.
+    a network, so that the difference of two numbers of copies is the layer's own. In int8 they
+    share what quantises the input.
 
     Args:
         shape: of the layer.
@@ -36,7 +37,9 @@ def layer_network(shape: LayerShape, inputs: int, outputs: int, copies: int) -> 
         "layer",
         [make.make_tensor_value_info(INPUT, float32, [BATCH_AXIS, channels, *image])],
         [make.make_tensor_value_info(OUTPUT, float32, [BATCH_AXIS, outputs, *ones])],
-        _weights(onnx.numpy_helper, (outputs, inputs, *shape.kernel_size), copies),
+        _weights(
+            onnx.numpy_helper, (outputs, inputs, *shape.kernel_size), copies, shape.is_integer
+        ),
     )
     opset = [make.make_opsetid("", _OPSET)]
     model = make.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
@@ -54,9 +57,18 @@ def _nodes(make: Any, shape: LayerShape, groups: int, copies: int) -> list[Any]:
             "pads": _pads(shape),
         }
     found: list[Any] = []
+    if shape.is_integer:
+        grid = ["scale", "zero_point"]
+        found.append(make.make_node("QuantizeLinear", [INPUT, *grid], ["codes"]))
+        found.append(make.make_node("DequantizeLinear", ["codes", *grid], ["rounded"]))
     for copy in range(copies):
         summed = f"layer{copy}"
-        found.append(make.make_node(kind, [INPUT, f"weight{copy}"], [summed], **attributes))
+        terms = [INPUT, f"weight{copy}"]
+        if shape.is_integer:
+            weights = [f"weight{copy}", f"weight_scales{copy}"]
+            terms = ["rounded", f"float_weight{copy}"]
+            found.append(make.make_node("DequantizeLinear", weights, terms[1:], axis=0))
+        found.append(make.make_node(kind, terms, [summed], **attributes))
         if copy:
             terms, summed = [summed, f"rectified{copy - 1}"], f"sum{copy}"
             found.append(make.make_node("Add", terms, [summed]))
@@ -65,16 +77,21 @@ def _nodes(make: Any, shape: LayerShape, groups: int, copies: int) -> list[Any]:
     return found
 
 
-def _weights(numpy_helper: Any, size: tuple[int, ...], copies: int) -> list[Any]:
+def _weights(numpy_helper: Any, size: tuple[int, ...], copies: int, are_integer: bool) -> list[Any]:
     generator = np.random.default_rng(0)
     # Small, or sums would grow from copy to copy; not so small that floats become subnormal.
     scale = np.float32(np.prod(size[1:]))
-    return [
-        numpy_helper.from_array(
-            generator.standard_normal(size, np.float32) / scale, f"weight{copy}"
-        )
-        for copy in range(copies)
-    ]
+    found: dict[str, np.ndarray] = {}
+    if are_integer:
+        found["scale"] = np.array(1 / 32, dtype=np.float32)
+        found["zero_point"] = np.array(128, dtype=np.uint8)
+    for copy in range(copies):
+        if are_integer:
+            found[f"weight{copy}"] = generator.integers(-127, 128, size, np.int8)
+            found[f"weight_scales{copy}"] = np.full(size[0], 1 / (64 * scale), np.float32)
+        else:
+            found[f"weight{copy}"] = generator.standard_normal(size, np.float32) / scale
+    return [numpy_helper.from_array(array, name) for name, array in found.items()]
 
 
 def _pads(shape: LayerShape) -> list[int]:

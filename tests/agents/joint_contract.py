@@ -3,7 +3,7 @@
 import pytest
 
 from automl_compress.core import SearchProblem
-from tests.contracts.searcher import Create, SearcherContract
+from tests.contracts.searcher import Create, SearcherContract, under_latency
 from tests.fakes import plain_graph, problem_of
 
 BITS = {"weight_bits": (2, 3, 4, 6, 8), "activation_bits": (4, 8)}
@@ -51,6 +51,9 @@ class JointSearcherContract(SearcherContract):
             setting = space.setting(suggestion.policy)
             assert suggestion.role == "probe" or space.within(setting, problem.budget)
             assert all(v in allowed for v, allowed in zip(setting, space.allowed, strict=True))
+
+    def timed_problem(self) -> SearchProblem:
+        return under_latency(problem_of(evaluations=16, schemes=self.schemes, **BITS))
 
     test_one_group_is_enough = None  # type: ignore[assignment]  # of widths alone
     test_grid_of_groups_is_never_left = None  # type: ignore[assignment]

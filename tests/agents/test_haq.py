@@ -22,19 +22,13 @@ CONFIGS = {
 }
 
 
-class DecidesBitsAlone(JointSearcherContract):
-    def test_a_latency_budget_is_kept_with_widths_that_save_time(self, create: Create) -> None:
-        with pytest.raises(InvalidInput):  # for bits save no time
-            create(self.timed_problem())
-
-
-class TestHaq(DecidesBitsAlone):
+class TestHaq(JointSearcherContract):
     @pytest.fixture(params=["default", "faithful"])
     def create(self, request: pytest.FixtureRequest) -> Create:
         return lambda problem: HaqSearcher(problem, CONFIGS[request.param])
 
 
-class TestHaqOfTheCatalogue(DecidesBitsAlone):
+class TestHaqOfTheCatalogue(JointSearcherContract):
     """Behind its profile, where the space opens densities too."""
 
     schemes = ("element",)

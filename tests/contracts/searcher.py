@@ -21,7 +21,7 @@ from automl_compress.core import (
 from automl_compress.core.errors import TrialMismatch
 from automl_compress.costs import compression_space
 from tests.fakes import FormulaEvaluator, plain_graph, problem_of, residual_graph
-from tests.latency_times import table_of
+from tests.latency_times import padded_to_8, table_of
 
 Create = Callable[[SearchProblem], Searcher]
 
@@ -39,6 +39,20 @@ def through_json(snapshot: Snapshot) -> Snapshot:
     """As a store does it: values as JSON, arrays as bytes of their own."""
     values = json.loads(json.dumps(dict(snapshot.values)))
     return Snapshot(values, {name: array.copy() for name, array in snapshot.arrays.items()})
+
+
+def under_latency(problem: SearchProblem) -> SearchProblem:
+    """Put a problem under a latency budget, on an engine that works in blocks of 8.
+
+    In int8 it is four times as fast.
+    """
+
+    def in_int8(inputs: int, outputs: int) -> float:
+        return padded_to_8(inputs, outputs) / 4
+
+    graph, options = problem.space.graph, problem.space.options
+    space = compression_space(graph, options, table_of(graph, in_int8=in_int8))
+    return replace(problem, space=space, budget=Budget("latency_ns", 0.6))
 
 
 class SearcherContract:
@@ -108,19 +122,15 @@ class SearcherContract:
 
         self.check_suggestions(create, problem)
 
-    def test_a_latency_budget_is_kept_with_widths_that_save_time(self, create: Create) -> None:
+    def test_a_latency_budget_is_kept_with_what_saves_time(self, create: Create) -> None:
         problem = self.timed_problem()
         if not problem.space.within(problem.space.smallest, problem.budget):
-            pytest.skip("this space leaves the channels alone, and bits save no time")
+            pytest.skip("this space opens densities alone, and they save no time")
 
         self.check_suggestions(create, problem)
 
     def timed_problem(self) -> SearchProblem:
-        """Return a problem under a latency budget, on an engine that works in blocks of 8."""
-        usual = self.problem_of(evaluations=20)
-        table = table_of(usual.space.graph)
-        space = compression_space(usual.space.graph, usual.space.options, table)
-        return replace(usual, space=space, budget=Budget("latency_ns", 0.6))
+        return under_latency(self.problem_of(evaluations=20))
 
     def check_suggestions(self, create: Create, problem: SearchProblem) -> None:
         space = problem.space

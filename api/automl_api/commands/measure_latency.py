@@ -26,6 +26,7 @@ def measure_latency(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of one call.")] = 1,
     round_to: Annotated[int, typer.Option(help="Only multiples of 1, 2, 4, 8 or 16.")] = 1,
+    has_int8: Annotated[bool, typer.Option("--int8", help="Layers in int8 too.")] = False,
     is_json: options.Json = False,
 ) -> None:
     """Measure what a network's layers take on this machine, for searches on another one.
@@ -39,7 +40,7 @@ def measure_latency(
 
     source = read_model(model, weights, texts.assignments(config, "--config")).source
     typer.echo("measuring; a minute or two ...", err=True)
-    table = measure_file(MeasureRequest(source, target, batch, round_to, output))
+    table = measure_file(MeasureRequest(source, target, batch, round_to, output, has_int8))
     errors = sorted(abs(told / found - 1) for told, found in table.calibration.checks)
     if is_json:
         print_json({"output": str(output), "entries": table.entries, "errors": errors})

@@ -1,13 +1,22 @@
 """Latency tables and the model that reads them, on made-up times."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import pytest
 
-from automl_compress.core import Budget, CompressionSpace, CostModel, LayerGraph, SpaceOptions
+from automl_compress.core import (
+    Budget,
+    CompressionSpace,
+    CostModel,
+    Layer,
+    LayerGraph,
+    SpaceOptions,
+)
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput
 from automl_compress.costs import LatencyTable, PolicyCosts, compression_space
 from automl_compress.costs.latency_model import LatencyModel
@@ -45,12 +54,102 @@ class TestTimedCosts(CostModelContract):
         assert of_policies.full == space.full
 
 
+class TestCostsInInt8(CostModelContract):
+    @pytest.fixture(params=["lenet-5", "mobilenet-v2"])
+    def graph(self, request: pytest.FixtureRequest) -> LayerGraph:
+        return zoo.traced(request.param).graph
+
+    @pytest.fixture
+    def space(self, graph: LayerGraph) -> CompressionSpace:
+        noise = np.random.default_rng(0)
+
+        def in_int8(inputs: int, outputs: int) -> float:
+            # Of some layers slower than in float32.
+            return padded_to_8(inputs, outputs) * noise.uniform(0.2, 1.5)
+
+        table = table_of(graph, step=16, in_int8=in_int8)
+        bits = (4, 8, 32)
+        return timed_space(graph, table, weight_bits=bits, activation_bits=bits, edge_bits=None)
+
+    @pytest.fixture
+    def costs(self, space: CompressionSpace) -> CostModel:
+        return space.costs
+
+    @pytest.fixture
+    def allowed(self, space: CompressionSpace) -> list[Sequence[int]]:
+        return list(space.allowed)
+
+
+def mixed(graph: LayerGraph, *few: str) -> np.ndarray:
+    return np.array([layer.name in few for layer in graph.layers if layer.kind != "other"])
+
+
+def test_layers_in_int8_take_their_own_time_and_that_of_quantising() -> None:
+    graph = plain_graph((8, 16))
+    table = table_of(graph, lambda *_: 1000.0, in_int8=lambda *_: 100.0)
+    model, (first, second, third) = LatencyModel(graph, table), dense_layers(graph)
+    full = graph.full_widths
+    in_float = model.latency_ns(full)
+
+    def saved(*few: str) -> float:
+        return in_float - model.latency_ns(full, mixed(graph, *few))
+
+    one_layer = 1.5 * 1000 - 1.2 * 100
+    alone = saved(second.name)
+    values = 8 * prod(second.output_size) * prod(second.stride)
+    assert alone == pytest.approx(one_layer - 0.3 * values, abs=1)
+    # What comes from a layer in int8 is quantised there.
+    assert saved(first.name, second.name) == pytest.approx(saved(first.name) + one_layer, abs=2)
+    features = model.features(full, mixed(graph, first.name, second.name, third.name))
+    assert features[1] == 0
+    assert features[3] == pytest.approx(300)
+
+
+def test_a_layer_that_int8_makes_slower_counts_as_in_float32() -> None:
+    graph = plain_graph((8, 16))
+    table = table_of(graph, lambda *_: 100.0, in_int8=lambda *_: 1000.0)
+    model, everything = LatencyModel(graph, table), mixed(graph, *map(name_of, dense_layers(graph)))
+
+    assert model.latency_ns((8, 16), everything) == model.latency_ns((8, 16))
+
+
+def test_a_table_without_int8_times_takes_few_bits_for_float32() -> None:
+    graph = plain_graph((8, 16))
+    model, everything = (
+        LatencyModel(graph, table_of(graph)),
+        mixed(graph, *map(name_of, dense_layers(graph))),
+    )
+
+    assert model.latency_ns((8, 16), everything) == model.latency_ns((8, 16))
+
+
+def test_a_policy_of_few_bits_costs_what_its_setting_costs() -> None:
+    graph = zoo.traced("lenet-5").graph
+    table = table_of(graph, in_int8=lambda inputs, outputs: padded_to_8(inputs, outputs) / 3)
+    space = timed_space(graph, table, weight_bits=(8, 32), activation_bits=(8, 32), edge_bits=None)
+    of_policies = PolicyCosts(graph, table)
+
+    smallest, largest = space.costs.cost(space.smallest), space.costs.cost(space.largest)
+    assert of_policies.cost(space.policy(space.smallest)) == smallest
+    assert of_policies.cost(space.policy(space.largest)).latency_ns == largest.latency_ns
+    assert smallest.latency_ns < largest.latency_ns
+
+
+def dense_layers(graph: LayerGraph) -> list[Layer]:
+    return [layer for layer in graph.layers if layer.kind != "other"]
+
+
+def name_of(layer: Layer) -> str:
+    return layer.name
+
+
 def test_the_model_is_the_calibrated_sum_of_its_layers() -> None:
     graph = plain_graph((8, 16))
     model = LatencyModel(graph, table_of(graph))
 
-    one, layers, operations = model.features((8, 16))
+    one, layers, operations, *in_int8 = model.features((8, 16))
 
+    assert in_int8 == [0.0, 0.0]
     alone = model.layers_ns((8, 16))
     assert layers == pytest.approx(float(alone.sum()))
     assert model.latency_ns((8, 16)) == round(500.0 * one + 1.5 * layers + 0.01 * operations)
@@ -102,7 +201,7 @@ def test_a_budget_below_the_price_of_a_call_is_refused() -> None:
 
 def test_a_table_survives_json() -> None:
     graph = zoo.traced("mobilenet-v2").graph
-    table = table_of(graph, step=16)
+    table = table_of(graph, step=16, in_int8=padded_to_8)
 
     again = LatencyTable.from_json(json.loads(json.dumps(table.to_json())))
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate import study_latency
 from automl_compress.evaluate.latency import LatencyMeasurement, measure_latency
-from automl_compress.evaluate.latency_tables import measure_table
+from automl_compress.evaluate.latency_tables import integer_candidates, measure_table
 from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.search.compression import compress_network
 from automl_compress.targets import Target
@@ -52,6 +53,26 @@ def test_a_table_covers_the_space_and_knows_what_is_slow(target: Target) -> None
     assert predicted[0] == pytest.approx(full, rel=0.01)
     assert measured[1] < measured[0]
     assert (table.target, table.batch) == (target, 1)
+
+
+@NEEDS_OPENVINO
+def test_layers_of_few_bits_are_measured_in_int8() -> None:
+    network = zoo.traced("lenet-5")
+    layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
+    options = SpaceOptions(weight_bits=(8, 32), activation_bits=(8, 32), skip=(layers[-1],))
+    space = compression_space(network.graph, options)
+
+    table = measure_table(network, space, "cpu-openvino", most_entries=1)
+
+    in_int8 = [each.shape for each in table.times if each.shape.is_integer]
+    assert [shape.kind for shape in in_int8] == ["convolution", "convolution", "linear"]
+    assert table.calibration.integer_layers > 0
+    # In the last network that was measured every layer that may be is in int8.
+    model, full = LatencyModel(network.graph, table), network.graph.full_widths
+    predicted, measured = table.calibration.checks[-1]
+    assert predicted == pytest.approx(measured, rel=0.3)
+    everything = np.array([name in integer_candidates(space) for name in layers])
+    assert model.latency_ns(full, everything) <= model.latency_ns(full)
 
 
 @NEEDS_ONNX
