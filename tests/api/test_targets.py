@@ -1,14 +1,19 @@
 """Latency tables over HTTP: brought, listed, searched under, deleted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from automl_api import local_latency
 from automl_api.cli import app
 from automl_api.graph_json import graph_from_json
+from automl_compress.core import StudySpec
+from automl_compress.costs import LatencyTable
+from automl_compress.networks.trace import Network
 from automl_compress.store import jobs, models
 from tests.api.conftest import RunningService, job_body, problem
 from tests.latency_times import table_of
@@ -164,3 +169,29 @@ def test_tables_are_pushed_and_listed_from_a_shell(
     assert pushed.exit_code == listed.exit_code == 0
     assert pushed.output.startswith("tgt_")
     assert "phone  cpu-made-up, batch 1" in listed.output
+
+
+@pytest.mark.parametrize(("flag", "bits"), [([], ()), (["--int8"], (8, 32))])
+def test_a_table_is_measured_for_the_space_that_was_asked_for(
+    flag: list[str], bits: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Measuring itself has tests of its own, in real engines.
+    studies: list[StudySpec] = []
+
+    def measured(network: Network, study: StudySpec, *_: object) -> LatencyTable:
+        studies.append(study)
+        table = table_of(network.graph)
+        checked = replace(table.calibration, checks=((100.0, 110.0),))
+        return replace(table, calibration=checked)
+
+    monkeypatch.setattr(local_latency, "study_table", measured)
+    path = tmp_path / "camera.json"
+
+    arguments = ["measure-latency", "lenet-300-100", "--round-to", "8", *flag, "-o", str(path)]
+    done = CliRunner().invoke(app, arguments)
+
+    assert done.exit_code == 0, done.output
+    assert LatencyTable.from_json(json.loads(path.read_text())).entries
+    (study,) = studies
+    assert (study.space.weight_bits, study.space.activation_bits) == (bits, bits)
+    assert study.space.round_to == 8
