@@ -33,6 +33,7 @@ TRIAL_KEYS: Mapping[str, Any] = {
     "size_bytes": TrialRow.measurement["cost", "size_bytes"].as_float(),
     "bit_operations": TrialRow.measurement["cost", "bit_operations"].as_float(),
     "micronet": TrialRow.measurement["cost", "micronet"].as_float(),
+    "latency_ns": TrialRow.measurement["cost", "latency_ns"].as_float(),
     "state": TrialRow.state,
     "role": TrialRow.role,
 }

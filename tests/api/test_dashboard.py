@@ -12,6 +12,7 @@ import pytest
 from automl_api.settings import Settings
 from automl_compress.core import Choice, LayerChoice, Policy, Suggestion, Trial, TrialState
 from automl_compress.store import JobState, SqlTrialStore, jobs, policies
+from automl_compress.store.tables import JobRow
 from tests.api.conftest import (
     DIGITS_CONFIG,
     RunningService,
@@ -154,6 +155,23 @@ def test_the_trials_are_sorted_and_paged_by_the_service(
     assert numbers(sort="macs", order="asc")[:3] == [29, 28, 27]
     assert numbers(sort="score", order="asc")[:3] == [0, 1, 2]
     assert numbers(page=99) == numbers(page=2)
+
+
+def test_latency_is_a_column_where_the_study_has_a_target(
+    service: RunningService, job: dict[str, Any]
+) -> None:
+    def page() -> str:
+        return service.http.get(f"/jobs/{job['id']}", params={"sort": "latency_ns"}).text
+
+    def aim_at(target: str | None) -> None:
+        with service.database.session() as session:
+            row = session.get_one(JobRow, job["id"])
+            row.spec = {**row.spec, "study": {**row.spec["study"], "target": target}}
+
+    assert "Latency, ns" not in page()
+    aim_at("cpu-openvino")
+    assert "Latency, ns" in page()
+    aim_at(None)
 
 
 def test_a_trial_can_be_chosen(service: RunningService, job: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from automl_compress.store import models as model_rows
 from automl_compress.store.browsing import JobFilter
 from automl_compress.store.paging import LARGEST_PAGE
 
-_LABELS = {"number": "Trial", "macs": "MACs", "size_bytes": "Bytes"}
+_LABELS = {"number": "Trial", "macs": "MACs", "size_bytes": "Bytes", "latency_ns": "Latency, ns"}
 TRIAL_COLUMNS = tuple(
     (name, _LABELS.get(name, name.replace("_", " ").capitalize()))
     for name in browsing.TRIAL_COLUMNS
@@ -105,7 +105,11 @@ def get_job(
         request,
         "job.html",
         view=view,
-        columns=TRIAL_COLUMNS,
+        columns=[
+            each
+            for each in TRIAL_COLUMNS
+            if each[0] != "latency_ns" or view.job.study.get("target")
+        ],
         sensitivity=sensitivity,
         study=json.dumps(view.job.study, indent=2),
         problem=json.dumps(view.job.error, indent=2),
