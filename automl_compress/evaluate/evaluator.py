@@ -67,8 +67,9 @@ class PolicyEvaluator(Repairer):
             program: of another evaluator of this network; None compiles one.
 
         Raises:
-            InvalidInput: the recipe asks for more images than the search split has, or for a
-                PruningNet that is not given.
+            InvalidInput: the recipe asks for more images than the search split has, for a
+                PruningNet that is not given, or for an engine that is not installed.
+            ModelInvalid: the engine that the recipe asks for cannot run the network.
         """
         super().__init__(network, train, recipe, pruning_net)
         scored = first_images(search, recipe.images, "images")

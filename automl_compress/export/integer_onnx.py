@@ -112,38 +112,26 @@ class _Rewriting:
             if grid is None:
                 continue
             self._quantise_input(node.input[0], rounding)
-            node.input[1] = self._dequantised(name, *grid, axis)
-            has_bias = len(node.input) > 2 and node.input[2] in self._constants
-            if has_bias and self._has_integer_biases:
-                node.input[2] = self._quantise_bias(node.input[2], grid[1] * rounding.scale)
+            self._quantise_terms(node, grid, axis, rounding.scale)
             yield name
 
     def make_up(self, weights: Collection[str]) -> None:
         """Rewrite the layers of these weights, whatever they lie on."""
-        make = self._onnx.helper.make_node
-        grid = [
-            self._add("made_up_scale", np.array(1 / 32, dtype=np.float32)),
-            self._add("made_up_zero_point", np.array(128, dtype=np.uint8)),
-        ]
+        scale = np.float32(1 / 32)
         for node in list(self._graph.node):
             axis = _LAYERS.get(node.op_type)
             if axis is None or node.input[1] not in weights:
                 continue
-            name, source = node.input[1], node.input[0]
-            value = self._value(name)
+            value = self._value(node.input[1])
             others = tuple(place for place in range(value.ndim) if place != axis)
             scales = np.abs(value).max(axis=others, keepdims=True) / _CODES
             scales[scales == 0] = 1.0
             codes = np.rint(value / scales).astype(np.int8)
+            rounded = f"{node.input[1]}_input"
             place = list(self._graph.node).index(node)
-            rounded = f"{name}_input"
-            ends = [f"{rounded}_codes"], [rounded]
-            self._graph.node.insert(place, make("QuantizeLinear", [source, *grid], ends[0]))
-            self._graph.node.insert(place + 1, make("DequantizeLinear", [*ends[0], *grid], ends[1]))
+            self._put_codes(place, node.input[0], rounded, (scale, 128))
             node.input[0] = rounded
-            node.input[1] = self._dequantised(name, codes, scales.ravel(), axis)
-            if len(node.input) > 2 and node.input[2] in self._constants:
-                node.input[2] = self._quantise_bias(node.input[2], scales.ravel() / np.float32(32))
+            self._quantise_terms(node, (codes, scales.ravel()), axis, scale)
 
     def leave_out_unused(self) -> None:
         """Drop the constants that nothing reads any more."""
@@ -193,20 +181,36 @@ class _Rewriting:
         """
         if name in self._quantised:
             return
-        make = self._onnx.helper.make_node
-        scale = self._add(f"{name}_scale", np.array(rounding.scale))
-        zero = self._add(f"{name}_zero_point", np.array(rounding.zero_point, dtype=np.uint8))
         source, last = rounding.source, rounding.nodes[-1]
         if not rounding.has_all_codes:
             source = last.output[0] = f"{name}_rounded"
         place = list(self._graph.node).index(last) + 1
-        codes = f"{name}_codes"
-        self._graph.node.insert(place, make("QuantizeLinear", [source, scale, zero], [codes]))
-        self._graph.node.insert(place + 1, make("DequantizeLinear", [codes, scale, zero], [name]))
+        self._put_codes(place, source, name, (rounding.scale, rounding.zero_point))
         if rounding.has_all_codes:
             for node in rounding.nodes:
                 self._graph.node.remove(node)
         self._quantised[name] = rounding
+
+    def _put_codes(
+        self, place: int, source: str, result: str, grid: tuple[np.float32, int]
+    ) -> None:
+        """Insert what rounds a value to uint8 and back; grid: scale and zero point."""
+        make, codes = self._onnx.helper.make_node, f"{result}_codes"
+        told = [
+            self._add(f"{result}_scale", np.array(grid[0])),
+            self._add(f"{result}_zero_point", np.array(grid[1], dtype=np.uint8)),
+        ]
+        self._graph.node.insert(place, make("QuantizeLinear", [source, *told], [codes]))
+        self._graph.node.insert(place + 1, make("DequantizeLinear", [codes, *told], [result]))
+
+    def _quantise_terms(
+        self, node: Any, grid: tuple[np.ndarray, np.ndarray], axis: int, input_scale: np.float32
+    ) -> None:
+        """Give a layer its weights as codes, and its bias where that is wanted."""
+        node.input[1] = self._dequantised(node.input[1], *grid, axis)
+        has_bias = len(node.input) > 2 and node.input[2] in self._constants
+        if has_bias and self._has_integer_biases:
+            node.input[2] = self._quantise_bias(node.input[2], grid[1] * input_scale)
 
     def _quantise_bias(self, name: str, scales: np.ndarray) -> str:
         """Write a bias in units of the sums that it is added to; too large ones stay float."""
