@@ -19,9 +19,11 @@ from automl_compress.core import (
     StudySpec,
 )
 from automl_compress.core.document import PolicyDocument
+from automl_compress.core.recipe import Backend
 from automl_compress.data.loading import load_data
 from automl_compress.evaluate.latency import processor_name
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
+from automl_compress.export.sessions import OPENVINO
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.program_file.reading import read_program
 from automl_compress.store import (
@@ -57,6 +59,7 @@ WORKER = [
 
 
 RESNET = {"architecture": "resnet-20", "config": CONFIG, "weights": str(WEIGHTS)}
+BACKEND: Backend = "openvino" if is_installed(OPENVINO) else "torch"
 OVER_BITS: dict[str, Any] = {
     "model": {
         "architecture": None,
@@ -107,8 +110,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def over_channels(service: Service) -> JobRow:
-    """A job that ended with two networks, not tuned."""
-    job_id = submit(service)
+    """A job that ended with two networks, not tuned; the engine scored it where there is one."""
+    recipe = Recipe(images=64, calibration_images=64, backend=BACKEND)
+    job_id = submit(service, recipe=recipe)
     return service.wait_for_state(job_id, JobState.SUCCEEDED, seconds=240)
 
 
@@ -150,6 +154,10 @@ def test_job_ends_with_policies_and_smaller_networks(
     correct, total = evaluate_accuracy(small, load_data("digits").split("test"))
     assert correct / total == row.result["policies"][0]["test"]["accuracy"]
     assert row.baseline["accuracy"] > 0.9
+    assert row.baseline["backend"] == BACKEND
+    trials = SqlTrialStore(service.database, job_id).trials()
+    measured = [each.measurement.recipe.backend for each in trials if each.measurement]
+    assert measured == [BACKEND] * 6
     assert max(each["test"]["accuracy"] for each in row.result["policies"]) > 0.8
 
 
