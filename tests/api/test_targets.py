@@ -113,6 +113,12 @@ def test_a_budget_that_the_target_cannot_meet_is_refused_at_submission(
     assert "latency_ns" in problem(refused, 422, "infeasible-budget")["detail"]
 
 
+def test_the_form_offers_what_was_brought(service: RunningService, target: Json) -> None:
+    page = service.http.get("/new").text
+
+    assert f'<option value="{target["id"]}">camera: cpu-made-up, batch 1</option>' in page
+
+
 @pytest.mark.parametrize("name", ["toaster", "tgt_00000000000000000000"])
 def test_an_unknown_target_is_refused(
     service: RunningService, model: Json, dataset: Json, name: str

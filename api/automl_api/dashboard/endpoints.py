@@ -21,6 +21,7 @@ from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
+from automl_compress.store import targets as target_rows
 from automl_compress.store.browsing import JobFilter
 from automl_compress.store.paging import LARGEST_PAGE
 
@@ -124,9 +125,12 @@ def get_new_search(request: Request, service: ServiceDependency) -> Response:
     with service.database.reading() as session:
         models = model_rows.page(session, limit=LARGEST_PAGE).rows
         datasets = dataset_rows.page(session, limit=LARGEST_PAGE).rows
+        targets = target_rows.page(session, limit=LARGEST_PAGE).rows
     return render_page(
         request,
         "new.html",
+        # What a worker measured, another measures or finds again by itself.
+        brought_targets=[row for row in targets if row.graph_fingerprint is None],
         models=[model_body(row) for row in models],
         datasets=[dataset_body(row) for row in datasets],
         offered=offered,

@@ -1,25 +1,16 @@
 // The form of a new search: it shows the job that it would submit in three languages, then submits.
 
-import { completed, fill, original, tags } from "./cloning.js";
+import { fill, original, tags } from "./cloning.js";
 import { copyOnClick } from "./copying.js";
 import { count, estimateSoon, sayInstead } from "./estimate.js";
-import { chooseLayers, chosenLayers, network, showNetwork } from "./layers.js";
+import { architecture, chosenOption, example, fields, file, form, isUpload, programName, study, weightsName } from "./form.js";
+import { asPython, asShell } from "./form_texts.js";
+import { chooseLayers, network, showNetwork } from "./layers.js";
 import { addressOf, send } from "./live.js";
-
-const BUDGET_FLAGS = {
-  macs: "--max-macs",
-  parameters: "--max-parameters",
-  size_bytes: "--max-bytes",
-  bit_operations: "--max-bit-operations",
-  micronet: "--max-micronet",
-  latency_ns: "--max-latency",
-};
 
 const UNKNOWN =
   "A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take.";
 
-const form = document.getElementById("search");
-const fields = form.elements;
 // One key for one press of the button, so that a lost answer cannot make two jobs of it.
 let idempotencyKey = newKey();
 let cloned; // the job that the form begins with
@@ -28,56 +19,9 @@ function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function chosenOption(name) {
-  return fields[name].selectedOptions[0];
-}
-
-const BITS = { weight_bits: "--weight-bits", activation_bits: "--activation-bits" };
-
-function numbers(name) {
-  return fields[name].value.split(",").map((each) => each.trim()).filter(Boolean).map(Number);
-}
-
-function percents() {
-  return [Number(fields.ratio.value), ...numbers("smaller")];
-}
-
-function space() {
-  const bits = Object.fromEntries(Object.keys(BITS).map((name) => [name, numbers(name)]).filter(([, told]) => told.length));
-  return { ...bits, ...chosenLayers(Object.keys(bits).length > 0) };
-}
-
-function study() {
-  return completed({
-    searcher: fields.searcher.value,
-    budget: { metric: fields.metric.value, ratio: percents()[0] / 100 },
-    ...(numbers("smaller").length ? { smaller_ratios: percents().slice(1).map((each) => each / 100) } : {}),
-    effort: { evaluations: Number(fields.evaluations.value) },
-    ...(Object.keys(space()).length ? { space: space() } : {}),
-    confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
-    ...(fields.target.value ? { target: fields.target.value } : {}),
-  });
-}
-
 // A budget of latency needs an engine that it is measured on.
 function chooseTarget() {
   if (fields.metric.value === "latency_ns" && !fields.target.value) fields.target.selectedIndex = 1;
-}
-
-function example() {
-  const { dataset } = chosenOption("model");
-  return dataset.example ? dataset : undefined;
-}
-
-function file(name) {
-  return fields[name].files[0];
-}
-
-function architecture() {
-  if (example()) return { name: example().architecture, config: JSON.parse(example().config) };
-  const inputs = document.querySelectorAll("#config input");
-  const config = Object.fromEntries([...inputs].map((input) => [input.name, Number(input.value)]));
-  return { name: fields.architecture.value, config };
 }
 
 // ------------------------------------------------------------- what is shown
@@ -109,7 +53,7 @@ function show() {
   else if (takes && given && takes !== given) sayInstead(`The network takes images of ${takes}, the data have ${given} (channels x height x width).`);
   else if (isNew || !fields.dataset.value) sayInstead(UNKNOWN);
   else estimateSoon(body(fields.model.value, fields.dataset.value), costName());
-  document.getElementById("as-shell").textContent = asShell(isNew);
+  document.getElementById("as-shell").textContent = asShell(isNew, cloned);
   document.getElementById("as-python").textContent = asPython(isNew);
   document.getElementById("as-json").textContent = JSON.stringify(body(fields.model.value || "MODEL_ID", fields.dataset.value || "DATASET_ID"), null, 2);
 }
@@ -124,79 +68,6 @@ function showBudget() {
   const share = Number(fields.ratio.value) / 100;
   const amount = full ? `: ${count(full * share)} of ${count(full)} ${costName()}` : "";
   document.getElementById("ratio-text").textContent = `${fields.ratio.value} %${amount}`;
-}
-
-function quoted(text) {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-function weightsName() {
-  return example() ? `${example().name}.safetensors` : file("weights")?.name;
-}
-
-function programName() {
-  return example() ? undefined : file("program")?.name;
-}
-
-function isUpload() {
-  return chosenOption("dataset").dataset.upload !== undefined;
-}
-
-function imagesName() {
-  return file("images")?.name ?? "images.npz";
-}
-
-function newDataName() {
-  return isUpload() ? quoted(imagesName()) : chosenOption("dataset").dataset.builtin;
-}
-
-function asShell(isNew) {
-  if (cloned) {
-    const budget = `${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`;
-    const flags = [budget, `--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`, `--name ${quoted(fields.name.value)}`];
-    return [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
-  }
-  const network = isNew ? quoted(programName() ?? architecture().name) : fields.model.value;
-  const parts = [`automl-compress search ${network}`, fields.dataset.value || newDataName()];
-  if (isNew && weightsName()) parts.push(`--weights ${quoted(weightsName())}`);
-  if (isNew && !programName()) {
-    for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
-  }
-  parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`);
-  const { skip = [], fix = {}, ...bits } = space();
-  for (const [name, told] of Object.entries(bits)) parts.push(`${BITS[name]} ${told.join(",")}`);
-  for (const name of skip) parts.push(`--skip ${quoted(name)}`);
-  for (const [name, share] of Object.entries(fix)) parts.push(`--fix ${quoted(`${name}=${Math.round(100 * share)}%`)}`);
-  if (fields.target.value) parts.push(`--target ${fields.target.value}`);
-  parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
-  parts.push(`--finetune-epochs ${fields.epochs.value}`);
-  if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
-  return [...parts, "--watch"].join(" \\\n    ");
-}
-
-function asPython(isNew) {
-  const lines = ["from automl_api.client import Client", "", `with Client(${JSON.stringify(addressOf(".").replace(/\/$/, ""))}) as client:`];
-  let [model, dataset] = [JSON.stringify(fields.model.value), JSON.stringify(fields.dataset.value)];
-  if (isNew) {
-    const weights = weightsName() ? `, weights=${JSON.stringify(weightsName())}` : "";
-    const network = programName()
-      ? `program=${JSON.stringify(programName())}`
-      : `${JSON.stringify(architecture().name)}, config=${JSON.stringify(architecture().config)}`;
-    lines.push(`    model = client.create_model(${network}${weights})`);
-    model = 'model["id"]';
-  }
-  if (!fields.dataset.value) {
-    const name = JSON.stringify(isUpload() ? imagesName() : chosenOption("dataset").dataset.builtin);
-    const source = isUpload() ? name : `{"kind": "builtin", "name": ${name}}, name=${name}`;
-    lines.push(`    data = client.create_dataset(${source})`);
-    dataset = 'data["id"]';
-  }
-  const told = JSON.stringify(study(), null, 4).replaceAll("\n", "\n    ");
-  const name = fields.name.value ? `"name": ${JSON.stringify(fields.name.value)}, ` : "";
-  lines.push(`    study = ${told}`);
-  lines.push(`    job = client.submit({${name}"model_id": ${model}, "dataset_id": ${dataset}, "study": study})`);
-  lines.push("    print(job.wait().status)");
-  return lines.join("\n");
 }
 
 function body(modelId, datasetId) {
