@@ -100,7 +100,7 @@ def measured(case: Case) -> dict[str, Any]:
     are_integer[0] = False
     times = run_isolated(
         measure_networks,
-        cut_files(network, settings, are_integer),
+        cut_files(network, settings, are_integer, case.target),
         case.target,
         table.batch,
         SECONDS,

@@ -27,6 +27,7 @@ from automl_compress.export.engines import version_of
 from automl_compress.export.integer_onnx import with_made_up_codes
 from automl_compress.export.layer_network import layer_network
 from automl_compress.export.onnx_template import OnnxTemplate
+from automl_compress.export.sessions import ONNX_RUNTIME
 from automl_compress.networks.trace import Network
 from automl_compress.targets import TARGETS, Target
 
@@ -207,7 +208,7 @@ def _calibrated(
     """Fit intercept and factors to whole networks, by least squares of relative errors."""
     settings = _calibration_settings(space)
     are_integer = _integer_layers(space, len(settings))
-    contents = cut_files(network, settings, are_integer)
+    contents = cut_files(network, settings, are_integer, target)
     measured = np.array(
         run_isolated(measure_networks, contents, target, table.batch, _NETWORK_SECONDS, go_on=go_on)
     )
@@ -254,7 +255,7 @@ def _dense_layers(graph: LayerGraph) -> list[str]:
 
 
 def cut_files(
-    network: Network, settings: Sequence[Sequence[int]], are_integer: np.ndarray
+    network: Network, settings: Sequence[Sequence[int]], are_integer: np.ndarray, target: Target
 ) -> list[bytes]:
     """Return ONNX files of cut networks, for their times.
 
@@ -262,13 +263,18 @@ def cut_files(
         network: the uncut network, traced.
         settings: kept channels of each group, of N networks; the first so many are kept.
         are_integer: bool (N, L), which layers are computed in int8, on made-up grids.
+        target: for whose engine.
     """
+    has_integer_biases = engine_of(target) == ONNX_RUNTIME
     template, names = OnnxTemplate(network), np.array(_dense_layers(network.graph))
 
     def content(setting: Sequence[int], chosen: np.ndarray) -> bytes:
         kept = [torch.arange(width) for width in setting]
         written = template.bytes_of(cut_network(network, kept))
-        return with_made_up_codes(written, set(names[chosen])) if chosen.any() else written
+        if not chosen.any():
+            return written
+        few = set(names[chosen])
+        return with_made_up_codes(written, few, has_integer_biases=has_integer_biases)
 
     return list(map(content, settings, are_integer))
 

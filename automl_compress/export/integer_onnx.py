@@ -16,6 +16,7 @@ import numpy as np
 from automl_compress.export.engines import require
 
 _LAYERS = {"Conv": 0, "Gemm": 0, "MatMul": 1}  # the axis of outputs in the weight
+_RECTIFIERS = {"Relu", "Clip", "Sigmoid", "HardSigmoid"}
 _CODES = 127  # of either sign
 _ON_GRID = 1e-3  # how far a weight may be from its code, in steps of the grid
 _BATCH = 1 << 16  # weights that are compared with all grids at once
@@ -52,18 +53,21 @@ def with_integer_layers(
     return model.SerializeToString(deterministic=True), names
 
 
-def with_made_up_codes(content: bytes, layers: Collection[str]) -> bytes:
+def with_made_up_codes(
+    content: bytes, layers: Collection[str], *, has_integer_biases: bool = False
+) -> bytes:
     """Rewrite layers of a float ONNX file to int8, for the sake of their time alone.
 
     Args:
         content: the file, of the project's own exporter.
-        layers: module paths; weights get the largest scales, inputs any.
+        layers: module paths; weights get the largest scales, inputs any. Inputs behind a
+            rectifier have a zero point of 0, as those of a real network have.
+        has_integer_biases: as `with_integer_layers` takes it.
     """
     onnx = require("onnx", "an ONNX file")
     model = onnx.load_model_from_string(content)
-    _Rewriting(model.graph, onnx, has_integer_biases=True).make_up(
-        {f"{layer}.weight" for layer in layers}
-    )
+    rewriting = _Rewriting(model.graph, onnx, has_integer_biases)
+    rewriting.make_up({f"{layer}.weight" for layer in layers})
     return model.SerializeToString(deterministic=True)
 
 
@@ -129,7 +133,10 @@ class _Rewriting:
             codes = np.rint(value / scales).astype(np.int8)
             rounded = f"{node.input[1]}_input"
             place = list(self._graph.node).index(node)
-            self._put_codes(place, node.input[0], rounded, (scale, 128))
+            maker = self._makers.get(node.input[0])
+            is_rectified = maker is not None and maker.op_type in _RECTIFIERS
+            zero_point = 0 if is_rectified else 128
+            self._put_codes(place, node.input[0], rounded, (scale, zero_point))
             node.input[0] = rounded
             self._quantise_terms(node, (codes, scales.ravel()), axis, scale)
 

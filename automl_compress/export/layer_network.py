@@ -84,7 +84,7 @@ def _weights(numpy_helper: Any, size: tuple[int, ...], copies: int, are_integer:
     found: dict[str, np.ndarray] = {}
     if are_integer:
         found["scale"] = np.array(1 / 32, dtype=np.float32)
-        found["zero_point"] = np.array(128, dtype=np.uint8)
+        found["zero_point"] = np.array(0, dtype=np.uint8)  # as behind a rectifier
     for copy in range(copies):
         if are_integer:
             found[f"weight{copy}"] = generator.integers(-127, 128, size, np.int8)
