@@ -22,7 +22,8 @@ from automl_compress.core import Budget, CompressionSpace, SpaceOptions
 from automl_compress.costs import AnalyticCosts, compression_space
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.evaluate.isolated import run_isolated
-from automl_compress.evaluate.latency_tables import cut_files, measure_networks, measure_table
+from automl_compress.evaluate.latency_calibration import cut_files, measure_networks
+from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.networks.architectures import architecture
 from automl_compress.networks.trace import Network, trace
 from automl_compress.targets import TARGETS, Target

@@ -307,6 +307,8 @@ def test_another_trial_is_confirmed_and_written_in_another_format(
     expect(found).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator("#confirm")).to_have_count(0)
     found.click()
+    expect(page.get_by_label("Another format")).to_be_visible()
+    settle(page)  # before the page's script is there, the button would only reload the page
     page.get_by_label("Another format").select_option("pt2")
     page.get_by_role("button", name="Write it").click()
     expect(page.get_by_role("link", name="network.pt2")).to_be_visible(timeout=PATIENCE_MS)

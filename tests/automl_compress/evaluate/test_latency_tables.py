@@ -24,7 +24,8 @@ from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate import study_latency
 from automl_compress.evaluate.latency import LatencyMeasurement, measure_latency
-from automl_compress.evaluate.latency_tables import integer_candidates, measure_table
+from automl_compress.evaluate.latency_calibration import fitted_weights, integer_candidates
+from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.search.compression import compress_network
 from automl_compress.targets import Target
@@ -66,13 +67,26 @@ def test_layers_of_few_bits_are_measured_in_int8() -> None:
 
     in_int8 = [each.shape for each in table.times if each.shape.is_integer]
     assert [shape.kind for shape in in_int8] == ["convolution", "convolution", "linear"]
-    assert table.calibration.integer_layers > 0
     # In the last network that was measured every layer that may be is in int8.
     model, full = LatencyModel(network.graph, table), network.graph.full_widths
     predicted, measured = table.calibration.checks[-1]
     assert predicted == pytest.approx(measured, rel=0.3)
     everything = np.array([name in integer_candidates(space) for name in layers])
     assert model.latency_ns(full, everything) <= model.latency_ns(full)
+
+
+def test_weights_are_found_again_and_no_layers_are_for_nothing() -> None:
+    generator = np.random.default_rng(0)
+    features = np.column_stack([np.ones(16), generator.uniform(1, 9, (16, 4))])
+    weights = np.array([3.0, 0.7, 0.2, 0.4, 0.1])
+    assert fitted_weights(features, features @ weights) == pytest.approx(weights, rel=1e-3)
+
+    floats_alone = features * [1, 1, 1, 0, 0]
+    assert fitted_weights(floats_alone, floats_alone @ weights)[3] == 0
+    # Noise that gives layers in int8 no time: they get the factor of the others.
+    free = features * [1, 1, 1, 1, 0]
+    found = fitted_weights(free, free @ [3.0, 0.7, 0.2, -0.05, 0.0])
+    assert found[1] == found[3] > 0
 
 
 @NEEDS_ONNX
