@@ -115,8 +115,8 @@ def table(summary: dict[str, Any]) -> str:
     columns = ("search_best", "fresh", "fresh_sd", "finetuned_fresh", "finetuned_test", "drop_test")
     lines = [
         "| MACs kept | searcher | seeds | best on the 1,000 | on 4,000 fresh | its spread | "
-        "fine-tuned, fresh | fine-tuned, test | drop, test | from scratch, test |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "fine-tuned, fresh | fine-tuned, test | drop, test | seeds tuned | from scratch, test |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for percent in (50, 30):
         for name in SEARCHERS:
@@ -125,8 +125,9 @@ def table(summary: dict[str, Any]) -> str:
                 continue
             cells = [_percent(summary.get(f"{key}.{column}")) for column in columns]
             scratch = _percent(summary.get(f"{key}.scratch_test"))
-            seeds = summary[f"{key}.seeds"]
-            lines.append(f"| {percent} % | {name} | {seeds} | {' | '.join(cells)} | {scratch} |")
+            seeds, tuned = summary[f"{key}.seeds"], summary.get(f"{key}.finetuned_seeds", 0)
+            row = (f"{percent} %", name, seeds, *cells, tuned, scratch)
+            lines.append(f"| {' | '.join(map(str, row))} |")
     rest = [f"- {key}: {value}" for key, value in summary.items() if key.startswith("amc_against")]
     rest += [f"- {key}: {value}" for key, value in summary.items() if key.startswith("spearman")]
     if "baseline.finetuned_test" in summary:

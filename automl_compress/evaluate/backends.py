@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from automl_compress.core.errors import InvalidInput, ModelInvalid
+from automl_compress.core.errors import ModelInvalid
 from automl_compress.core.recipe import Backend
 from automl_compress.evaluate.candidates import (
     AGREEMENT,
@@ -83,8 +83,6 @@ def _openvino(
     way = OpenVinoCandidates(torch_way, size, shape)
     try:
         difference = difference_on_half(way, torch_way, network)
-    except InvalidInput:
-        raise
     except Exception as error:  # the engine's errors have no root of their own
         raise _unfit(str(error).strip().partition("\n")[0]) from error
     if not difference <= AGREEMENT:  # not a number, too

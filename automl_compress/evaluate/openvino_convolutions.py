@@ -70,43 +70,30 @@ def convolution(
     return ops.add(result, constant(bias.reshape(1, -1, *[1] * axes)))
 
 
-def fused(
-    ops: Any,
-    images: Any,
-    weight: Tensor,
-    bias: Tensor | None,
-    padding: Any,
-    stride: Any,
-    dilation: Any,
-    groups: int,
-    activation: str,
-    limits: Sequence[float],
-    _algorithm: str,
-) -> Any:
+def fused(ops: Any, images: Any, *rest: Any) -> Any:
     """Translate oneDNN's convolution with an activation."""
-    result = convolution(ops, images, weight, bias, stride, padding, dilation, groups)
-    return _activated(ops, result, activation, limits)
+    *settings, activation, limits, _ = rest
+    return _activated(ops, _of_onednn(ops, images, *settings), activation, limits)
 
 
-def fused_sum(
+def fused_sum(ops: Any, images: Any, branch: Any, *rest: Any) -> Any:
+    """Translate oneDNN's convolution with a branch that is added, and an activation."""
+    *settings, _, _, activation, limits, _ = rest
+    total = ops.add(_of_onednn(ops, images, *settings), branch)
+    return _activated(ops, total, activation, limits)
+
+
+def _of_onednn(
     ops: Any,
     images: Any,
-    branch: Any,
     weight: Tensor,
     bias: Tensor | None,
     padding: Any,
     stride: Any,
     dilation: Any,
     groups: int,
-    _sum: str,
-    _scale: float,
-    activation: str | None,
-    limits: Sequence[float],
-    _algorithm: str,
 ) -> Any:
-    """Translate oneDNN's convolution with a branch that is added, and an activation."""
-    result = convolution(ops, images, weight, bias, stride, padding, dilation, groups)
-    return _activated(ops, ops.add(result, branch), activation, limits)
+    return convolution(ops, images, weight, bias, stride, padding, dilation, groups)
 
 
 def _activated(ops: Any, value: Any, name: str | None, limits: Sequence[float]) -> Any:

@@ -19,6 +19,7 @@ from automl_compress.evaluate.openvino_convolutions import (
 )
 
 aten = torch.ops.aten
+_ROUNDING = {False: "floor", True: "ceil_torch"}  # of a pool's output size
 
 
 def _linear(ops: Any, values: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
@@ -92,11 +93,9 @@ def _max_pool(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Any:
-    axes = len(shape_of(images)) - 2
-    kernel, padding = each_axis(kernel, axes), each_axis(padding, axes)
-    stride = each_axis(stride, axes) or kernel
-    rounding = "ceil_torch" if ceil_mode else "floor"
-    dilation = each_axis(dilation, axes)
+    kernel, stride, padding = _window(images, kernel, stride, padding)
+    dilation = each_axis(dilation, len(kernel))
+    rounding = _ROUNDING[ceil_mode]
     return ops.max_pool(images, stride, dilation, padding, padding, kernel, rounding).output(0)
 
 
@@ -112,11 +111,16 @@ def _average_pool(
 ) -> Any:
     if divisor is not None:
         raise NotImplementedError("average pooling with a divisor of its own")
-    axes = len(shape_of(images)) - 2
-    kernel, padding = each_axis(kernel, axes), each_axis(padding, axes)
-    stride = each_axis(stride, axes) or kernel
-    rounding = "ceil_torch" if ceil_mode else "floor"
+    kernel, stride, padding = _window(images, kernel, stride, padding)
+    rounding = _ROUNDING[ceil_mode]
     return ops.avg_pool(images, stride, padding, padding, kernel, not counts_padding, rounding)
+
+
+def _window(images: Any, kernel: Any, stride: Any, padding: Any) -> tuple[list[int], ...]:
+    """Return kernel, stride (the kernel's, unless told) and padding, for each axis."""
+    axes = len(shape_of(images)) - 2
+    sizes = each_axis(kernel, axes)
+    return sizes, each_axis(stride, axes) or sizes, each_axis(padding, axes)
 
 
 def _adaptive_pool(ops: Any, images: Any, size: Any) -> Any:
