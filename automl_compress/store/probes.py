@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from automl_compress.core import Measurement, Policy, TrialState
-from automl_compress.store.tables import JobRow, TrialRow
+from automl_compress.store.tables import IS_PROBE, JobRow, TrialRow
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def of_model(
         .join(JobRow, JobRow.id == TrialRow.job_id)
         .where(
             JobRow.model_id == model_id,
-            TrialRow.role == "probe",
+            IS_PROBE,
             TrialRow.state == TrialState.COMPLETE,
         )
         .order_by(JobRow.created_at.desc(), JobRow.id, TrialRow.number)

@@ -3,7 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    literal,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from automl_compress.core import Role, TrialState
@@ -168,6 +177,17 @@ class TrialRow(Table):
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (Index(None, "job_id", "score"),)
+
+
+# Literally: of a condition with a parameter a database does not see that the index serves it.
+IS_PROBE = TrialRow.role == literal("probe", literal_execute=True)
+Index(
+    "ix_compress_trial_probes",
+    TrialRow.job_id,
+    TrialRow.number,
+    sqlite_where=IS_PROBE,
+    postgresql_where=IS_PROBE,
+)
 
 
 class SnapshotRow(Table):

@@ -160,6 +160,33 @@ def test_every_page_draws_itself_without_a_complaint(
             assert box is None or box["x"] + box["width"] <= width or box["x"] < 0, path
 
 
+SENDING = "form:not([action]) button:not([type=button]):visible, button[form=search]"
+
+
+def test_a_button_pressed_before_the_script_is_there_leads_nowhere(
+    chromium: Browser, searched: Searched
+) -> None:
+    context = chromium.new_context(base_url=searched.url, java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page)
+    job = searched.jobs[1]
+    pressed = 0
+    for path in (
+        "/new",
+        f"/jobs/{job['id']}",
+        f"/policies/{searched.policies[0]}",
+        f"/models/{job['model_id']}",
+    ):
+        page.goto(PREFIX + path)
+        for button in page.locator(SENDING).all():
+            button.click()
+            pressed += 1
+            expect(page).to_have_url(searched.url + path)
+    context.close()
+
+    assert pressed >= 3
+
+
 def test_jobs_are_chosen_in_the_list_and_compared(page: Page, searched: Searched) -> None:
     compare = page.get_by_role("button", name="Compare")
     expect(compare).to_be_disabled()

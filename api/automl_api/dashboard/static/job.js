@@ -140,8 +140,6 @@ sendForms(follow);
 if (document.querySelector("#results progress")) following = setTimeout(follow, FOLLOW_MS);
 axes.addEventListener("input", redraw);
 shown.addEventListener("input", redrawProgress);
-shown.addEventListener("submit", (event) => event.preventDefault());
-axes.addEventListener("submit", (event) => event.preventDefault());
 limit.addEventListener("change", () => {
   const best = bestWithin();
   if (best) choose(best.number);

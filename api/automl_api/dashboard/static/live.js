@@ -60,7 +60,6 @@ export function sendForms(afterwards) {
   document.addEventListener("submit", async (event) => {
     const { target: form, submitter } = event;
     if (!form.dataset.address) return;
-    event.preventDefault();
     const fields = [...new FormData(form)].map(([name, value]) => [name, form.elements[name].type === "number" ? Number(value) : value]);
     const headers = { "Content-Type": "application/json" };
     if (submitter) submitter.disabled = true; // a second press would send it twice

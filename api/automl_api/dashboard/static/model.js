@@ -46,7 +46,6 @@ async function bring(form) {
 }
 
 document.getElementById("bring").addEventListener("submit", async (event) => {
-  event.preventDefault();
   event.submitter.disabled = true;
   const { problem, told } = await bring(event.target);
   event.submitter.disabled = false;

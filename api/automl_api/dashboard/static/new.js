@@ -186,10 +186,7 @@ async function submit() {
   });
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-});
+form.addEventListener("submit", () => submit());
 document.getElementById("read-network").addEventListener("click", (event) => trying(event.target, registeredModel));
 form.addEventListener("input", chooseTarget);
 form.addEventListener("input", async (event) => {
