@@ -19,6 +19,7 @@ from automl_compress.core.document_rows import (
     read_cuts,
 )
 from automl_compress.core.errors import PolicyInvalid, StorageFailed
+from automl_compress.core.execution import ExecutionChange
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.layer_rows import LayerQuantisation, LayerRow
 from automl_compress.core.policy import Choice, Policy
@@ -52,6 +53,7 @@ class PolicyDocument:
     created: RFC 3339, UTC.
     latency: how fast the network was on its study's target, measured in turns with the uncut one;
         plain JSON values. None where nobody measured.
+    execution: how both networks run: activations, traffic, zeros. None where nobody watched.
     """
 
     model: ModelReference
@@ -67,6 +69,7 @@ class PolicyDocument:
     created: str | None = None
     id: str | None = None
     latency: Mapping[str, Any] | None = None
+    execution: ExecutionChange | None = None
 
     @property
     def policy(self) -> Policy:
@@ -100,7 +103,7 @@ class PolicyDocument:
         root = JsonField(content)
         _check_version(root.get("version"))
         _check_digest(root)
-        totals, latency = root.get("totals"), root.find("latency")
+        totals, execution = root.get("totals"), root.find("execution")
         document = cls(
             model=ModelReference.read(root.get("model")),
             groups=tuple(GroupRow.read(each) for each in root.get("groups").items()),
@@ -114,7 +117,8 @@ class PolicyDocument:
             provenance=dict(root.get("provenance").object()),
             created=_read_text(root, "created"),
             id=_read_text(root, "id"),
-            latency=None if latency is None else dict(latency.object()),
+            latency=_read_latency(root),
+            execution=None if execution is None else ExecutionChange.read(execution),
         )
         _check_names(root.get("groups"), [row.name for row in document.groups])
         return document
@@ -158,6 +162,7 @@ class PolicyDocument:
             "provenance": dict(self.provenance),
             # A member of its own only where there is one: older documents keep their digests.
             **({} if self.latency is None else {"latency": dict(self.latency)}),
+            **({} if self.execution is None else {"execution": self.execution.to_json()}),
         }
 
 
@@ -177,6 +182,18 @@ def _totals(before: Cost, after: Cost) -> dict[str, Any]:
 def _read_totals(totals: JsonField, moment: str) -> Cost:
     told = [each for each in METRICS if each in LAYER_METRICS or totals.find(each) is not None]
     return Cost(**{metric: totals.get(metric).get(moment).integer() for metric in told})
+
+
+def _read_latency(root: JsonField) -> Mapping[str, Any] | None:
+    """Return a measured latency; what readers are shown of it must be there."""
+    latency = root.find("latency")
+    if latency is None:
+        return None
+    latency.get("target").text()
+    latency.get("plan").get("batch").integer(1)
+    for figure in ("cpu_ms", "reference_cpu_ms", "ratio", "spread"):
+        latency.get(figure).number()
+    return dict(latency.object())
 
 
 def _read_text(root: JsonField, name: str) -> str | None:

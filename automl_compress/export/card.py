@@ -90,6 +90,9 @@ def _costs(document: PolicyDocument) -> str:
             before, after = document.before.of(metric), document.after.of(metric)
             kept = f"{after / before:.1%}" if before else ""
             yield f"{_TITLES.get(metric, metric)} | {before:,} | {after:,} | {kept}"
+        for title, uncut, cut in document.execution.figures() if document.execution else ():
+            kept = f"{cut / uncut:.1%}" if uncut else ""
+            yield f"{title} | {uncut:,.0f} | {cut:,.0f} | {kept}"
 
     return "## Costs of one input\n\n" + _table(" | uncut | compressed | kept", rows())
 

@@ -26,6 +26,7 @@ from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.data.loading import load_data
 from automl_compress.evaluate.confirm import Confirmed, Confirmer
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
+from automl_compress.evaluate.execution import execution_change
 from automl_compress.evaluate.latency import LatencyMeasurement
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
@@ -222,6 +223,8 @@ def _confirm(
             latency=None if latency is None else latency.to_json(),
             created=created,
         )
+        execution = execution_change(network, document, each.network.module, data.split("train"))
+        document = replace(document, execution=execution)
         return CompressedNetwork(each.network.module, document, each.network.packed)
 
     return CompressionResult([*map(compressed, found, latencies)], summary, trials)

@@ -14,6 +14,7 @@ from automl_api.dashboard.hypervolume import STEPS_OF_A_JOB, Front, reached
 from automl_api.dashboard.spread import spread
 from automl_compress.core import Cost, LayerChoice
 from automl_compress.core.document import GroupRow, LayerRow, PolicyDocument
+from automl_compress.core.execution import Execution, ExecutionChange, LayerExecution
 from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.search.pareto import hypervolume
 from automl_compress.store import JobState, jobs, policies
@@ -330,12 +331,19 @@ def test_a_policy_tells_what_was_predicted_and_measured_of_its_latency(
             "spread": 0.02,
             "plan": {"batch": 1},
         },
+        execution=ExecutionChange(
+            Execution(4096, (LayerExecution("conv1", "float32", 9000, 5000, 36, 512),)),
+            Execution(2048, (LayerExecution("conv1", "int8", 900, 400, 4, 96),)),
+        ),
     )
 
     page = service.http.get(f"/policies/{stored(service, seeds[3], timed, 16)}").text
 
     assert "2,000,000 → 900,000 (45.0 %)" in page
     assert "<dt>Measured on cpu-openvino</dt><dd>2.125 ms → 1.000 ms (47.1 % ± 2.0 %)" in page
+    assert "<dd>4.0 KiB → 2.0 KiB, one image in float32</dd>" in page
+    assert "<dd>5,000 → 400, for hardware that skips zeros</dd>" in page
+    assert "memory: fewer bytes make it faster (100 % of the time" in page
 
 
 def test_the_form_offers_the_engines_whose_latency_can_be_a_budget(

@@ -67,6 +67,8 @@ def print_policy(document: PolicyDocument) -> None:
         table.add_row(metric, f"{before:,}", f"{after:,}", f"{after / before:.1%}")
     for cells in _latencies(document):
         table.add_row(*cells)
+    for cells in _executions(document):
+        table.add_row(*cells)
     baseline = {(row.name, row.split): row.value for row in document.baseline}
     for row in document.metrics:
         if row.name != "accuracy":
@@ -87,6 +89,16 @@ def _latencies(document: PolicyDocument) -> Iterator[tuple[str, str, str, str]]:
     if told is not None:
         uncut, cut = f"{told['reference_cpu_ms']:.3f}", f"{told['cpu_ms']:.3f}"
         yield f"ms on {told['target']} (measured)", uncut, cut, f"{told['ratio']:.1%}"
+
+
+def _executions(document: PolicyDocument) -> Iterator[tuple[str, str, str, str]]:
+    """Yield how both networks run; what is a model says so."""
+    if document.execution is None:
+        return
+    for title, uncut, cut in document.execution.figures():
+        yield title, f"{uncut:,.0f}", f"{cut:,.0f}", f"{cut / uncut:.1%}" if uncut else ""
+    bottlenecks = document.execution.before.bottleneck, document.execution.after.bottleneck
+    yield "bottleneck, a model", *bottlenecks, ""
 
 
 def print_front(result: Mapping[str, Any], metric: str, best: PolicyDocument) -> None:

@@ -27,6 +27,7 @@ class LayerView:
     channels: of its group, where it has one.
     bits: of weights and inputs; empty where both stay float.
     sparsity: fraction of the remaining weights that is zero.
+    saves: what the change is good for. bound: what the layer waits for, where that is known.
     """
 
     name: str
@@ -36,6 +37,8 @@ class LayerView:
     sparsity: float
     before: Mapping[str, int]
     after: Mapping[str, int]
+    saves: str
+    bound: str
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,10 @@ def _exports(session: Session, row: PolicyRow) -> list[JobBody]:
 
 def _layers(document: Mapping[str, Any]) -> list[LayerView]:
     groups = {each["name"]: each["channels"] for each in document["groups"]}
+    runs = {each["name"]: each for each in _runs(document)}
     layers: list[LayerView] = []
     for each in document["layers"]:
+        run: Mapping[str, Any] = runs.get(each["name"], {})
         channels = groups.get(each["group"])
         cost: Mapping[str, Any] = each["cost"]
         changed: Mapping[str, Any] = each.get("quantisation") or {}
@@ -133,9 +138,24 @@ def _layers(document: Mapping[str, Any]) -> list[LayerView]:
                 sparsity=changed.get("sparsity", 0.0),
                 before=cost["before"],
                 after=cost["after"],
+                saves=_saves(cost["before"], cost["after"], run),
+                bound=run.get("bound", ""),
             )
         )
     return layers
+
+
+def _runs(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return how the compressed network's layers run; nothing of a document that does not say."""
+    execution = document.get("execution")
+    return execution["after"]["layers"] if execution else ()
+
+
+def _saves(before: Mapping[str, int], after: Mapping[str, int], run: Mapping[str, Any]) -> str:
+    """Say what a change is good for: zeros, and bits of what is computed in float, save no time."""
+    is_faster = after["macs"] < before["macs"] or run.get("compute") == "int8"
+    told = {"time": is_faster, "bytes": after["size_bytes"] < before["size_bytes"]}
+    return " and ".join(name for name, is_saved in told.items() if is_saved)
 
 
 def _snippet(document: Mapping[str, Any], files: Sequence[ArtifactBody]) -> str:

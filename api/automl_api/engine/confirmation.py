@@ -16,6 +16,7 @@ from automl_compress.core.document import ModelReference, PolicyDocument, Repair
 from automl_compress.costs import LatencyTable
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.evaluate.execution import execution_change
 from automl_compress.evaluate.study_latency import finalist_latencies
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network
@@ -108,7 +109,7 @@ def _store(
     baseline: Measurement,
     go_on: Callable[[], None],
 ) -> list[_Stored]:
-    documents = _with_latencies(contest, confirmed, baseline)
+    documents = _documents(contest, confirmed, baseline)
     policies = [
         Exportable(document, each.network, "" if rank == 0 else f"-{rank + 1}")
         for rank, (each, document) in enumerate(zip(confirmed, documents, strict=True))
@@ -130,12 +131,11 @@ def _store(
     return stored
 
 
-def _with_latencies(
+def _documents(
     contest: Contest, confirmed: Sequence[Scored], baseline: Measurement
 ) -> list[PolicyDocument]:
+    """Write the confirmed policies down, with how their networks run and how fast."""
     documents = [_document(contest, each, baseline) for each in confirmed]
-    if contest.table is None:
-        return documents
     files = contest.job.files
     networks = [
         apply_policy(
@@ -143,10 +143,19 @@ def _with_latencies(
         )
         for each, document in zip(confirmed, documents, strict=True)
     ]
+    train = contest.data.split("train")
+    executions = [
+        execution_change(contest.network, document, network, train)
+        for document, network in zip(documents, networks, strict=True)
+    ]
     latencies = finalist_latencies(contest.network, contest.study, networks)
     return [
-        replace(document, latency=None if latency is None else latency.to_json())
-        for document, latency in zip(documents, latencies, strict=True)
+        replace(
+            document,
+            latency=None if latency is None else latency.to_json(),
+            execution=execution,
+        )
+        for document, latency, execution in zip(documents, latencies, executions, strict=True)
     ]
 
 

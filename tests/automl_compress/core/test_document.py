@@ -19,6 +19,7 @@ from automl_compress.core.document import (
     group_rows,
 )
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch, StorageFailed
+from automl_compress.core.execution import Execution, ExecutionChange, LayerExecution
 
 HASH = "sha256:" + "0" * 64
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
@@ -55,6 +56,23 @@ METRIC_ROWS = st.builds(
     st.none() | st.integers(1, 10_000),
     st.none() | st.tuples(FRACTIONS, FRACTIONS).map(lambda ends: (min(ends), max(ends))),
 )
+COUNTS = st.integers(0, 2**53)
+EXECUTIONS = st.builds(
+    Execution,
+    COUNTS,
+    st.lists(
+        st.builds(
+            LayerExecution,
+            NAMES,
+            st.sampled_from(["float32", "int8"]),
+            COUNTS,
+            COUNTS,
+            COUNTS,
+            COUNTS,
+        ),
+        max_size=2,
+    ).map(tuple),
+)
 DOCUMENTS = st.builds(
     PolicyDocument,
     model=MODELS,
@@ -73,6 +91,7 @@ DOCUMENTS = st.builds(
     provenance=st.dictionaries(NAMES, st.none() | FRACTIONS | NAMES, max_size=3),
     created=st.none() | st.just("2026-11-21T12:00:00Z"),
     id=st.none() | NAMES,
+    execution=st.none() | st.builds(ExecutionChange, EXECUTIONS, EXECUTIONS),
 )
 
 
@@ -175,6 +194,20 @@ def test_a_missing_field_is_named_by_its_pointer() -> None:
 
     with pytest.raises(PolicyInvalid, match=r"^/model/fingerprint: is missing"):
         PolicyDocument.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "says"),
+    [
+        ("/latency", {}, "/latency/target: is missing"),
+        ("/latency", {"target": "cpu-openvino", "plan": {"batch": 0}}, "/latency/plan/batch: is 0"),
+        ("/latency", {"target": "a", "plan": {"batch": 1}}, "/latency/cpu_ms: is missing"),
+        ("/execution", {}, "/execution/before: is missing"),
+    ],
+)
+def test_what_readers_are_shown_must_be_there(pointer: str, value: Any, says: str) -> None:
+    with pytest.raises(PolicyInvalid, match=f"^{says}"):
+        PolicyDocument.from_json(changed(pointer, value))
 
 
 def test_a_document_that_was_changed_is_refused() -> None:

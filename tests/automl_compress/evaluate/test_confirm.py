@@ -50,6 +50,19 @@ def result(network: Network) -> library.CompressionResult:
     return library.compress_network(network.module, "digits", STUDY, has_progress_bar=False)
 
 
+def test_the_document_says_how_both_networks_run(result: library.CompressionResult) -> None:
+    document = result.policy
+
+    told = document.execution
+
+    assert told is not None
+    assert sum(layer.macs for layer in told.before.layers) == document.before.macs
+    assert sum(layer.macs for layer in told.after.layers) == document.after.macs
+    assert told.after.peak_activation_bytes <= told.before.peak_activation_bytes
+    assert 0 < told.after.nonzero_macs < document.after.macs
+    assert PolicyDocument.from_json(document.to_json()) == document
+
+
 def test_one_call_returns_a_policy_within_its_budget(
     network: Network, result: library.CompressionResult
 ) -> None:
