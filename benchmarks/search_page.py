@@ -15,6 +15,8 @@ evaluations for whoever uses them. Each has [a page of its own](searchers/README
 - `against random`: the difference in points with its standard error; under two of them is noise.
 - `on the 1,000`: the same winners on the images that chose them.
 - `evaluations to 99 %`: of the final best accuracy.
+- `auto is there after`: so many evaluations `auto` has a policy that scores as this searcher's
+  winners do in the mean, on the 1,000 and by the common recipe; empty where a seed of it never has.
 - `searcher CPU s`: in ask and tell alone; `share` is that against the time of the evaluations.
 - `training CPU s`: of a PruningNet, before the search.
 - `tuned, test`: the best seed's network after 2 epochs of fine-tuning, the same for all, on the

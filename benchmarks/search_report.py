@@ -82,6 +82,7 @@ def _summary(found: list[dict[str, Any]], runs: Runs) -> dict[str, Any]:
         "against_random": _against(fresh, runs.get("random", [])),
         "search": _mean(found, "search_accuracy"),
         "evaluations_to_99_percent": round(statistics.fmean(map(_evaluations, found)), 1),
+        "auto_is_there_after": _auto_is_there(found, runs.get("auto", [])),
         "searcher_cpu_seconds": _mean(found, "searcher_cpu_seconds", 1),
         "searcher_cpu_share": round(_share(found), 3),
         "cpu_seconds": _mean(found, "cpu_seconds", 0),
@@ -106,6 +107,26 @@ def _evaluations(run: dict[str, Any]) -> float:
     steps = best_so_far(run)
     wanted = CLOSE * steps[-1][2]
     return next(spent for spent, _, accuracy in steps if accuracy >= wanted)
+
+
+def _auto_is_there(found: list[dict[str, Any]], auto: list[dict[str, Any]]) -> float | None:
+    """Return the evaluations after which `auto` has these runs' mean best score; None for never.
+
+    Scores are those of the common recipe; the mean over auto's runs, all of which get there.
+    """
+    wanted = -statistics.fmean(run["search_kl"] for run in found)
+    reached = [_spent_until(run, wanted) for run in auto]
+    told = [spent for spent in reached if spent is not None]
+    return round(statistics.fmean(told), 1) if told and len(told) == len(reached) else None
+
+
+def _spent_until(run: dict[str, Any], wanted: float) -> float | None:
+    spent = 0.0
+    for score, evaluations, *_ in run["trials"]:
+        spent += evaluations
+        if score is not None and score >= wanted:
+            return spent
+    return None
 
 
 def _against(fresh: list[float], random: list[dict[str, Any]]) -> str:
@@ -140,8 +161,8 @@ def case_table(case: str, summary: dict[str, Any]) -> str:
         f"### {TITLES[case]}",
         "",
         "| searcher | seeds | fresh | sd | against random | on the 1,000 | evaluations to 99 % | "
-        "searcher CPU s | share | CPU s | training CPU s | tuned, test |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "auto is there after | searcher CPU s | share | CPU s | training CPU s | tuned, test |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in names:
 
@@ -156,6 +177,7 @@ def case_table(case: str, summary: dict[str, Any]) -> str:
             value("against_random"),
             _percent(value("search")),
             value("evaluations_to_99_percent"),
+            value("auto_is_there_after") or "",
             value("searcher_cpu_seconds"),
             f"{100 * value('searcher_cpu_share'):.0f} %",
             value("cpu_seconds"),

@@ -40,6 +40,8 @@ _CAUTION = """\
 - Half the MACs are not half the time: measure on the engine and the machine that you ship to.
 - OpenVINO computes in bfloat16 on processors that offer it; set `INFERENCE_PRECISION_HINT` to `f32`
   for the outputs that were checked.
+- In OpenVINO int8 sums may overflow with 8-bit weights on x86 processors without VNNI, never with
+  fewer bits.
 - Accuracy is that of the named images. On other data, and on any group of them, it may differ from
   the uncut network's by more.
 """

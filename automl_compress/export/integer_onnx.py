@@ -18,6 +18,8 @@ from automl_compress.export.engines import require
 _LAYERS = {"Conv": 0, "Gemm": 0, "MatMul": 1}  # the axis of outputs in the weight
 _RECTIFIERS = {"Relu", "Clip", "Sigmoid", "HardSigmoid"}
 _CODES = 127  # of either sign
+# Two products with uint8 fit in 16 bits, in which OpenVINO adds them where a processor lacks VNNI.
+_SAFE_CODES = 63
 _ON_GRID = 1e-3  # how far a weight may be from its code, in steps of the grid
 _BATCH = 1 << 16  # weights that are compared with all grids at once
 
@@ -238,9 +240,10 @@ class _Rewriting:
 
 
 def weight_grid(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Find the grid that weights lie on: the finest with at most 127 codes of either sign.
+    """Find the grid that weights lie on: the finest with at most 63 codes of either sign.
 
-    A coarser one would do for the weights, but its sums would round the bias more.
+    A coarser one would do for the weights, but its sums would round the bias more. Only what lies
+    on no such grid, as 8 bits do, takes up to 127 codes, whose sums may overflow on old processors.
 
     Args:
         weight: float32.
@@ -265,7 +268,7 @@ def weight_grid(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray] 
 
 
 def _scale(row: np.ndarray, largest: float) -> float | None:
-    """Return the smallest scale whose multiples are all these weights; None without one."""
+    """Return the scale of a row's grid, by the order of `weight_grid`; None without one."""
     candidates = largest / np.arange(1, _CODES + 1)
     values = np.unique(row)
     for start in range(0, len(values), _BATCH // _CODES):
@@ -273,4 +276,5 @@ def _scale(row: np.ndarray, largest: float) -> float | None:
         candidates = candidates[(np.abs(steps - np.rint(steps)) < _ON_GRID).all(axis=0)]
         if not len(candidates):
             return None
-    return float(candidates[-1])
+    safe = candidates[candidates >= largest / (_SAFE_CODES + 0.5)]
+    return float(safe[-1] if len(safe) else candidates[-1])

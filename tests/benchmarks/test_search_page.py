@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from automl_agents.names import SEARCHER_NAMES
-from benchmarks import cells, pictures, search_page, search_plots
+from benchmarks import cells, pictures, search_page, search_plots, search_report
 from benchmarks.cells import Cells
 
 CASE = search_plots.CASE
@@ -29,6 +29,7 @@ def run_of(name: str, *accuracies: float, seconds: float = 2.0) -> dict[str, Any
         "searcher": name,
         "fresh_accuracy": max(accuracies) - 0.01,
         "search_accuracy": max(accuracies),
+        "search_kl": 1.0 - max(accuracies),
         "macs_ratio": 0.5,
         "searcher_cpu_seconds": float(len(accuracies)),
         "cpu_seconds": seconds * len(accuracies),
@@ -75,6 +76,18 @@ def test_a_refusal_is_told_with_its_reason(finished: Cells) -> None:
     assert section is not None
     assert "- `gp` refused: 90 groups are free" in section
     assert "refused: 90 groups are free" in picture("search-gp")
+
+
+def test_it_is_told_when_auto_has_what_another_searcher_found(finished: Cells) -> None:
+    for seed, accuracies in enumerate([(0.5, 0.8), (0.6, 0.65, 0.7)]):
+        store(finished, f"{CASE}-auto-{seed}", run_of("auto", *accuracies))
+    store(finished, f"{CASE}-random-0", run_of("random", 0.4, 0.7))
+    store(finished, f"{CASE}-tpe-0", run_of("tpe", 0.75))
+
+    summary = search_report.summarise(finished)
+
+    assert summary[f"{CASE}.random.auto_is_there_after"] == 2.5
+    assert summary[f"{CASE}.tpe.auto_is_there_after"] is None
 
 
 def test_the_same_cells_give_the_same_pictures(finished: Cells) -> None:

@@ -76,7 +76,8 @@ def agreement(content: bytes, module: nn.Module, shape: tuple[int, ...]) -> floa
 @NEEDS_OPENVINO
 @pytest.mark.parametrize(
     ("name", "weight_bits", "input_bits"),
-    [("residual", 8, 8), ("depthwise", 8, 8), ("linear", 4, 8), ("pooled", 8, 5)],
+    # Weights of 8 bits overflow in OpenVINO on processors without VNNI.
+    [("residual", 7, 8), ("depthwise", 7, 8), ("linear", 4, 8), ("pooled", 7, 5)],
 )
 def test_both_engines_compute_what_the_network_does(
     name: str, weight_bits: int, input_bits: int
@@ -184,6 +185,7 @@ def test_grids_are_found_again(bits: int, outputs: int, inputs: int, seed: int, 
     found = weight_grid(weight, axis)
 
     assert found is not None
+    assert np.abs(found[0]).max() <= (63 if bits < 8 else 127)
     shape = (1, -1) if axis else (-1, 1)
     again = found[0] * found[1].reshape(shape)
     assert found[0].dtype == np.int8
