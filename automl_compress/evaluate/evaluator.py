@@ -88,7 +88,10 @@ class PolicyEvaluator(Repairer):
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
         uncut = self._candidates.of_module(network.module, {})
+        began = time.perf_counter()
         self._uncut_logits = self._logits(uncut, slice(0, self._total))
+        #: Wall time of the uncut network's forward passes over all images.
+        self.uncut_seconds = time.perf_counter() - began
 
     def evaluate(self, policy: Policy, images: slice | None = None) -> Measurement:
         """Measure a policy on the search images, or on some of them.

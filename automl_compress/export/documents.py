@@ -62,7 +62,8 @@ def policy_document(
     *,
     table: LatencyTable | None = None,
     latency: Mapping[str, Any] | None = None,
-    **identity: str,
+    identity: str | None = None,
+    created: str | None = None,
 ) -> PolicyDocument:
     """Write a policy down with everything that is known of it.
 
@@ -77,7 +78,7 @@ def policy_document(
         quantisation: what becomes of layers, by name; None leaves all float.
         table: times on the study's target, where it has one.
         latency: how fast the network was there, where that was measured.
-        identity: `id` and `created` of the document.
+        identity, created: the document's id, and when it is written, RFC 3339.
 
     Raises:
         PolicyMismatch: the policy was made for another graph.
@@ -97,7 +98,8 @@ def policy_document(
         repair=repair,
         provenance={**provenance, "versions": {**provenance.get("versions", {}), **versions}},
         latency=latency,
-        **identity,
+        id=identity,
+        created=created,
     )
 
 

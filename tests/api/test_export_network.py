@@ -80,7 +80,7 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
         (scored,),
         RepairNote("fine-tuned", "sha256:" + hashlib.sha256(content).hexdigest()),
         {"seed": 0},
-        id="pol_1",
+        identity="pol_1",
     )
     document.save(folder / "policy.json")
     return Confirmed(document, folder / "network.safetensors", folder / "policy.json")

@@ -172,7 +172,7 @@ def _document(contest: Contest, confirmed: Scored, baseline: Measurement) -> Pol
         _provenance(contest, confirmed.trial),
         confirmed.quantisation,
         table=contest.table,
-        id=new_id("pol"),
+        identity=new_id("pol"),
         created=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
 

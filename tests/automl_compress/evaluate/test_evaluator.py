@@ -1,12 +1,13 @@
 """The evaluator under its contract, and against a plain evaluation of the cut module."""
 
 import pickle
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from automl_compress.compress.candidate import cut_network
 from automl_compress.compress.selection import ChannelSelector
@@ -203,6 +204,28 @@ def test_a_network_without_groups_can_still_be_scored() -> None:
     evaluator = evaluator_of(trace(module, IMAGE), Recipe())
 
     assert evaluator.evaluate(Policy(())).correct == evaluator.score_uncut().correct
+
+
+class Slow(nn.Module):
+    """Takes its time over each batch; what depends on the images cannot be exported."""
+
+    SECONDS = 0.02
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(192, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.SECONDS if float(x.detach().mean()) < 1e9 else 0.0)
+        return self.linear(x.flatten(1))
+
+
+def test_the_uncut_network_is_timed_while_it_runs() -> None:
+    batches = 3
+    evaluator = evaluator_of(trace(Slow(), IMAGE), Recipe(images=48, batch_size=16))
+
+    # By this a trial's limit is chosen, which would otherwise kill those of a slow network.
+    assert evaluator.uncut_seconds >= batches * Slow.SECONDS
 
 
 def test_outputs_that_are_not_finite_fail_the_trial() -> None:
