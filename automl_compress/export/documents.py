@@ -78,7 +78,8 @@ def policy_document(
         quantisation: what becomes of layers, by name; None leaves all float.
         table: times on the study's target, where it has one.
         latency: how fast the network was there, where that was measured.
-        identity, created: the document's id, and when it is written, RFC 3339.
+        identity: the document's id.
+        created: when it is written, RFC 3339.
 
     Raises:
         PolicyMismatch: the policy was made for another graph.
