@@ -200,8 +200,7 @@ def _confirm(
     if not (best := confirmer.finalists(trials)):
         raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
     # The search split chooses; the test split, scored once, says how good the choice is.
-    found = [confirmer.confirm(trial) for trial in best]
-    found.sort(key=lambda each: -each.search.score)
+    found = sorted(map(confirmer.confirm, best), key=lambda each: -each.search.score)
     baseline, model = confirmer.baseline(), model_reference(network, name)
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
@@ -223,9 +222,9 @@ def _confirm(
             latency=None if latency is None else latency.to_json(),
             created=created,
         )
-        execution = execution_change(network, document, each.network.module, data.split("train"))
-        document = replace(document, execution=execution)
-        return CompressedNetwork(each.network.module, document, each.network.packed)
+        module, packed = each.network.module, each.network.packed
+        execution = execution_change(network, document, module, data.split("train"))
+        return CompressedNetwork(module, replace(document, execution=execution), packed)
 
     return CompressionResult([*map(compressed, found, latencies)], summary, trials)
 

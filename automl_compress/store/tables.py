@@ -3,17 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    String,
-    Text,
-    UniqueConstraint,
-    literal,
-)
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import literal
 
 from automl_compress.core import Role, TrialState
 from automl_compress.store.moments import now
@@ -181,13 +173,8 @@ class TrialRow(Table):
 
 # Literally: of a condition with a parameter a database does not see that the index serves it.
 IS_PROBE = TrialRow.role == literal("probe", literal_execute=True)
-Index(
-    "ix_compress_trial_probes",
-    TrialRow.job_id,
-    TrialRow.number,
-    sqlite_where=IS_PROBE,
-    postgresql_where=IS_PROBE,
-)
+_OF_PROBES: Json = {"sqlite_where": IS_PROBE, "postgresql_where": IS_PROBE}
+Index("ix_compress_trial_probes", TrialRow.job_id, TrialRow.number, **_OF_PROBES)
 
 
 class SnapshotRow(Table):

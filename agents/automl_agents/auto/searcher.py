@@ -220,7 +220,7 @@ class AutoSearcher:
         known = self._answers.within(budget)
         if known and len(self._answers) >= FEWEST_MEASUREMENTS:
             policies = list(known)
-            means, _ = self._surrogate.predict(self._inputs(policies))
+            means = self._surrogate.means(self._inputs(policies))
             return [policies[place] for place in np.argsort(-means, kind="stable")[:count]]
         return sorted(known, key=lambda each: -known[each])[:count]
 
@@ -232,7 +232,7 @@ class AutoSearcher:
         drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
         for _ in range(CLIMBS):  # on from the most promising of what was drawn
             new = [each for each in drawn if self._is_new(each)]
-            means = self._surrogate.predict(self._inputs(new))[0] if new else np.zeros(0)
+            means = self._surrogate.means(self._inputs(new)) if new else np.zeros(0)
             for place in np.argsort(-means, kind="stable")[: BASES // 2]:
                 drawn |= dict.fromkeys(exchanges.near(new[place], rng, MOVES))
         return [each for each in drawn if self._is_new(each)]
@@ -248,7 +248,7 @@ class AutoSearcher:
         Towards the end of the effort the highest means are picked instead.
         """
         if self._spent > (1.0 - LAST_SHARE) * self._problem.effort.evaluations:
-            means, _ = self._surrogate.predict(self._inputs(proposals))
+            means = self._surrogate.means(self._inputs(proposals))
             return [int(place) for place in np.argsort(-means, kind="stable")[:count]]
         samples = self._surrogate.sample(self._inputs(proposals), count, rng)
         picked: list[int] = []
@@ -265,7 +265,7 @@ class AutoSearcher:
         if not waiting or not whole:
             return
         means, deviations = self._surrogate.predict(self._inputs(waiting))
-        best = max(self._surrogate.predict(self._inputs(whole))[0])
+        best = max(self._surrogate.means(self._inputs(whole)))
         place = int(np.argmax(means))
         chance = float(norm.sf(best, means[place], max(deviations[place], 1e-12)))
         if chance >= self.config.error_probability:

@@ -376,7 +376,7 @@ def test_rounded_inputs_are_the_same_in_program_and_module(
             found = programs.of(candidate)(images)
             away = (modules.of(plain)(images) - expected).square().mean()
         # Inputs between two codes fall either way, and the next layers spread it.
-        assert (found - expected).square().mean() < 0.02 * away
+        assert (found - expected).square().mean() < 0.05 * away
 
 
 def test_a_prefix_is_run_again_where_only_bits_changed() -> None:

@@ -2,10 +2,12 @@
 
 /* global Plot, d3 */
 
-// Reading the libraries takes long: they wait until the page has been painted.
-await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
-await import("./vendor/d3.min.js");
-await import("./vendor/plot.umd.min.js");
+// Reading the libraries takes long: they wait until the page has been painted, and drawing for them.
+export const ready = (async () => {
+  await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
+  await import("./vendor/d3.min.js");
+  await import("./vendor/plot.umd.min.js");
+})();
 
 const FONT_PX = 12;
 

@@ -1,5 +1,6 @@
 // Jobs side by side: their points, in the metric that is chosen.
 
+import { ready } from "./charts.js";
 import { drawJointFront, drawReached } from "./comparisons.js";
 import { refresh } from "./live.js";
 import { drawFrom, forgetDrawn, keepDrawn } from "./tables.js";
@@ -38,6 +39,7 @@ document.addEventListener("change", async (event) => {
   if (form?.id !== "axes") return;
   history.replaceState(null, "", `?${new URLSearchParams(new FormData(form))}`);
   await refresh();
+  await ready;
   forgetDrawn();
   draw();
 });

@@ -1,6 +1,6 @@
 // One job: its stream of events feeds the front; everything else is patched from the page itself.
 
-import { drawBars, drawHeat } from "./charts.js";
+import { drawBars, drawHeat, ready } from "./charts.js";
 import { bestWithin, redrawFront, redrawProgress, sayLimit } from "./front.js";
 import { refresh, sendForms, SILENT, steer, trouble } from "./live.js";
 import { addConfirmed, addTrial, fetchPoints } from "./points.js";
@@ -30,6 +30,7 @@ const refreshSoon = later(REFRESH_MS, () => update());
 async function update(isWhole = false) {
   if (isWhole) forgetDrawn();
   await refresh(isWhole);
+  await ready;
   drawTables();
   redrawSoon();
 }
@@ -138,12 +139,6 @@ async function follow() {
 steer(() => update(true));
 sendForms(follow);
 if (document.querySelector("#results progress")) following = setTimeout(follow, FOLLOW_MS);
-axes.addEventListener("input", redraw);
-shown.addEventListener("input", redrawProgress);
-limit.addEventListener("change", () => {
-  const best = bestWithin();
-  if (best) choose(best.number);
-});
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-trial], a[data-stay], nav.pages a");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -152,7 +147,6 @@ document.addEventListener("click", (event) => {
   if (link.dataset.trial) document.getElementById("chosen").scrollIntoView({ block: "nearest" });
 });
 window.addEventListener("popstate", () => update());
-window.addEventListener("resize", later(REDRAW_MS, () => (forgetDrawn(), drawTables(), redraw())));
 document.addEventListener("visibilitychange", () => {
   if (lastSeq === undefined || ENDED.includes(job().status)) return;
   if (document.hidden) stream?.close();
@@ -162,6 +156,14 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
+await ready;
 sayLimit();
+axes.addEventListener("input", redraw);
+shown.addEventListener("input", redrawProgress);
+limit.addEventListener("change", () => {
+  const best = bestWithin();
+  if (best) choose(best.number);
+});
+window.addEventListener("resize", later(REDRAW_MS, () => (forgetDrawn(), drawTables(), redraw())));
 start();
 drawTables();

@@ -1,6 +1,6 @@
 // One policy: the waterfall of its layers, its evaluations on other data, and files in further formats.
 
-import { drawWaterfall } from "./charts.js";
+import { drawWaterfall, ready } from "./charts.js";
 import { copyOnClick } from "./copying.js";
 import { refresh, sendForms, steer } from "./live.js";
 import { keepDrawn } from "./tables.js";
@@ -41,5 +41,7 @@ sendForms(follow);
 steer(follow);
 if (document.querySelector("#evaluations progress, #files progress")) setTimeout(follow, EVERY_MS);
 copyOnClick();
-axes.addEventListener("input", draw);
 keepDrawn(draw);
+
+await ready;
+axes.addEventListener("input", draw);

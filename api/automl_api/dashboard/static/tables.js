@@ -1,6 +1,6 @@
 // From tables of a page to their charts.
 
-import { drawSensitivity } from "./charts.js";
+import { drawSensitivity, ready } from "./charts.js";
 
 const drawnOf = new Map(); // id of a chart -> text of the table that it was drawn from
 
@@ -30,8 +30,9 @@ export function drawSensitivityTable() {
   });
 }
 
-// Draws now, and again as soon as the window has another width.
-export function keepDrawn(draw) {
+// Draws as soon as that is possible, and again once the window has another width.
+export async function keepDrawn(draw) {
+  await ready;
   let timer;
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
