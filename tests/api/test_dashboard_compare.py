@@ -344,6 +344,13 @@ def test_a_policy_tells_what_was_predicted_and_measured_of_its_latency(
     assert "<dd>4.0 KiB → 2.0 KiB, one image in float32</dd>" in page
     assert "<dd>5,000 → 400, for hardware that skips zeros</dd>" in page
     assert "memory: fewer bytes make it faster (100 % of the time" in page
+    doctored = timed.to_json() | {"latency": None}
+    doctored["execution"]["after"] |= {"energy_nanojoules": "none", "bottleneck": "<b>"}
+    doctored["execution"]["after"]["layers"][0]["bound"] = "the moon"
+    with service.database.session() as session:
+        told = policies.add(session, doctored, job_id=seeds[3], trial_number=17)
+    found = service.http.get(f"/policies/{told.id}")
+    assert (found.status_code, "the moon" in found.text) == (200, False)
 
 
 def test_the_form_offers_the_engines_whose_latency_can_be_a_budget(

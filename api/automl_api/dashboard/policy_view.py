@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.evaluations_view import EvaluationsView, evaluations_view
 from automl_api.jobs.schemas import JobBody, job_body
+from automl_compress.core.execution import ExecutionChange, LayerExecution
+from automl_compress.core.json_field import JsonField
 from automl_compress.core.study import ENGINE_FORMATS
 from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import artifacts as artifact_rows
@@ -46,6 +48,8 @@ class PolicyView:
     """A policy document with what its page needs.
 
     job_id: None where a user brought it.
+    execution: how the networks run, where the document says so: read, since its user may have
+        written into it what no run gives.
     files: what there is of it, to take home. formats: that it can be had in, too.
     exports: jobs that write it, or could not.
     others: further policies for the same network.
@@ -55,6 +59,7 @@ class PolicyView:
     job_id: str | None
     model_id: str | None
     document: Mapping[str, Any]
+    execution: ExecutionChange | None
     layers: Sequence[LayerView]
     files: Sequence[ArtifactBody]
     formats: Sequence[str]
@@ -79,12 +84,15 @@ def policy_view(session: Session, policy_id: str) -> PolicyView:
     """Read a policy and its files; raises NotFound."""
     row = policy_rows.get(session, policy_id)
     files = [artifact_body(each) for each in artifact_rows.of_policy(session, row)]
+    told = JsonField(row.document).find("execution")
+    execution = None if told is None else ExecutionChange.read(told)
     return PolicyView(
         id=row.id,
         job_id=row.job_id,
         model_id=row.model_id,
         document=row.document,
-        layers=_layers(row.document),
+        execution=execution,
+        layers=_layers(row.document, execution),
         files=files,
         formats=_formats(files),
         exports=_exports(session, row),
@@ -120,12 +128,12 @@ def _exports(session: Session, row: PolicyRow) -> list[JobBody]:
     return [job_body(each) for each in found if each.finished_at is None or each in ended]
 
 
-def _layers(document: Mapping[str, Any]) -> list[LayerView]:
+def _layers(document: Mapping[str, Any], execution: ExecutionChange | None) -> list[LayerView]:
     groups = {each["name"]: each["channels"] for each in document["groups"]}
-    runs = {each["name"]: each for each in _runs(document)}
+    runs = {} if execution is None else {each.name: each for each in execution.after.layers}
     layers: list[LayerView] = []
     for each in document["layers"]:
-        run: Mapping[str, Any] = runs.get(each["name"], {})
+        run = runs.get(each["name"])
         channels = groups.get(each["group"])
         cost: Mapping[str, Any] = each["cost"]
         changed: Mapping[str, Any] = each.get("quantisation") or {}
@@ -139,21 +147,16 @@ def _layers(document: Mapping[str, Any]) -> list[LayerView]:
                 before=cost["before"],
                 after=cost["after"],
                 saves=_saves(cost["before"], cost["after"], run),
-                bound=run.get("bound", ""),
+                bound="" if run is None else run.bound,
             )
         )
     return layers
 
 
-def _runs(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return how the compressed network's layers run; nothing of a document that does not say."""
-    execution = document.get("execution")
-    return execution["after"]["layers"] if execution else ()
-
-
-def _saves(before: Mapping[str, int], after: Mapping[str, int], run: Mapping[str, Any]) -> str:
+def _saves(before: Mapping[str, int], after: Mapping[str, int], run: LayerExecution | None) -> str:
     """Say what a change is good for: zeros, and bits of what is computed in float, save no time."""
-    is_faster = after["macs"] < before["macs"] or run.get("compute") == "int8"
+    is_integer = run is not None and run.compute == "int8"
+    is_faster = is_integer or after["macs"] < before["macs"]
     told = {"time": is_faster, "bytes": after["size_bytes"] < before["size_bytes"]}
     return " and ".join(name for name, is_saved in told.items() if is_saved)
 

@@ -366,7 +366,7 @@ def test_rounded_inputs_are_the_same_in_program_and_module(
     grids = InputGrids(network.module, layers, batches(network))
     programs = ProgramCandidates(network, grids=grids)
     modules = ModuleCandidates(network, grids=grids)
-    images = torch.randn(20, *network.graph.input_shape)
+    images = torch.from_numpy(rng.normal(size=(20, *network.graph.input_shape))).float()
 
     for bits in ((8, 16, 32), (2, 4)):
         candidate = Candidate(random_kept(network.plan, rng), random_layers(network, rng, bits))
@@ -376,7 +376,7 @@ def test_rounded_inputs_are_the_same_in_program_and_module(
             found = programs.of(candidate)(images)
             away = (modules.of(plain)(images) - expected).square().mean()
         # Inputs between two codes fall either way, and the next layers spread it.
-        assert (found - expected).square().mean() < 0.05 * away
+        assert (found - expected).square().mean() < 0.02 * away
 
 
 def test_a_prefix_is_run_again_where_only_bits_changed() -> None:
