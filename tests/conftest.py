@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# The contracts' own modules are no tests by name; a failure there shows its values all the same.
+pytest.register_assert_rewrite("tests.contracts")
+
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 20261121
 

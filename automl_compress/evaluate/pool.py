@@ -23,7 +23,7 @@ from automl_compress.core import Evaluator, Outcome, Policy
 from automl_compress.core.errors import AutomlCompressError, ModelInvalid, WrongState
 from automl_compress.evaluate.limits import TrialLimits, be_the_first_to_go, resident_bytes
 
-JOIN_SECONDS = 2.0  # a killed child is gone by then
+JOIN_SECONDS = 10.0  # a killed child is gone by then
 WARM_UP_SECONDS = 300.0  # to start, trace and compile, on top of the first trial's seconds
 PARENT_SECONDS = 1.0  # between two looks of a child whether its parent is alive
 WATCH_SECONDS = 0.1  # between two looks at the memory of busy children
@@ -133,10 +133,9 @@ class EvaluationPool:
         return fresh
 
     def _start(self, child: _Child, task: _Task, tries: int) -> None:
-        try:
-            child.pipe.send(task)
-        except OSError:  # it died idle; the new one cannot have died yet
+        if not child.process.is_alive():  # it died idle
             child = self._replace(child)
+        with suppress(OSError):  # it dies just now, and its pipe will say so: one of its tries
             child.pipe.send(task)
         child.task, child.tries, child.began = task, tries, time.monotonic()
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Set
+from contextlib import suppress
 from typing import Protocol
 
 import pytest
@@ -48,9 +49,9 @@ Processes = Callable[[], Set[int]]  # those that evaluate now, wherever they are
 def kill(processes: Processes) -> Set[int]:
     """Kill what evaluates, also what only waits for work."""
     found = processes()
-    assert found
     for process_id in found:
-        os.kill(process_id, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)
     return found
 
 
@@ -119,6 +120,7 @@ class ExecutorContract:
 
         outcome = finish(executor)
 
+        assert killed
         assert (outcome.number, outcome.failure) == (1, None)
         assert processes().isdisjoint(killed)
 
@@ -128,21 +130,21 @@ class ExecutorContract:
         executor.submit(0, policy_of(network, 3))
         finish(executor)
         executor.submit(1, policy_of(network, HANGS))
-        first = kill(processes)
-        while processes() <= first:  # until its death is seen
-            assert executor.next_finished(0.01) is None
-        second = kill(processes)
-
-        killed = finish(executor)
+        dead: set[int] = set()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        # Whether the first one dies while it works or just before is the machine's choice.
+        while (killed := executor.next_finished(0.2)) is None and time.monotonic() < deadline:
+            dead |= kill(processes)
         executor.submit(2, policy_of(network, 3))
         following = finish(executor)
 
+        assert killed is not None
         assert killed.number == 1
         assert killed.failure is not None
         assert "died 2 times, the last time with exit code -9" in killed.failure
         assert "memory runs out" in killed.failure
         assert (following.number, following.failure) == (2, None)
-        assert processes().isdisjoint(first | second)
+        assert processes().isdisjoint(dead)
 
     def test_a_process_killed_between_trials_is_replaced(
         self, processes: Processes, executor: Executor, network: Network
@@ -155,6 +157,7 @@ class ExecutorContract:
 
         executor.submit(1, policy_of(network, 3))
 
+        assert killed
         assert finish(executor).failure is None
 
     def test_a_trial_that_takes_too_long_is_killed(
