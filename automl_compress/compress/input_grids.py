@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from automl_compress.compress.layer_inputs import input_samples
 from automl_compress.compress.quantisers import Grid, create_quantiser
 from automl_compress.core.errors import InvalidInput
+from automl_compress.networks.entering import entered
 
 _QUANTISER = "mse"
 _SAMPLES = 2**12  # of each batch and layer
@@ -95,10 +96,9 @@ class InputRounding:
         self.grid = grid
         self._scale = float(grid.values)
 
-    def __call__(self, layer: nn.Module, arguments: Any) -> Any:
-        """Round the layer's first argument."""
-        x = arguments[0]
-        return self.rounded(x), *arguments[1:]
+    def __call__(self, layer: nn.Module, arguments: Any, keywords: Any) -> Any:
+        """Round what enters the layer; convolutions and linear layers take nothing beside it."""
+        return (self.rounded(entered(arguments, keywords)),), {}
 
     def rounded(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape on the grid."""
@@ -133,7 +133,7 @@ def round_inputs(module: nn.Module, grids: Mapping[str, Grid]) -> list[Callable[
     if unknown:
         raise InvalidInput(f"the network has no layer {unknown[0]!r}; give its own names")
     return [
-        members[name].register_forward_pre_hook(InputRounding(grid)).remove
+        members[name].register_forward_pre_hook(InputRounding(grid), with_kwargs=True).remove
         for name, grid in grids.items()
     ]
 

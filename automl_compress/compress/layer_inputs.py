@@ -1,7 +1,6 @@
 """What reaches a network's layers: samples to calibrate on, and second moments."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from automl_compress.compress.criteria import Batches
 from automl_compress.core.errors import DataInvalid, InvalidInput
+from automl_compress.networks.entering import Visit, visiting
 
 _SAMPLES = 2**16  # kept of each layer's inputs
 
@@ -97,9 +97,6 @@ def _patches(name: str, layer: nn.Module, x: Tensor) -> Tensor:
     return grouped.permute(1, 2, 0, 3).reshape(layer.groups, -1, batch * places)
 
 
-Visit = Callable[[str, nn.Module, Tensor], None]
-
-
 def _run(module: nn.Module, layers: Sequence[str], batches: Batches, visit: Visit) -> None:
     members = dict(module.named_modules())
     missing = [name for name in layers if name not in members]
@@ -109,7 +106,7 @@ def _run(module: nn.Module, layers: Sequence[str], batches: Batches, visit: Visi
             "layers"
         )
     count = 0
-    with _visiting({name: members[name] for name in layers}, visit), torch.no_grad():
+    with visiting({name: members[name] for name in layers}, visit), torch.no_grad():
         for images, _ in batches:
             count += 1
             _forward(module, images)
@@ -125,22 +122,6 @@ def _forward(module: nn.Module, images: Tensor) -> None:
             f"the network does not take calibration images of shape {tuple(images.shape)}: "
             f"{error}; give images as it was traced with"
         ) from error
-
-
-@contextmanager
-def _visiting(members: dict[str, nn.Module], visit: Visit) -> Iterator[None]:
-    def hook_for(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(layer: nn.Module, arguments: Any) -> None:
-            visit(name, layer, arguments[0])
-
-        return hook
-
-    hooks = [member.register_forward_pre_hook(hook_for(name)) for name, member in members.items()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _check_finite(entries: Tensor, name: str) -> None:

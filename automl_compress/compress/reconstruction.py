@@ -12,7 +12,6 @@ same matrices, so no image is forwarded for a candidate.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from automl_compress.compress.tabulation import Tabulation
 from automl_compress.core.errors import InvalidInput
 from automl_compress.networks.coupling import CONVOLUTIONS
+from automl_compress.networks.entering import visiting
 from automl_compress.networks.trace import Network
 
 POSITIONS = 16  # sampled in each feature map; AMC samples 10
@@ -164,24 +164,17 @@ def gather_statistics(
     counts: dict[str, int] = {}
     shifts: dict[str, Tensor] = {}
 
-    def gather(name: str, member: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows = sample_patches(member, inputs[0], generator)  # (R, D)
+    def gather(name: str, member: nn.Module, inputs: Tensor) -> None:
+        rows = sample_patches(member, inputs, generator)  # (R, D)
         # Products of values far from zero would drown the covariance in rounding errors.
         rows = rows - shifts.setdefault(name, rows.mean(0))
         products[name] = products.get(name, 0) + rows.T @ rows
         sums[name] = sums.get(name, 0) + rows.sum(0, dtype=torch.float64)
         counts[name] = counts.get(name, 0) + len(rows)
 
-    hooks = [
-        member.register_forward_pre_hook(partial(gather, name)) for name, member in members.items()
-    ]
-    try:
-        with torch.inference_mode():
-            for images, _ in batches:
-                module(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with visiting(members, gather), torch.inference_mode():
+        for images, _ in batches:
+            module(images)
     if members and not counts:
         raise InvalidInput("reconstruction got no calibration images; give at least one batch")
     return {

@@ -16,6 +16,7 @@ from automl_compress.core.document import PolicyDocument
 from automl_compress.core.execution import Compute, Execution, ExecutionChange, LayerExecution
 from automl_compress.costs.layered import INTEGER_BITS
 from automl_compress.data.datasets import Split
+from automl_compress.networks.entering import entered
 from automl_compress.networks.surgery import cut_module
 from automl_compress.networks.trace import Network
 
@@ -127,7 +128,8 @@ def layer_executions(
     counts = {name: _Counts() for name in watched}
     with ExitStack() as hooks:
         for name, count in counts.items():
-            hooks.enter_context(module.get_submodule(name).register_forward_hook(count))
+            layer = module.get_submodule(name)
+            hooks.enter_context(layer.register_forward_hook(count, with_kwargs=True))
         module(images)
     return tuple(
         count.execution(name, module, "int8" if name in integer else "float32", len(images))
@@ -141,12 +143,12 @@ class _Counts:
     def __init__(self) -> None:
         self._macs = self._nonzero = self._activations = 0
 
-    def __call__(self, layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        (entered,) = inputs
+    def __call__(self, layer: Any, arguments: Any, keywords: Any, output: Tensor) -> None:
+        inputs = entered(arguments, keywords)
         weights_each = layer.weight[0].numel()  # that one output entry is summed from
         self._macs += output.numel() * weights_each
-        self._nonzero += nonzero_macs(layer, entered)
-        self._activations += entered.numel() + output.numel()
+        self._nonzero += nonzero_macs(layer, inputs)
+        self._activations += inputs.numel() + output.numel()
 
     def execution(
         self, name: str, module: nn.Module, compute: Compute, images: int
@@ -162,14 +164,14 @@ class _Counts:
         )
 
 
-def nonzero_macs(layer: Any, entered: Tensor) -> int:
+def nonzero_macs(layer: Any, inputs: Tensor) -> int:
     """Count the multiply-accumulates of a layer whose two factors are both not zero.
 
     Args:
         layer: a convolution or linear layer.
-        entered: its input, batched.
+        inputs: what enters it, batched.
     """
-    inputs, weights = (entered != 0).float(), (layer.weight != 0).float()
+    inputs, weights = (inputs != 0).float(), (layer.weight != 0).float()
     if isinstance(layer, nn.Linear):
         return int(F.linear(inputs, weights).sum(dtype=torch.float64))
     padding: Any = layer.padding

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from automl_compress.core import ChannelGroup, Layer, LayerGraph, Obstacle, StoredTensor, Width
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.networks.coupling import CONVOLUTIONS, TRANSPOSED, CoupledChannels
+from automl_compress.networks.entering import entered
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.shortcut import ZeroPadShortcut
 
@@ -35,22 +36,23 @@ def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Us
     uses: dict[str, Use] = {}
     names = {each: name for name, each in module.named_modules()}
 
-    def record(member: nn.Module, inputs: Any, output: object) -> None:
+    def record(member: nn.Module, arguments: Any, keywords: Any, output: object) -> None:
         if isinstance(member, ZeroPadShortcut):  # one that was cut does not know its inputs
-            member.in_channels = inputs[0].shape[1]
+            member.in_channels = entered(arguments, keywords).shape[1]
         if not isinstance(output, Tensor):
             return
         # Linear layers act on the last axis, convolutions on the second.
         size = tuple(output.shape[1:-1] if isinstance(member, nn.Linear) else output.shape[2:])
         # A transposed convolution multiplies at each position of its input.
-        counted = inputs[0].shape[2:] if isinstance(member, TRANSPOSED) else size
+        is_transposed = isinstance(member, TRANSPOSED)
+        counted = entered(arguments, keywords).shape[2:] if is_transposed else size
         before = uses.get(names[member], Use(size, 0, 0))
         uses[names[member]] = Use(
             before.output_size, before.calls + 1, before.positions + math.prod(counted)
         )
 
     hooks = [
-        each.register_forward_hook(record)
+        each.register_forward_hook(record, with_kwargs=True)
         for each in names
         if isinstance(each, _MULTIPLYING) or not list(each.children())
     ]

@@ -214,10 +214,15 @@ ODD = {
     "flatten": lambda: made.Flattened(8, 8),
     "group norm": lambda: made.between(nn.GroupNorm(2, 8)),
     "transposed convolution": lambda: made.between(nn.ConvTranspose2d(8, 8, 2, 2)),
+    "layers called by name": lambda: made.Classifier(made.CalledByName(), 6),
 }
 
 
-STAY_IN_TORCH = {"group norm", "transposed convolution"}  # operators that are not translated
+STAY_IN_TORCH = {
+    "group norm",
+    "transposed convolution",
+    "layers called by name",
+}  # operators that are not translated
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -357,11 +362,11 @@ def test_quantised_weights_are_the_same_in_program_and_module(
             assert relative_difference(own(images), expected) < 5e-3
 
 
-@pytest.mark.parametrize("name", QUANTISED_NETWORKS)
+@pytest.mark.parametrize("name", [*QUANTISED_NETWORKS, "layers called by name"])
 def test_rounded_inputs_are_the_same_in_program_and_module(
     name: str, rng: np.random.Generator
 ) -> None:
-    network = zoo.traced(name)
+    network = of(ODD[name]()) if name in ODD else zoo.traced(name)
     layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
     grids = InputGrids(network.module, layers, batches(network))
     programs = ProgramCandidates(network, grids=grids)

@@ -16,6 +16,7 @@ from automl_compress.evaluate.execution import (
     peak_activation_bytes,
 )
 from automl_compress.networks.trace import trace
+from tests.automl_compress.networks import topologies as made
 
 
 class Residual(nn.Module):
@@ -105,6 +106,16 @@ def test_counts_are_those_of_one_image() -> None:
     assert moved == [4 * (16 + 32), 32 + 32, 4 * (32 + 3)]
     # Of 16 places and 9 taps the border meets 44 padded zeros.
     assert found[0].nonzero_macs == 2 * (16 * 9 - 44)
+
+
+def test_layers_that_are_called_by_name_count_too() -> None:
+    module = made.Classifier(made.CalledByName(), 6).eval()
+    graph = trace(module, (3, 8, 8)).graph
+
+    found = layer_executions(module, graph, set(), torch.ones(2, 3, 8, 8))
+
+    assert [each.name for each in found] == ["body.stem", "body.next", "body.last", "linear"]
+    assert [each.macs for each in found] == [64 * 5 * 27, 64 * 8 * 45, 256 * 6 * 72, 4 * 6]
 
 
 def layer(macs: int, weight_bytes: int, compute: Any = "float32") -> LayerExecution:

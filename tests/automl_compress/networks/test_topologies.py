@@ -94,6 +94,7 @@ OBSTRUCTED = {
     "transposed convolution": Case(
         lambda: made.between(nn.ConvTranspose2d(8, 8, 2, 2)), {"body.0.0": 5, "body.3.0": 6}
     ),
+    "layers called by name": Case(on_body(made.CalledByName, 6), {"body.stem": 5, "body.last": 6}),
     "group norm": Case(lambda: made.between(nn.GroupNorm(2, 8)), {"body.0.0": 5, "body.3.0": 6}),
     "layer norm": Case(
         lambda: made.between(nn.LayerNorm([8, 8, 8])), {"body.0.0": 5, "body.3.0": 6}

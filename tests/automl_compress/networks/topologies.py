@@ -247,6 +247,22 @@ class ScaledBranch(nn.Module):
         return self.last(F.relu(torch.add(x, self.branch(x) * self.scale, alpha=0.5)))
 
 
+class CalledByName(nn.Module):
+    """Layers that get their input as a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = convolution(3, 5), nn.BatchNorm2d(5)
+        self.next = convolution(5, 8)
+        self.raised = nn.ConvTranspose2d(8, 8, 2, 2)
+        self.last = convolution(8, 6, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(input=self.norm(input=self.stem(input=x)))
+        x = self.raised(input=self.next(input=x))
+        return self.last(input=F.relu(input=x))
+
+
 class Tokens(nn.Module):
     """Linear layers on each element of a sequence, and a norm over its places."""
 
