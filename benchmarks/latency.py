@@ -1,170 +1,271 @@
-"""Speed of cut networks in inference engines, beside the MACs that they keep.
+"""Search under a latency budget against search under a MACs budget, at equal measured latency.
 
-Networks are cut to one common keep ratio, to any width or to multiples of 8 or 16, and take
-turns with the uncut network: one thread, processor time of the measuring process, which is of
-its own for each figure (`automl_compress.evaluate.latency`). Weights are fresh: time does not
-depend on them. Each network is checked in ONNX Runtime against torch before it is measured.
+Networks shall run twice as fast as the uncut one in OpenVINO, one image a call. Each way searches,
+measures the winner in turns with the uncut network, and corrects its budget until the measured
+time is half (within 2 %), four searches at most; what it returns is the most accurate of its
+winners that took no longer. `macs-8` keeps widths at multiples of 8, as who knows the engines does.
+Candidates are scored on rows 0-999 of the search split; what counts is the accuracy on rows
+1,000-4,999, which chose nothing, before fine-tuning and after one epoch. The test split is scored
+once for each fine-tuned network.
 """
 
 import argparse
-import shutil
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import product
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import nn
 
-from automl_compress.compress.candidate import cut_network
-from automl_compress.compress.selection import ChannelSelector
-from automl_compress.core import Budget, SpaceOptions
-from automl_compress.core.errors import BudgetUnreachable
-from automl_compress.costs import AnalyticCosts, compression_space
+from automl_agents.catalogue import create_searcher
+from automl_compress.core import (
+    Budget,
+    CompressionSpace,
+    Effort,
+    Policy,
+    Recipe,
+    SpaceOptions,
+    StudySpec,
+)
+from automl_compress.costs import LatencyTable, compression_space
+from automl_compress.data.augmentation import Augmentation
+from automl_compress.data.datasets import ImageData
+from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.evaluate.latency import LatencyPlan, measure_latency
-from automl_compress.export.agreement import check_agreement
-from automl_compress.export.onnx_file import onnx_bytes
-from automl_compress.export.sessions import onnxruntime_session
-from automl_compress.networks.architectures import architecture
+from automl_compress.evaluate.latency_tables import measure_table
+from automl_compress.evaluate.problem import search_problem
+from automl_compress.export.onnx_template import OnnxTemplate
 from automl_compress.networks.trace import Network, trace
-from automl_compress.targets import TARGETS
-from automl_compress.train.randomness import seeded
-from benchmarks import records
+from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
+from automl_compress.targets import Target
+from automl_compress.train.accuracy import evaluate_accuracy
+from automl_compress.train.config import TrainingConfig
+from automl_compress.train.training import train
+from benchmarks import cifar, latency_report, networks
 from benchmarks.cells import Cells
+from benchmarks.main import PRECISION
 
-NETWORKS = ("resnet-20", "resnet-56", "mobilenet-v2", "densenet-bc-100")
-RATIOS, MULTIPLES, BATCHES = (0.5, 0.25), (1, 8, 16), (1, 32)
-SECONDS, SEED = 0.8, 0
-NAME = "latency"
+SEARCHER, EVALUATIONS, SEARCH_IMAGES = "auto", 100, 1000
+TARGET: Target = "cpu-openvino"
+HALF, TOLERANCE, MOST_SEARCHES = 0.5, 0.02, 4
+SECONDS = 2.0  # of each measurement; ten blocks
+# Half of the time at batch 1 is less than half of the MACs: a call has a price of its own.
+FIRST_RATIO = {"latency": 0.5, "macs": 0.2, "macs-8": 0.25}
+ELSEWHERE: tuple[tuple[Target, int], ...] = (
+    ("cpu-openvino", 32),
+    ("cpu-onnxruntime", 1),
+    ("cpu-onnxruntime", 32),
+)
+RECIPE = Recipe(repair="reconstruction", signal="kl", images=SEARCH_IMAGES, backend="openvino")
+FINETUNE = TrainingConfig(epochs=1, batch_size=128, learning_rate=0.02, precision=PRECISION)
 
 
 @dataclass
 class Bench:
-    """The uncut networks, traced and written once; files go when the program ends."""
+    """A network, its images, and what measures it."""
 
+    name: str
     folder: Path
-    networks: dict[str, Network] = field(default_factory=dict)
+    cells: Cells
 
-    def uncut(self, name: str) -> tuple[Network, Path]:
-        if name not in self.networks:
-            offer = architecture(name)
-            config = offer.configure()
-            with seeded(SEED):
-                module = offer.build(config).eval()
-            self.networks[name] = trace(module, offer.input_shape(config))
-            self.write(module, self.networks[name].graph.input_shape, name)
-        return self.networks[name], self.folder / f"{name}.onnx"
+    def __post_init__(self) -> None:
+        self.data: ImageData = replace(cifar.cifar(), augmentation=Augmentation(True, 4))
+        is_resnet = self.name.startswith("resnet-")
+        depth = int(self.name.removeprefix("resnet-")) if is_resnet else 0
+        module = cifar.resnet(depth) if is_resnet else networks.trained(self.name)
+        self.network: Network = trace(module, self.data.input_shape)
+        self._template = OnnxTemplate(self.network)
+        self._uncut = self.folder / f"{self.name}.onnx"
+        self._uncut.write_bytes(self._template.bytes_of(module))
 
-    def write(self, module: nn.Module, input_shape: tuple[int, ...], stem: str) -> Path:
-        content = onnx_bytes(module, input_shape)
-        run = onnxruntime_session(content).run
-        check_agreement(("onnxruntime", ""), run, module, input_shape)
-        path = self.folder / f"{stem}.onnx"
-        path.write_bytes(content)
-        return path
+    @cached_property
+    def table(self) -> LatencyTable:
+        """Measured by the first cell that wants it, and taken from there by all others."""
+        key = f"{self.name}-table"
+        found = self.cells.compute(key, lambda: {"table": self._measured_table()})
+        if found is None:
+            raise RuntimeError(f"another process measures {key}; start again when it is done")
+        return LatencyTable.from_json(found["table"])
+
+    def _measured_table(self) -> dict[str, Any]:
+        space = compression_space(self.network.graph, SpaceOptions())
+        return measure_table(self.network, space, TARGET).to_json()
+
+    @cached_property
+    def evaluator(self) -> PolicyEvaluator:
+        """Scores candidates, and predicts their latency."""
+        splits = self.data.split("search"), self.data.split("train")
+        return PolicyEvaluator(self.network, *splits, RECIPE, table=self.table)
+
+    @cached_property
+    def fresh(self) -> PolicyEvaluator:
+        """Scores winners on images that chose nothing."""
+        images = self.data.split("search").subset(SEARCH_IMAGES, 5000)
+        recipe = replace(RECIPE, images=None)
+        return PolicyEvaluator(self.network, images, self.data.split("train"), recipe)
+
+    def space(self, way: str) -> CompressionSpace:
+        """Return what a way searches; widths that save no time are out of the latency space."""
+        options = SpaceOptions(round_to=8 if way == "macs-8" else 1)
+        return compression_space(
+            self.network.graph, options, self.table if way == "latency" else None
+        )
+
+    def search(self, way: str, ratio: float, seed: int) -> dict[str, Any]:
+        """Search once; measure the winner in turns with the uncut network."""
+        space, effort = self.space(way), Effort(EVALUATIONS)
+        budget = Budget("latency_ns" if way == "latency" else "macs", ratio)
+        target = TARGET if way == "latency" else None
+        study = StudySpec(SEARCHER, budget, effort, recipe=RECIPE, seed=seed, target=target)
+        problem = search_problem(self.network, self.data, space, study)
+        searcher = create_searcher(SEARCHER, problem, {})
+        executor = InProcessExecutor(self.evaluator)
+        began = time.process_time()
+        summary = Study(searcher, executor, MemoryTrialStore(), space, budget, effort).run()
+        assert summary.best is not None
+        policy, predicted = summary.best.policy, summary.best.measurement
+        assert predicted is not None
+        return {
+            "ratio": ratio,
+            "score": summary.best.score,
+            "policy": self.evaluator.explicit(policy).to_json(),
+            "macs_ratio": predicted.cost.macs / space.full.macs,
+            "predicted_ratio": predicted.cost.latency_ns / self._full_latency,
+            "cpu_seconds": time.process_time() - began,
+            "measured": self.measure(policy, TARGET, 1),
+        }
+
+    @cached_property
+    def _full_latency(self) -> float:
+        return self.space("latency").full.latency_ns
+
+    def measure(self, policy: Policy, target: Target, batch: int) -> dict[str, Any]:
+        """Measure the repaired network of a policy."""
+        path = self.folder / f"{self.name}-cut.onnx"
+        path.write_bytes(self._template.bytes_of(self.evaluator.repaired_network(policy)))
+        return measure_latency(path, target, self._uncut, LatencyPlan(batch, SECONDS)).to_json()
+
+    def at_half(self, way: str, seed: int) -> dict[str, Any]:
+        """Search until the winner's measured time is half of the uncut network's."""
+        searches: list[dict[str, Any]] = []
+        ratio = FIRST_RATIO[way]
+        while len(searches) < MOST_SEARCHES:
+            searches.append(self.search(way, ratio, seed))
+            if abs(time_of(searches[-1]) / HALF - 1) <= TOLERANCE:
+                break
+            ratio = next_ratio([(each["ratio"], time_of(each)) for each in searches])
+        winner = returned(searches)
+        policy = Policy.from_json(winner["policy"])
+        found = self.fresh.evaluate(policy)
+        elsewhere = [self.measure(policy, *each) for each in ELSEWHERE]
+        return {
+            "way": way,
+            "seed": seed,
+            "searches": searches,
+            "returned": searches.index(winner),
+            "fresh_accuracy": found.accuracy,
+            "widths": list(policy.widths(self.network.graph)),
+            "elsewhere": elsewhere,
+        }
+
+    def finetune(self, policy: dict[str, Any]) -> dict[str, Any]:
+        """Fine-tune a returned network; score it once on the test split."""
+        module = self.evaluator.repaired_network(Policy.from_json(policy))
+        train(module, self.data, FINETUNE)
+        fresh = evaluate_accuracy(module, self.data.split("search").subset(SEARCH_IMAGES, 5000))
+        test = evaluate_accuracy(module, self.data.split("test"))
+        return {
+            "fresh_accuracy": fresh[0] / fresh[1],
+            "test_accuracy": test[0] / test[1],
+            "precision": PRECISION,
+        }
 
 
-def measure(bench: Bench, name: str, ratio: float, multiple: int, seconds: float) -> dict[str, Any]:
-    """Cut one network and measure it on every target and at every batch size."""
-    network, reference = bench.uncut(name)
-    graph, costs = network.graph, AnalyticCosts(network.graph)
-    space = compression_space(graph, SpaceOptions(round_to=multiple))
-    try:
-        policy = space.policy(space.uniform(Budget("macs", ratio)))
-    except BudgetUnreachable as error:
-        return {"refused": str(error)}
-    selector = ChannelSelector(network)
-    small = cut_network(network, selector.kept(selector.explicit(policy)))
-    path = bench.write(small, graph.input_shape, "cut")
-    kept = costs.cost(policy.widths(graph)).macs / costs.cost(graph.full_widths).macs
-    measured = [
-        measure_latency(path, target, reference, LatencyPlan(batch, seconds, SEED)).to_json()
-        for target, batch in product(TARGETS, BATCHES)
-    ]
-    return {"macs_kept": kept, "measured": measured}
+def time_of(search: dict[str, Any]) -> float:
+    """Return the measured time of a search's winner over that of the uncut network."""
+    return 1 / search["measured"]["speedup"]
 
 
-def plan(names: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, float, int]]]:
-    """Yield the key of every cell with what it measures."""
-    for name, ratio, multiple in product(names, RATIOS, MULTIPLES):
-        yield f"{name}-{ratio:.0%}-r{multiple}".replace("%", ""), (name, ratio, multiple)
+def next_ratio(tried: Sequence[tuple[float, float]]) -> float:
+    """Return the budget whose winner should take half of the time.
+
+    Args:
+        tried: (budget, measured time), both over the uncut network's, which is (1, 1).
+
+    The line through the two tries nearest to half, the uncut network among them.
+    """
+    points = sorted([(1.0, 1.0), *tried], key=lambda point: abs(point[1] - HALF))
+    (ratio, seconds), (other, other_seconds) = points[:2]
+    if seconds == other_seconds:
+        return ratio * HALF / seconds
+    slope = (ratio - other) / (seconds - other_seconds)
+    found = ratio + slope * (HALF - seconds)
+    return min(max(found, ratio * 0.6), ratio * 1.4)  # noise makes some lines steep
 
 
-def summarise(cells: Cells) -> dict[str, Any]:
-    """Return the figures of the finished cells under plain keys."""
-    summary: dict[str, Any] = {}
-    for key, _ in plan(NETWORKS):
-        cell = cells.read(key)
-        if cell is None or "refused" in cell:
-            continue
-        summary[f"{key}.fewer_macs"] = round(1 / cell["macs_kept"], 2)
-        for each in cell["measured"]:
-            engine, batch = each["target"].removeprefix("cpu-"), each["plan"]["batch"]
-            summary[f"{key}.{engine}.batch_{batch}.speedup"] = round(each["speedup"], 2)
-    return summary
+def returned(searches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the best-scored winner among those fast enough; the fastest where none is."""
+    enough = [each for each in searches if time_of(each) <= HALF * (1 + TOLERANCE)]
+    if not enough:
+        return min(searches, key=time_of)
+    return max(enough, key=lambda each: each["score"])
 
 
-def section(cells: Cells) -> str | None:
-    """Return what the benchmarks' page says; None while nothing was measured."""
-    if not any(cells.read(key) for key, _ in plan(NETWORKS)):
-        return None
-    return (
-        "## Speed of cut networks\n\nSpeed-up over the uncut network in the same engine, one "
-        "thread, with the spread of ten blocks. Each network is cut to one common keep ratio: "
-        "`-50-r16` is half of the MACs with widths in multiples of 16, `r1` any width. Cut and "
-        "uncut network take turns, and what counts is the ratio of their processor times; wall "
-        "times of a busy machine tell little. Half the MACs are not half the time.\n\n"
-        f"{table(cells)}\n"
-    )
+def tuned(bench: Bench, key: str) -> dict[str, Any]:
+    """Fine-tune what a finished cell returned; nothing while that is missing."""
+    cell = bench.cells.read(key)
+    if cell is None:
+        return {}
+    return bench.finetune(cell["searches"][cell["returned"]]["policy"])
 
 
-def table(cells: Cells) -> str:
-    """Return the finished cells as a Markdown table; speed-ups with their spread."""
-    heads = [
-        f"{target.removeprefix('cpu-')}, batch {batch}" for target in TARGETS for batch in BATCHES
-    ]
-    rows = [
-        f"| network | fewer MACs | {' | '.join(heads)} |",
-        "| --- |" + " ---: |" * (1 + len(heads)),
-    ]
-    for key, _ in plan(NETWORKS):
-        cell = cells.read(key)
-        if cell is None:
-            continue
-        if "refused" in cell:
-            rows.append(f"| {key} | unreachable |" + " |" * len(heads))
-            continue
-        times = [
-            f"{each['speedup']:.2f} ± {each['speedup'] * each['spread']:.2f}"
-            for each in cell["measured"]
-        ]
-        rows.append(f"| {key} | {1 / cell['macs_kept']:.2f} | {' | '.join(times)} |")
-    return "\n".join(rows)
+def plan() -> Iterator[tuple[str, str, str, int]]:
+    """Yield the key, network, way and seed of every search, the whole of a seed together."""
+    for case in latency_report.CASES:
+        for seed in case.seeds:
+            for way in latency_report.WAYS:
+                yield latency_report.key_of(case.network, way, seed), case.network, way, seed
 
 
 def main() -> None:
-    """Measure the missing cells, then show what there is."""
+    """Compute the missing cells, then summarise what there is."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", choices=NETWORKS, help="only this one")
-    parser.add_argument("--quick", action="store_true", help="ResNet-20, 0.2 s a figure; not kept")
-    parser.add_argument("--report", action="store_true", help="show only; measure nothing")
+    parser.add_argument("--report", action="store_true", help="summarise only; compute nothing")
+    parser.add_argument("--only", default="", help="compute only cells whose key contains this")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cells = Cells(f"{NAME}-quick" if arguments.quick else NAME)
-    names = (arguments.network,) if arguments.network else NETWORKS
-    with tempfile.TemporaryDirectory() as folder:
-        bench, seconds = Bench(Path(folder)), 0.2 if arguments.quick else SECONDS
-        for key, cell in plan(names[:1] if arguments.quick else names):
-            if not arguments.report:
-                cells.compute(key, lambda cell=cell: measure(bench, *cell, seconds))
-                print(key, flush=True)
-    if not arguments.quick:
-        records.save(NAME, summarise(cells), {"cells": f"{cells.folder.name}/"}, [SEED])
-    print(table(cells))
-    if arguments.quick:
-        shutil.rmtree(cells.folder)
+    cells = Cells(latency_report.NAME)
+    if not arguments.report:
+        with TemporaryDirectory() as folder:
+            _compute(cells, Path(folder), arguments.only)
+    print(latency_report.table(latency_report.write(cells)))
+
+
+def _compute(cells: Cells, folder: Path, only: str) -> None:
+    benches: dict[str, Bench] = {}
+
+    def bench(name: str) -> Bench:
+        if name not in benches:
+            benches[name] = Bench(name, folder, cells)
+        return benches[name]
+
+    for key, network, way, seed in plan():
+        for name in (key, f"{key}-tuned") if network in latency_report.TUNED else (key,):
+            if only not in name or cells.read(name) is not None:
+                continue
+            began = time.perf_counter()
+            try:
+                subject = bench(network)
+                search = partial(subject.at_half, way, seed)
+                done = cells.compute(name, search if name == key else partial(tuned, subject, key))
+            except FileNotFoundError as missing:
+                print(f"{name:32s} waits: {missing}", flush=True)
+                continue
+            state = "elsewhere" if done is None else f"{time.perf_counter() - began:.0f} s"
+            print(f"{name:32s} {state}", flush=True)
 
 
 if __name__ == "__main__":

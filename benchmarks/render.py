@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from benchmarks import (
     agmc_ablation,
     bits_report,
+    cut_speed,
     deep_compression_report,
-    latency,
     latency_model,
+    latency_report,
     main_report,
     pictures,
     records,
@@ -66,7 +67,8 @@ def _sections_of_cells() -> list[str]:
         deep_compression_report.NAME: deep_compression_report.section(
             Cells(deep_compression_report.NAME)
         ),
-        latency.NAME: latency.section(Cells(latency.NAME)),
+        latency_report.NAME: latency_report.section(Cells(latency_report.NAME)),
+        cut_speed.NAME: cut_speed.section(Cells(cut_speed.NAME)),
         latency_model.NAME: latency_model.section(Cells(latency_model.NAME)),
     }
     parts: list[str] = []
