@@ -46,8 +46,8 @@ def run_isolated(
     except EOFError as error:
         process.join()
         raise ModelInvalid(
-            f"the process that did this work ended without a result (exit code {process.exitcode})"
-            ": an engine crashed, or memory ran out; try another format, target or smaller batch"
+            f"the process that did this work ended without a result ({ending(process.exitcode)}): "
+            "an engine crashed, or memory ran out; try another format, target or smaller batch"
         ) from error
     finally:
         ours.close()
@@ -56,6 +56,13 @@ def run_isolated(
     if kind is None:
         return content
     raise kind(content)
+
+
+def ending(exit_code: int | None) -> str:
+    """Say how a spawned process ended; one that cannot even begin ends with 1."""
+    if exit_code != 1:
+        return f"exit code {exit_code}"
+    return 'exit code 1; a script must call this behind `if __name__ == "__main__":`'
 
 
 def _answer(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from automl_compress.core import Evaluator, Outcome, Policy
 from automl_compress.core.errors import AutomlCompressError, ModelInvalid, WrongState
+from automl_compress.evaluate.isolated import ending
 from automl_compress.evaluate.limits import TrialLimits, be_the_first_to_go, resident_bytes
 
 JOIN_SECONDS = 10.0  # a killed child is gone by then
@@ -207,7 +208,7 @@ def pickled(record: EvaluatorRecord) -> bytes:
 
 
 def _death(exit_code: int | None) -> str:
-    failure = f"the evaluating process died {TRIES} times, the last time with exit code {exit_code}"
+    failure = f"the evaluating process died {TRIES} times, the last time with {ending(exit_code)}"
     if exit_code == -signal.SIGKILL:
         return f"{failure}: the kernel does so when memory runs out; give the machine more"
     return failure

@@ -76,5 +76,7 @@ def test_the_report_counts_what_is_finished(
     assert summary["resnet-20.ahead_of_macs-8"] == "+1.0 points, one seed"
     section = latency_report.section(finished)
     assert section is not None
-    row = "| resnet-20 | latency | 2 | 2.0 | 25.0 % | 2.00 | 2.00 | 2.00 | 1.50 | 1.75 | 51.0 | 1.4 |"
+    row = (
+        "| resnet-20 | latency | 2 | 2.0 | 25.0 % | 2.00 | 2.00 | 2.00 | 1.50 | 1.75 | 51.0 | 1.4 |"
+    )
     assert row in section

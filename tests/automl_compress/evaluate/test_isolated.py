@@ -55,6 +55,18 @@ def test_errors_of_ours_arrive_with_their_message() -> None:
         run_isolated(refuse_a_name)
 
 
+def test_a_script_without_a_main_guard_is_told_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    lines = ("import os", "from automl_compress.evaluate.isolated import run_isolated")
+    script.write_text("\n".join((*lines, "run_isolated(os.getpid)")))
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert 'exit code 1; a script must call this behind `if __name__ == "__main__":`' in told
+
+
 def test_a_crash_stays_there() -> None:
     with pytest.raises(ModelInvalid, match=r"ended without a result \(exit code -11\)"):
         run_isolated(crash)
