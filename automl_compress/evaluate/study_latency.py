@@ -74,32 +74,40 @@ def finalist_latencies(
     target = local_target(study.target)
     if target is None:
         return [None] * len(finalists)
+    plan = LatencyPlan(batch=study.latency_batch)
+    # The search is done: its result is not lost over this, nor over a full disk.
     try:
-        template = OnnxTemplate(network)
-    except ModelInvalid as error:
+        with TemporaryDirectory() as folder:
+            measuring = _Finalists(network, target, plan, Path(folder))
+            return [measuring.latency(each) for each in finalists]
+    except (ModelInvalid, OSError) as error:
         logger.warning("latencies of finalists were not measured: %s", error)
         return [None] * len(finalists)
-    plan = LatencyPlan(batch=study.latency_batch)
-    with TemporaryDirectory() as folder:
-        uncut, cut = Path(folder) / "uncut.onnx", Path(folder) / "cut.onnx"
-        uncut.write_bytes(template.bytes_of(network.module))
-
-        def measured(finalist: nn.Module) -> LatencyMeasurement | None:
-            try:
-                cut.write_bytes(_file(finalist, template, network.graph.input_shape, target))
-                return measure_latency(cut, target, uncut, plan)
-            except ModelInvalid as error:  # the search is done: its result is not lost over this
-                logger.warning("the latency of a finalist was not measured: %s", error)
-                return None
-
-        return [measured(each) for each in finalists]
 
 
-def _file(
-    finalist: nn.Module, template: OnnxTemplate, input_shape: tuple[int, ...], target: Target
-) -> bytes:
-    if not rounds_inputs(finalist):
-        return template.bytes_of(finalist)
-    has_integer_biases = engine_of(target) == ONNX_RUNTIME
-    written = onnx_bytes(finalist, input_shape)
-    return with_integer_layers(written, has_integer_biases=has_integer_biases)[0]
+class _Finalists:
+    """Measures finished networks in turns with the uncut one."""
+
+    def __init__(self, network: Network, target: Target, plan: LatencyPlan, folder: Path) -> None:
+        self._template = OnnxTemplate(network)
+        self._input_shape = network.graph.input_shape
+        self._target: Target = target
+        self._plan = plan
+        self._uncut, self._cut = folder / "uncut.onnx", folder / "cut.onnx"
+        self._uncut.write_bytes(self._template.bytes_of(network.module))
+
+    def latency(self, finalist: nn.Module) -> LatencyMeasurement | None:
+        """Measure one; None where the engine fails on it."""
+        try:
+            self._cut.write_bytes(self._file(finalist))
+            return measure_latency(self._cut, self._target, self._uncut, self._plan)
+        except ModelInvalid as error:
+            logger.warning("the latency of a finalist was not measured: %s", error)
+            return None
+
+    def _file(self, finalist: nn.Module) -> bytes:
+        if not rounds_inputs(finalist):
+            return self._template.bytes_of(finalist)
+        has_integer_biases = engine_of(self._target) == ONNX_RUNTIME
+        written = onnx_bytes(finalist, self._input_shape)
+        return with_integer_layers(written, has_integer_biases=has_integer_biases)[0]

@@ -1,5 +1,6 @@
 """Tables of layer times, measured in real engines on a small network."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,18 @@ def test_a_finalist_on_which_the_engine_fails_is_kept_without_a_latency(
     study = StudySpec("random", budget, effort, target="cpu-onnxruntime")
 
     assert finalist_latencies(network, study, [network.module]) == [None]
+
+
+@NEEDS_ONNX
+def test_finalists_are_kept_without_a_latency_where_no_file_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "unmounted"))
+    network = zoo.traced("lenet-5")
+    budget, effort = Budget("macs", 0.5), Effort(evaluations=1)
+    study = StudySpec("random", budget, effort, target="cpu-onnxruntime")
+
+    assert finalist_latencies(network, study, [network.module] * 2) == [None, None]
 
 
 @NEEDS_OPENVINO
