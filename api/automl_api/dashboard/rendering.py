@@ -16,6 +16,7 @@ from automl_api.problem import Problem, document, from_known
 from automl_api.settings import Settings
 from automl_compress import __version__
 from automl_compress.core.errors import AutomlCompressError
+from automl_compress.core.execution import RIDGE
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -118,6 +119,7 @@ def _environment() -> Environment:
         heading=_heading,
         metrics=metrics_of,
     )
+    environment.globals["ridge"] = RIDGE  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 

@@ -16,6 +16,10 @@ function quoted(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+function budgetFlag() {
+  return `${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`;
+}
+
 function newDataName() {
   return isUpload() ? quoted(imagesName()) : chosenOption("dataset").dataset.builtin;
 }
@@ -23,8 +27,7 @@ function newDataName() {
 // cloned: the job that the form began with, if any.
 export function asShell(isNew, cloned) {
   if (cloned) {
-    const budget = `${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`;
-    const flags = [budget, `--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`, `--name ${quoted(fields.name.value)}`];
+    const flags = [budgetFlag(), `--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`, `--name ${quoted(fields.name.value)}`];
     return [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
   }
   const network = isNew ? quoted(programName() ?? architecture().name) : fields.model.value;
@@ -33,7 +36,7 @@ export function asShell(isNew, cloned) {
   if (isNew && !programName()) {
     for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
-  parts.push(`${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`);
+  parts.push(budgetFlag());
   const { skip = [], fix = {}, ...bits } = space();
   for (const [name, told] of Object.entries(bits)) parts.push(`${BITS[name]} ${told.join(",")}`);
   for (const name of skip) parts.push(`--skip ${quoted(name)}`);
