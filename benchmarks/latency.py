@@ -2,7 +2,7 @@
 
 Networks shall run twice as fast as the uncut one in OpenVINO, one image a call. Each way searches,
 measures the winner in turns with the uncut network, and corrects its budget until the measured
-time is half (within 2 %), four searches at most; what it returns is the most accurate of its
+time is half (within 3 %), four searches at most; what it returns is the most accurate of its
 winners that took no longer. `macs-8` keeps widths at multiples of 8, as who knows the engines does.
 Candidates are scored on rows 0-999 of the search split; what counts is the accuracy on rows
 1,000-4,999, which chose nothing, before fine-tuning and after one epoch. The test split is scored
@@ -50,10 +50,12 @@ from benchmarks.main import PRECISION
 
 SEARCHER, EVALUATIONS, SEARCH_IMAGES = "auto", 100, 1000
 TARGET: Target = "cpu-openvino"
-HALF, TOLERANCE, MOST_SEARCHES = 0.5, 0.02, 4
-SECONDS = 2.0  # of each measurement; ten blocks
+HALF, TOLERANCE, MOST_SEARCHES = 0.5, 0.03, 4
+SECONDS = 4.0  # of each measurement; ten blocks
 # Half of the time at batch 1 is less than half of the MACs: a call has a price of its own.
 FIRST_RATIO = {"latency": 0.5, "macs": 0.2, "macs-8": 0.25}
+# A call has a price, and small layers run below an engine's speed: time falls by about the root.
+STEEPNESS = {"latency": 1, "macs": 2, "macs-8": 2}
 ELSEWHERE: tuple[tuple[Target, int], ...] = (
     ("cpu-openvino", 32),
     ("cpu-onnxruntime", 1),
@@ -156,7 +158,7 @@ class Bench:
             searches.append(self.search(way, ratio, seed))
             if abs(time_of(searches[-1]) / HALF - 1) <= TOLERANCE:
                 break
-            ratio = next_ratio([(each["ratio"], time_of(each)) for each in searches])
+            ratio = next_ratio(way, ratio, time_of(searches[-1]))
         winner = returned(searches)
         policy = Policy.from_json(winner["policy"])
         found = self.fresh.evaluate(policy)
@@ -189,21 +191,15 @@ def time_of(search: dict[str, Any]) -> float:
     return 1 / search["measured"]["speedup"]
 
 
-def next_ratio(tried: Sequence[tuple[float, float]]) -> float:
+def next_ratio(way: str, ratio: float, seconds: float) -> float:
     """Return the budget whose winner should take half of the time.
 
     Args:
-        tried: (budget, measured time), both over the uncut network's, which is (1, 1).
-
-    The line through the two tries nearest to half, the uncut network among them.
+        way: what the budget limits.
+        ratio: the budget tried last, over the uncut network's cost.
+        seconds: what its winner took, over the uncut network's time.
     """
-    points = sorted([(1.0, 1.0), *tried], key=lambda point: abs(point[1] - HALF))
-    (ratio, seconds), (other, other_seconds) = points[:2]
-    if seconds == other_seconds:
-        return ratio * HALF / seconds
-    slope = (ratio - other) / (seconds - other_seconds)
-    found = ratio + slope * (HALF - seconds)
-    return min(max(found, ratio * 0.6), ratio * 1.4)  # noise makes some lines steep
+    return ratio * (HALF / seconds) ** STEEPNESS[way]
 
 
 def returned(searches: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def section(cells: Cells) -> str | None:
     return (
         "## Latency as a budget\n\n`auto`, 100 evaluations a search, networks that run twice as "
         "fast as the uncut one in OpenVINO, one image a call. Each way searches, measures its "
-        "winner and corrects its budget until the measured time is half (within 2 %), four "
+        "winner and corrects its budget until the measured time is half (within 3 %), four "
         "searches at most. `latency` has the time as its budget, `macs` the multiply-accumulates, "
         "`macs-8` those and widths in multiples of 8. `fresh` is accuracy on images that chose "
         "nothing, before fine-tuning; tuned is after one epoch.\n\n"

@@ -25,15 +25,10 @@ def figure(target: str, batch: int, speedup: float) -> dict[str, Any]:
     return {"target": target, "plan": {"batch": batch}, "speedup": speedup}
 
 
-def test_a_budget_follows_the_line_through_what_was_measured() -> None:
-    assert next_ratio([(0.2, 0.6)]) == pytest.approx(0.12)  # 0.0 is too far for one step
-    assert next_ratio([(0.5, 0.52)]) == pytest.approx(0.5 - 0.02 * 0.5 / 0.48)
-    assert next_ratio([(0.2, 0.6), (0.12, 0.48)]) == pytest.approx(0.12 + 0.08 / 6)
-
-
-def test_noise_makes_no_budget_jump() -> None:
-    assert next_ratio([(0.30, 0.54), (0.20, 0.539)]) == pytest.approx(0.12)
-    assert next_ratio([(0.2, 0.4), (0.3, 0.4)]) == pytest.approx(0.25)
+def test_a_budget_is_corrected_by_what_its_winner_took() -> None:
+    assert next_ratio("latency", 0.5, 0.625) == pytest.approx(0.4)
+    assert next_ratio("macs", 0.2, 0.625) == pytest.approx(0.128)
+    assert next_ratio("macs-8", 0.2, 0.5) == pytest.approx(0.2)
 
 
 def test_the_best_of_those_fast_enough_is_returned_and_the_fastest_where_none_is() -> None:
