@@ -146,6 +146,7 @@ class PolicyDocument:
         _save_text(Path(path), json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
 
     def _content(self) -> dict[str, Any]:
+        has_latency = any(row.before.latency_ns or row.after.latency_ns for row in self.layers)
         return {
             "schema": SCHEMA,
             "version": VERSION,
@@ -154,7 +155,7 @@ class PolicyDocument:
             "model": self.model.to_json(),
             "groups": [row.to_json() for row in self.groups],
             "cuts": cuts_to_json(self.cuts),
-            "layers": [row.to_json() for row in self.layers],
+            "layers": [row.to_json(has_latency=has_latency) for row in self.layers],
             "totals": _totals(self.before, self.after),
             "repair": self.repair.to_json(),
             "metrics": [row.to_json() for row in self.metrics],

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from automl_compress.core.budget import LAYER_METRICS, Cost
+from automl_compress.core.budget import LAYER_METRICS, Cost, Metric
 from automl_compress.core.errors import PolicyInvalid
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.policy import FLOAT_BITS, LayerChoice
@@ -59,7 +59,12 @@ class LayerQuantisation:
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """What one layer costs before and after; quantisation: None where it stays float."""
+    """What one layer costs before and after.
+
+    before, after: `latency_ns` is what it takes of a call; 0 for a norm or the like, and in a study
+        without target.
+    quantisation: None where it stays float.
+    """
 
     name: str
     operator: str
@@ -68,9 +73,16 @@ class LayerRow:
     after: Cost
     quantisation: LayerQuantisation | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as a JSON object."""
-        cost = {"before": _cost_to_json(self.before), "after": _cost_to_json(self.after)}
+    def to_json(self, *, has_latency: bool) -> dict[str, Any]:
+        """Return the row as a JSON object; `has_latency`: whether the document's layers have."""
+        metrics: tuple[Metric, ...] = (
+            (*LAYER_METRICS, "latency_ns") if has_latency else LAYER_METRICS
+        )
+        moments = {"before": self.before, "after": self.after}
+        cost = {
+            moment: {metric: cost.of(metric) for metric in metrics}
+            for moment, cost in moments.items()
+        }
         return {
             "name": self.name,
             "operator": self.operator,
@@ -96,9 +108,7 @@ class LayerRow:
         )
 
 
-def _cost_to_json(cost: Cost) -> dict[str, int]:
-    return {metric: cost.of(metric) for metric in LAYER_METRICS}
-
-
 def _read_cost(cost: JsonField) -> Cost:
-    return Cost(**{metric: cost.get(metric).integer() for metric in LAYER_METRICS})
+    latency = cost.find("latency_ns")
+    counts = {metric: cost.get(metric).integer() for metric in LAYER_METRICS}
+    return Cost(**counts, latency_ns=0 if latency is None else latency.integer())

@@ -53,21 +53,26 @@ class LatencyModel:
         self._operations, self._fixed_operations = _elementwise(graph, tensors)
 
     def latency_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> int:
-        """Return the time of one call, in nanoseconds.
+        """Return the time of one call, in nanoseconds; arguments as of `shares_ns`."""
+        told, layers = self._calibration, self.shares_ns(widths, are_integer).sum()
+        operations = told.elementwise_ns * self._elementwise(widths)
+        return round(float(told.call_ns + layers + operations))
+
+    def shares_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> np.ndarray:
+        """Return what each layer takes of a call, float64 (L,), in nanoseconds.
+
+        The price of the call, and operators between the layers, belong to none.
 
         Args:
             widths: kept channels of each group.
             are_integer: bool (L,), which layers have weights and inputs of at most 8 bits; None
                 for none.
         """
-        told = self._calibration
-        floats = told.layers * self.layers_ns(widths)
-        taken = floats
-        if are_integer is not None and (chosen := are_integer & self._has_integer_times).any():
-            # An engine that is slower in int8 counts as in float32: more bits must not cost less.
-            taken = np.where(chosen, np.minimum(self._in_int8(widths, chosen), floats), floats)
-        operations = told.elementwise_ns * self._elementwise(widths)
-        return round(float(told.call_ns + taken.sum() + operations))
+        floats = self._calibration.layers * self.layers_ns(widths)
+        if are_integer is None or not (chosen := are_integer & self._has_integer_times).any():
+            return floats
+        # An engine that is slower in int8 counts as in float32: more bits must not cost less.
+        return np.where(chosen, np.minimum(self._in_int8(widths, chosen), floats), floats)
 
     def layers_ns(self, widths: Sequence[int]) -> np.ndarray:
         """Return what each layer takes alone in float32, before calibration; float64 (L,)."""

@@ -177,6 +177,27 @@ class PolicyCosts:
         counted = self._layered.cost(widths, layers)
         return timed(counted, widths, self._latency, layers.are_integer)
 
+    def layer_latencies(self, policy: Policy | None = None) -> dict[str, int]:
+        """Return what each convolution and linear layer takes of a call, in nanoseconds.
+
+        Args:
+            policy: what becomes of the network; None for the uncut one.
+
+        Returns:
+            By name; empty where there is no table.
+
+        Raises:
+            PolicyMismatch: the policy was made for another network.
+        """
+        if self._latency is None:
+            return {}
+        if policy is None:
+            shares = self._latency.shares_ns(self._graph.full_widths)
+        else:
+            are_integer = self._settings(policy).are_integer
+            shares = self._latency.shares_ns(policy.widths(self._graph), are_integer)
+        return dict(zip(self._layered.layers, map(round, shares.tolist()), strict=True))
+
     def _settings(self, policy: Policy) -> LayerSettings:
         count = len(self._layered.layers)
         densities = np.ones(count)

@@ -3,6 +3,7 @@
 import math
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -85,17 +86,17 @@ def policy_document(
         PolicyMismatch: the policy was made for another graph.
         PolicyInvalid: a choice does not say which channels it keeps.
     """
-    groups = group_rows(network.graph, policy)
+    groups, costs = group_rows(network.graph, policy), PolicyCosts(network.graph, table)
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     return PolicyDocument(
         model=model,
         groups=groups,
         cuts=tensor_cuts(network, [torch.tensor(row.kept) for row in groups]),
-        before=PolicyCosts(network.graph, table).full,
+        before=costs.full,
         after=measurements[0].cost,
         metrics=tuple(_accuracy(each) for each in measurements),
         baseline=tuple(_accuracy(each) for each in baseline),
-        layers=_layer_rows(network.graph, policy, quantisation or {}),
+        layers=_layer_rows(network.graph, policy, quantisation or {}, costs),
         repair=repair,
         provenance={**provenance, "versions": {**provenance.get("versions", {}), **versions}},
         latency=latency,
@@ -116,17 +117,27 @@ def _accuracy(measurement: Measurement) -> MetricRow:
 
 
 def _layer_rows(
-    graph: LayerGraph, policy: Policy, quantisation: Mapping[str, LayerQuantisation]
+    graph: LayerGraph,
+    policy: Policy,
+    quantisation: Mapping[str, LayerQuantisation],
+    costs: PolicyCosts,
 ) -> tuple[LayerRow, ...]:
     """Say of each layer what it costs before and after."""
     widths = policy.widths(graph)
+    uncut, cut = costs.layer_latencies(), costs.layer_latencies(policy)
     return tuple(
         LayerRow(
             name=layer.name,
             operator=layer.operator,
             group=None if layer.output_group is None else graph.groups[layer.output_group].name,
-            before=_layer_cost(graph, layer.name, graph.full_widths),
-            after=_layer_cost(graph, layer.name, widths, quantisation.get(layer.name)),
+            before=replace(
+                _layer_cost(graph, layer.name, graph.full_widths),
+                latency_ns=uncut.get(layer.name, 0),
+            ),
+            after=replace(
+                _layer_cost(graph, layer.name, widths, quantisation.get(layer.name)),
+                latency_ns=cut.get(layer.name, 0),
+            ),
             quantisation=quantisation.get(layer.name),
         )
         for layer in graph.layers

@@ -318,6 +318,9 @@ def test_hypervolume_over_time_has_its_table(service: RunningService, seeds: lis
 def test_a_policy_tells_what_was_predicted_and_measured_of_its_latency(
     service: RunningService, seeds: list[str]
 ) -> None:
+    def at(macs: int, latency_ns: int) -> Cost:
+        return Cost(macs, 9, 36, 9, latency_ns=latency_ns)
+
     told = document(0.5)
     timed = replace(
         told,
@@ -335,6 +338,10 @@ def test_a_policy_tells_what_was_predicted_and_measured_of_its_latency(
             Execution(4096, (LayerExecution("conv1", "float32", 9000, 5000, 36, 512),)),
             Execution(2048, (LayerExecution("conv1", "int8", 900, 400, 4, 96),)),
         ),
+        layers=(
+            LayerRow("conv1", "Conv2d", "conv1", at(9, 2_000), at(9, 900)),
+            LayerRow("conv2", "Conv2d", None, at(9, 3_000), at(4, 3_000)),  # one block all the same
+        ),
     )
 
     page = service.http.get(f"/policies/{stored(service, seeds[3], timed, 16)}").text
@@ -342,6 +349,10 @@ def test_a_policy_tells_what_was_predicted_and_measured_of_its_latency(
     assert "2,000,000 → 900,000 (45.0 %)" in page
     assert "<dt>Measured on cpu-openvino</dt><dd>2.125 ms → 1.000 ms (47.1 % ± 2.0 %)" in page
     assert "<dd>4.0 KiB → 2.0 KiB, one image in float32</dd>" in page
+    assert '<td class="number">2,000 → 900</td>\n<td>time</td>' in page
+    assert '<td class="number">3,000</td>\n<td></td>' in page
+    assert "Latency is predicted for each layer" in page
+    assert 'name="metric" value="latency_ns"' in page
     assert "<dd>5,000 → 400, for hardware that skips zeros</dd>" in page
     assert "memory: fewer bytes make it faster (100 % of the time" in page
     doctored = timed.to_json() | {"latency": None}

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.evaluations_view import EvaluationsView, evaluations_view
+from automl_api.dashboard.rendering import metrics_of
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_compress.core.execution import ExecutionChange, LayerExecution
 from automl_compress.core.json_field import JsonField
@@ -67,6 +68,12 @@ class PolicyView:
     snippet: str
     others: Sequence[PolicyOfJob]
     evaluations: EvaluationsView
+
+    @property
+    def layer_metrics(self) -> list[str]:
+        """What the costs of all layers tell, in our order."""
+        costs = [cost for layer in self.layers for cost in (layer.before, layer.after)]
+        return metrics_of(set[str].intersection(*map(set, costs or [self.document["totals"]])))
 
     @property
     def metrics(self) -> list[str]:
@@ -155,8 +162,11 @@ def _layers(document: Mapping[str, Any], execution: ExecutionChange | None) -> l
 
 def _saves(before: Mapping[str, int], after: Mapping[str, int], run: LayerExecution | None) -> str:
     """Say what a change is good for: zeros, and bits of what is computed in float, save no time."""
-    is_integer = run is not None and run.compute == "int8"
-    is_faster = is_integer or after["macs"] < before["macs"]
+    if "latency_ns" in before and "latency_ns" in after:  # a target knows
+        is_faster = after["latency_ns"] < before["latency_ns"]
+    else:
+        is_integer = run is not None and run.compute == "int8"
+        is_faster = is_integer or after["macs"] < before["macs"]
     told = {"time": is_faster, "bytes": after["size_bytes"] < before["size_bytes"]}
     return " and ".join(name for name, is_saved in told.items() if is_saved)
 

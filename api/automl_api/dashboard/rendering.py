@@ -1,6 +1,6 @@
 """From a template to an answer that a browser may show: nothing inline, nothing from elsewhere."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -124,8 +124,8 @@ def _environment() -> Environment:
 
 
 def metrics_of(costs: object) -> list[str]:
-    """Name the metrics that costs tell, which are a mapping or a body; in our order."""
-    if isinstance(costs, Mapping):
+    """Name the metrics that costs tell, which are a mapping, a body or names; in our order."""
+    if isinstance(costs, Container):
         return [name for name in METRIC_NAMES if name in costs]
     return [name for name in METRIC_NAMES if getattr(costs, name, None) is not None]
 

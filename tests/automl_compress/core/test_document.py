@@ -24,6 +24,9 @@ from automl_compress.core.execution import Execution, ExecutionChange, LayerExec
 HASH = "sha256:" + "0" * 64
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
 COSTS = st.builds(Cost, *(st.integers(1, 2**40) for _ in range(4)))
+LAYER_COSTS = st.builds(
+    Cost, *(st.integers(0, 2**40) for _ in range(4)), latency_ns=st.just(0) | st.integers(0, 2**40)
+)
 FRACTIONS = st.floats(0, 1, allow_nan=False)
 
 
@@ -56,7 +59,7 @@ METRIC_ROWS = st.builds(
     st.none() | st.integers(1, 10_000),
     st.none() | st.tuples(FRACTIONS, FRACTIONS).map(lambda ends: (min(ends), max(ends))),
 )
-COUNTS = st.integers(0, 2**53)
+COUNTS = st.integers(0, 2**40)
 EXECUTIONS = st.builds(
     Execution,
     COUNTS,
@@ -81,7 +84,9 @@ DOCUMENTS = st.builds(
     after=COSTS,
     metrics=st.lists(METRIC_ROWS, max_size=3).map(tuple),
     baseline=st.lists(METRIC_ROWS, max_size=2).map(tuple),
-    layers=st.lists(st.builds(LayerRow, NAMES, NAMES, st.none() | NAMES, COSTS, COSTS)).map(tuple),
+    layers=st.lists(
+        st.builds(LayerRow, NAMES, NAMES, st.none() | NAMES, LAYER_COSTS, LAYER_COSTS)
+    ).map(tuple),
     repair=st.builds(
         RepairNote,
         st.sampled_from(["none", "fine-tuned"]),

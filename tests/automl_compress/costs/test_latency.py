@@ -133,6 +133,13 @@ def test_a_policy_of_few_bits_costs_what_its_setting_costs() -> None:
     assert of_policies.cost(space.policy(space.smallest)) == smallest
     assert of_policies.cost(space.policy(space.largest)).latency_ns == largest.latency_ns
     assert smallest.latency_ns < largest.latency_ns
+    uncut = of_policies.layer_latencies()
+    cut = of_policies.layer_latencies(space.policy(space.smallest))
+    assert list(uncut) == list(cut) == [layer.name for layer in dense_layers(graph)]
+    assert all(0 < cut[name] < uncut[name] for name in uncut)
+    outside = smallest.latency_ns - sum(cut.values())  # the call, operators between the layers
+    assert 0 < outside < smallest.latency_ns
+    assert PolicyCosts(graph).layer_latencies() == {}
 
 
 def dense_layers(graph: LayerGraph) -> list[Layer]:
@@ -154,6 +161,7 @@ def test_the_model_is_the_calibrated_sum_of_its_layers() -> None:
     assert layers == pytest.approx(float(alone.sum()))
     assert model.latency_ns((8, 16)) == round(500.0 * one + 1.5 * layers + 0.01 * operations)
     assert alone[1] == padded_to_8(8, 16)
+    assert model.shares_ns((8, 16)) == pytest.approx(1.5 * alone)
 
 
 def test_a_width_that_was_not_measured_takes_what_the_next_larger_one_takes() -> None:

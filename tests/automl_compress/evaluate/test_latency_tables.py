@@ -115,6 +115,8 @@ def test_a_search_under_a_latency_budget_returns_what_fits_and_how_fast_it_was()
 
     document = found.policy
     assert 0 < document.after.latency_ns <= 0.9 * document.before.latency_ns
+    in_layers = sum(row.before.latency_ns for row in document.layers)
+    assert 0 < in_layers < document.before.latency_ns
     assert document.latency is not None
     assert document.latency["target"] == "cpu-onnxruntime"
     assert document.latency["ratio"] < 1.1  # a tenth faster, and what a busy machine adds
