@@ -111,6 +111,14 @@ class Bench:
         """Return the policy of these widths, with explicit channels."""
         return self.evaluator.explicit(self.space.policy(widths))
 
+    def uncut(self) -> dict[str, Any]:
+        """Measure the uncut network as it came, on all rows of the search split."""
+        policy = self.space.policy(self.network.graph.full_widths)
+        return {
+            "search_accuracy": self.evaluator.evaluate(policy).accuracy,
+            "fresh_accuracy": self.fresh.evaluate(policy).accuracy,
+        }
+
     def search(self, name: str, ratio: float, seed: int) -> dict[str, Any]:
         """Run one searcher; measure its winner on images that did not choose it."""
         wall, cpu = time.perf_counter(), time.process_time()
@@ -261,6 +269,7 @@ Work = tuple[str, Callable[[Bench], dict[str, Any] | None]]
 
 def plan(cells: Cells) -> Iterator[Work]:
     """Name every cell in the order of its worth; those whose inputs are missing come later."""
+    yield "uncut", lambda bench: bench.uncut()
     searches = [(name, ratio, s) for ratio in RATIOS for name, seeds in SEARCHED for s in seeds]
     for name, ratio, seed in searches:
         key = f"search-{name}-{ratio * 100:.0f}-{seed}"

@@ -1,5 +1,6 @@
 """Summary and table of `bench-main`, from whatever cells are finished."""
 
+import itertools
 import statistics
 from typing import Any
 
@@ -18,8 +19,12 @@ def write(cells: Cells) -> dict[str, Any]:
         for name in SEARCHERS:
             _searched(cells, name, percent, summary)
             _trained(cells, name, percent, summary)
-    baseline = _all(cells, "finetune-baseline-*")
+    uncut, baseline = cells.read("uncut"), _all(cells, "finetune-baseline-*")
+    if uncut is not None:
+        summary["baseline.search_best"] = round(uncut["search_accuracy"], 4)
+        summary["baseline.fresh"] = round(uncut["fresh_accuracy"], 4)
     if baseline:
+        summary["baseline.finetuned_seeds"] = len(baseline)
         summary["baseline.finetuned_fresh"] = _mean(baseline, "fresh_accuracy")
         summary["baseline.finetuned_test"] = _mean(baseline, "test_accuracy")
         for percent in (50, 30):
@@ -89,25 +94,32 @@ def _spearman(scores: list[float], tuned: list[float]) -> float:
 
 
 def _verdicts(summary: dict[str, Any]) -> dict[str, Any]:
-    """Say in words whether AMC beats random at equal evaluations, on images that chose nothing."""
+    """Say in words whether AMC beats random at equal evaluations, before and after fine-tuning."""
+    measures = {
+        "before_tuning": ("fresh", "fresh_sd", "seeds"),
+        "fine_tuned": ("finetuned_test", "finetuned_test_sd", "finetuned_seeds"),
+    }
     verdicts: dict[str, Any] = {}
-    for percent in (50, 30):
-        amc, random = (summary.get(f"{name}.{percent}.fresh") for name in ("amc", "random"))
-        found = (summary.get(f"{name}.{percent}.fresh_sd") for name in ("amc", "random"))
-        spreads = [spread for spread in found if spread is not None]
-        if amc is None or random is None or len(spreads) < 2:
-            continue
-        seeds = min(summary[f"{name}.{percent}.seeds"] for name in ("amc", "random"))
-        error = (sum(spread**2 for spread in spreads) / seeds) ** 0.5
-        difference = amc - random
-        if abs(difference) < 2 * error:
-            verdict = "no difference beyond noise"
-        else:
-            verdict = "AMC beats random" if difference > 0 else "AMC does not beat random"
-        verdicts[f"amc_against_random.{percent}"] = (
-            f"{verdict}: {100 * difference:+.1f} points, standard error {100 * error:.1f}"
+    for percent, (moment, fields) in itertools.product((50, 30), measures.items()):
+        amc, random = (
+            [summary.get(f"{name}.{percent}.{field}") for field in fields]
+            for name in ("amc", "random")
         )
+        if None in (*amc, *random):
+            continue
+        verdicts[f"amc_against_random.{percent}.{moment}"] = _verdict(amc, random)
     return verdicts
+
+
+def _verdict(amc: list[Any], random: list[Any]) -> str:
+    """Compare two of (mean, spread, seeds)."""
+    error = (amc[1] ** 2 / amc[2] + random[1] ** 2 / random[2]) ** 0.5
+    difference = amc[0] - random[0]
+    if abs(difference) < 2 * error:
+        verdict = "no difference beyond noise"
+    else:
+        verdict = "AMC beats random" if difference > 0 else "AMC does not beat random"
+    return f"{verdict}: {100 * difference:+.1f} points, standard error {100 * error:.1f}"
 
 
 def table(summary: dict[str, Any]) -> str:
@@ -115,9 +127,14 @@ def table(summary: dict[str, Any]) -> str:
     columns = ("search_best", "fresh", "fresh_sd", "finetuned_fresh", "finetuned_test", "drop_test")
     lines = [
         "| MACs kept | searcher | seeds | best on the 1,000 | on 4,000 fresh | its spread | "
-        "fine-tuned, fresh | fine-tuned, test | drop, test | seeds tuned | from scratch, test |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "fine-tuned, fresh | fine-tuned, test | drop, test | seeds tuned | from scratch, test | "
+        "CPU s an episode | wall s |",
+        f"|{' --- |' * 13}",
     ]
+    if "baseline.fresh" in summary:
+        cells = [_percent(summary.get(f"baseline.{column}")) for column in columns]
+        row = ("100 %", "uncut", "", *cells, summary.get("baseline.finetuned_seeds", 0), "", "", "")
+        lines.append(f"| {' | '.join(map(str, row))} |")
     for percent in (50, 30):
         for name in SEARCHERS:
             key = f"{name}.{percent}"
@@ -126,12 +143,13 @@ def table(summary: dict[str, Any]) -> str:
             cells = [_percent(summary.get(f"{key}.{column}")) for column in columns]
             scratch = _percent(summary.get(f"{key}.scratch_test"))
             seeds, tuned = summary[f"{key}.seeds"], summary.get(f"{key}.finetuned_seeds", 0)
-            row = (f"{percent} %", name, seeds, *cells, tuned, scratch)
+            times = [
+                f"{summary[f'{key}.{kind}_seconds_per_episode']:.2f}" for kind in ("cpu", "wall")
+            ]
+            row = (f"{percent} %", name, seeds, *cells, tuned, scratch, *times)
             lines.append(f"| {' | '.join(map(str, row))} |")
     rest = [f"- {key}: {value}" for key, value in summary.items() if key.startswith("amc_against")]
     rest += [f"- {key}: {value}" for key, value in summary.items() if key.startswith("spearman")]
-    if "baseline.finetuned_test" in summary:
-        rest.append(f"- uncut, tuned alike: {_percent(summary['baseline.finetuned_test'])} (test)")
     return "\n".join([*lines, "", *rest])
 
 

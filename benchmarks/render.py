@@ -131,7 +131,8 @@ def _comparison(content: dict[str, Any]) -> str:
     )
     return (
         "## Searchers on ResNet-20\n\nEvery searcher but `uniform` gets 300 evaluations on the "
-        "same 1,000 images, with reconstruction. `fresh` are 4,000 images that chose nothing; "
+        "same 1,000 images, with reconstruction. Searched are the inner channels of the nine "
+        "blocks; the residual stages stay whole. `fresh` are 4,000 images that chose nothing; "
         "fine-tuning is 3 epochs, the same for all and for the uncut network.\n\n"
         f"{main_report.table(content['summary'])}\n\n{pictures}\n\n{_origin(content)}\n"
     )

@@ -11,12 +11,14 @@ import torch
 from automl_api.commands.inputs import read_data, read_model
 from automl_compress.core.errors import InvalidInput, StorageFailed
 from automl_compress.data.datasets import check_fits
-from automl_compress.networks.architectures import architecture
+from automl_compress.networks.architectures import architecture, load_weights
+from automl_compress.networks.describe import logit_count
 from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.checkpoint import write_checkpoint
 from automl_compress.train.config import TrainingConfig
 from automl_compress.train.demo import train_demo_checkpoint
 from automl_compress.train.progress import ProgressCallback, tqdm_progress
+from automl_compress.train.randomness import seeded
 from automl_compress.train.training import train
 
 
@@ -52,8 +54,12 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     chosen = architecture(told.source.architecture)
     settings = chosen.configure(told.source.config)
     data = read_data(request.data, request.normalisation or told.normalisation).load(Path())
-    module = told.source.load(Path())
+    with seeded(config.seed):  # the first weights, where none are read
+        module = chosen.build(settings)
+    if told.source.weights is not None:
+        load_weights(module, Path(told.source.weights))
     check_fits(data, chosen.input_shape(settings))
+    check_fits(data, data.input_shape, logit_count(module, data.input_shape))
     unfinished = request.output.with_name(f"{request.output.name}.unfinished")
     with _progress(is_silent) as progress:
         report = train(module, data, config, checkpoint=unfinished, progress=progress)

@@ -23,6 +23,7 @@ from automl_api.guard import LOOPBACK_NAMES
 from automl_api.settings import Settings
 from automl_api.threads import ONE_THREAD
 from automl_compress.core.errors import InvalidInput
+from automl_compress.store import Database
 
 SHUTDOWN_SECONDS = 3  # for answers that are on their way; event streams are cut
 WORKER_SHUTDOWN_SECONDS = 20
@@ -64,6 +65,7 @@ def serve_forever(settings: Settings, options: ServeOptions) -> None:
     """
     check_host(settings)
     listener = listen(settings.host, settings.port)
+    _prepare(settings)
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
     server = uvicorn.Server(
         uvicorn.Config(
@@ -79,6 +81,15 @@ def serve_forever(settings: Settings, options: ServeOptions) -> None:
         typer.echo(json.dumps({"url": address}) if options.is_json else f"serving {address}")
         sys.stdout.flush()
         server.run(sockets=[listener])
+
+
+def _prepare(settings: Settings) -> None:
+    """Open the database before the address is told, so that a wrong one ends the command."""
+    database = Database(settings.tables_url)
+    try:
+        database.upgrade()
+    finally:
+        database.close()
 
 
 def _exit(_signal: int, _frame: object) -> None:

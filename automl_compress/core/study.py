@@ -15,6 +15,7 @@ MOST_BUDGETS = 16
 MOST_LATENCY_BATCH = 1024
 EngineFormat = Literal["onnx", "openvino", "pt2", "bundle"]
 ENGINE_FORMATS: tuple[EngineFormat, ...] = get_args(EngineFormat)
+DistillationDirection = Literal["forward", "reverse"]
 
 
 def budgets_of(largest: Budget, smaller_ratios: Sequence[float]) -> tuple[Budget, ...]:
@@ -32,6 +33,7 @@ class Confirmation:
     formats: the files that a job writes for engines, beside policy and weights.
     distillation_weight: of the uncut network's answers against the labels while fine-tuning, 0
         (none) to 1; distillation_temperature: both sides' logits are divided by it, above 0.
+    distillation_direction: `forward` is KL(uncut || cut), `reverse` is KL(cut || uncut).
     """
 
     top_k: int = 1
@@ -39,6 +41,7 @@ class Confirmation:
     formats: tuple[EngineFormat, ...] = ("onnx",)
     distillation_weight: float = 0.0
     distillation_temperature: float = 4.0
+    distillation_direction: DistillationDirection = "forward"
 
     def __post_init__(self) -> None:
         """Refuse values out of range, and formats that are not there or come twice."""
@@ -52,6 +55,12 @@ class Confirmation:
                 f"distillation_weight={self.distillation_weight}, distillation_temperature="
                 f"{self.distillation_temperature}; the weight is 0 to 1, the temperature above 0 "
                 "and below 1000"
+            )
+        if self.distillation_direction not in get_args(DistillationDirection):
+            raise UnknownName(
+                "distillation direction",
+                self.distillation_direction,
+                get_args(DistillationDirection),
             )
         for name in self.formats:
             if name not in ENGINE_FORMATS:

@@ -89,7 +89,11 @@ class Confirmer:
         self._full = self._costs.full
         told = study.confirmation
         self._distillation = (
-            Distillation(told.distillation_temperature, told.distillation_weight)
+            Distillation(
+                told.distillation_temperature,
+                told.distillation_weight,
+                told.distillation_direction,
+            )
             if told.distillation_weight
             else None
         )

@@ -70,6 +70,17 @@ def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Us
     return uses
 
 
+def logit_count(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Return how many classes a network tells apart.
+
+    Args:
+        module: a network whose output is one tensor of logits (B, classes).
+        input_shape: of one image.
+    """
+    with torch.inference_mode():
+        return module(torch.zeros(1, *input_shape)).shape[-1]
+
+
 def describe(
     module: nn.Module,
     plan: ChannelPlan,

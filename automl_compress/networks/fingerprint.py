@@ -43,7 +43,7 @@ def graph_fingerprint(module: nn.Module, input_shape: tuple[int, ...]) -> str:
     except Exception as error:  # whatever the user's forward pass raises
         raise ModelInvalid(
             f"the network does not take inputs of shape {input_shape}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}; give it images of the shape that it takes"
         ) from error
     finally:
         module.train(was_training)

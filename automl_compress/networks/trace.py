@@ -134,7 +134,15 @@ def _candidates(
     for distinct, group in candidates:
         if group.obstacles:
             names = tuple(group.producers)
-            operators = ", ".join(sorted({operator for _, operator, _ in group.obstacles}))
+            # A norm is no producer: only its name says where it stands.
+            operators = ", ".join(
+                sorted(
+                    {
+                        operator if not name or name in names else f"{operator} {name}"
+                        for name, operator, _ in group.obstacles
+                    }
+                )
+            )
             reasons = "; ".join(sorted({reason for _, _, reason in group.obstacles}))
             obstacles.append(Obstacle(names, operators, reasons))
         elif len(distinct) < 2:

@@ -33,6 +33,7 @@ from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.export.documents import model_reference, policy_document
+from automl_compress.networks.describe import logit_count
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
 from automl_compress.search.progress import StudyEvent, StudySummary
@@ -116,7 +117,7 @@ def compress_network(
     """
     images = data if isinstance(data, ImageData) else load_data(data)
     network = trace(module, images.input_shape)
-    check_fits(images, network.graph.input_shape)
+    check_fits(images, images.input_shape, logit_count(network.module, images.input_shape))
     table = latency_table or study_table(network, study)
     space = compression_space(network.graph, study.space, table)
     searcher = _create_searcher(study, search_problem(network, images, space, study))

@@ -62,7 +62,8 @@ def _tuning(confirmation: Mapping[str, Any]) -> tuple[Any, ...]:
     weight = confirmation.get("distillation_weight") or 0.0
     if not epochs or not weight:  # nothing is tuned, or by labels alone
         return epochs, 0.0, None
-    return epochs, weight, confirmation["distillation_temperature"]
+    direction = confirmation.get("distillation_direction", "forward")
+    return epochs, weight, confirmation["distillation_temperature"], direction
 
 
 def _by_itself(session: Session, search: JobRow, wanted: tuple[str, Any]) -> Confirmed | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from automl_compress import __version__
@@ -122,6 +123,41 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
 
     assert told.returncode == 2
     assert f"port {port} of 127.0.0.1 is in use; choose another with --port" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--database-url", "nonsense"], 2, "'nonsense' is no database URL"),
+        (["--database-url", "postgresql://u:p@127.0.0.1:1/x"], 1, "Connection refused"),
+        (["--data-dir", "/proc/none"], 1, "the database's directory /proc/none cannot be made"),
+    ],
+)
+def test_serve_tells_no_address_where_its_database_cannot_be_used(
+    tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    place = ["--data-dir", str(tmp_path)] if "--data-dir" not in arguments else []
+
+    told = run("serve", "--port", "0", *place, *arguments)
+
+    assert (told.returncode, told.stdout) == (code, "")
+    assert says in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_data_of_more_classes_than_the_network_has_are_refused(
+    tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    twelve = tmp_path / "twelve.npz"
+    images = np.zeros((48, 8, 8), np.uint8)
+    np.savez(twelve, images=images, labels=np.arange(48) % 12)
+    says = "has 12 classes but the network tells 10 apart"
+
+    assert says in refusal(
+        "run", DIGITS, str(twelve), "--max-macs", "50%", "-o", str(tmp_path / "x")
+    )
+    small = ("--config", "in_channels=1", "--config", "image_size=8")
+    assert says in refusal("train", "resnet-20", str(twelve), *small, "-o", str(tmp_path / "y"))
 
 
 def test_without_a_service_commands_end_with_3() -> None:

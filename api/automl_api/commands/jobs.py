@@ -145,12 +145,17 @@ def trials(
 
 @app.command()
 @spread
-def logs(job: JobId, service: options.ServiceOptions) -> None:
+def logs(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
     """Print what happened to a job, a line for each event."""
     from automl_api.client import Client
+    from automl_api.commands.results import print_json
 
     with Client(service.url, service.key) as client:
-        for line in client.job(job).logs():
+        lines = client.job(job).logs()
+        if is_json:
+            print_json({"lines": [*lines]})
+            return
+        for line in lines:
             typer.echo(line)
 
 

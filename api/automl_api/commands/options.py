@@ -165,6 +165,13 @@ class StudyOptions:
     signal: Annotated[
         str | None, typer.Option(help="accuracy, cross_entropy or kl; accuracy unless set.")
     ] = None
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Search images that score a candidate; all unless set."),
+    ] = None
+    calibration_images: Annotated[
+        int | None, typer.Option(min=1, help="Train images that repair and ranges are taken from.")
+    ] = None
     backend: Annotated[
         str, typer.Option(help="What runs candidates: torch, openvino, or auto: the faster one.")
     ] = "auto"
@@ -174,6 +181,13 @@ class StudyOptions:
         float,
         typer.Option(min=0, max=1, help="Fine-tuning learns from the uncut network: 0 (no) to 1."),
     ] = 0.0
+    distillation_temperature: Annotated[
+        float, typer.Option(min=0, help="Both networks' logits are divided by it.")
+    ] = 4.0
+    distillation_direction: Annotated[
+        str,
+        typer.Option(help="forward covers the uncut network's answers, reverse settles on one."),
+    ] = "forward"
     formats: Annotated[
         str,
         typer.Option(help="Files that a job writes for engines: onnx,openvino,pt2,bundle; none."),
@@ -189,7 +203,13 @@ class StudyOptions:
             "trial_seconds": self.trial_seconds,
             "trial_memory_bytes": self.trial_memory_bytes,
         }
-        recipe = {"repair": self.repair, "signal": self.signal, "backend": self.backend}
+        recipe = {
+            "repair": self.repair,
+            "signal": self.signal,
+            "images": self.images,
+            "calibration_images": self.calibration_images,
+            "backend": self.backend,
+        }
         return {
             "searcher": self.searcher,
             "budget": kept,
@@ -199,6 +219,8 @@ class StudyOptions:
                 "top_k": self.top_k,
                 "finetune_epochs": self.finetune_epochs,
                 "distillation_weight": self.distillation_weight,
+                "distillation_temperature": self.distillation_temperature,
+                "distillation_direction": self.distillation_direction,
                 "formats": [] if self.formats == "none" else self.formats.split(","),
             },
             "seed": self.seed,
@@ -234,6 +256,14 @@ class SpaceChoices:
     edge_bits: Annotated[
         int, typer.Option(help="Of the first and the last layer, where bits are searched; 0: any.")
     ] = 8
+    criterion: Annotated[
+        str,
+        typer.Option(help="What ranks channels: l1, l2, bn_scale, fpgm, taylor or random."),
+    ] = "l1"
+    max_sparsity: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The most that a group loses; 0.9 unless set."),
+    ] = None
     round_to: Annotated[
         int, typer.Option(help="Kept channels are multiples of 1, 2, 4, 8 or 16.")
     ] = 1
@@ -259,18 +289,10 @@ class SpaceChoices:
         }
         if self.scheme != "channel":
             body["schemes"] = [] if self.scheme == "none" else self.scheme.split(",")
+        if self.criterion != "l1":
+            body["criterion"] = self.criterion
+        if self.max_sparsity is not None:
+            body["max_sparsity"] = self.max_sparsity
         if self.edge_bits != 8:
             body["edge_bits"] = self.edge_bits or None
         return body
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a network is trained."""
-
-    epochs: Annotated[int, typer.Option(min=1)] = 30
-    batch_size: Annotated[int, typer.Option(min=2)] = 128
-    learning_rate: Annotated[float, typer.Option(min=0)] = 0.1
-    schedule: Annotated[str, typer.Option(help="one-cycle or cosine.")] = "one-cycle"
-    label_smoothing: Annotated[float, typer.Option(min=0)] = 0.0
-    seed: Seed = 0

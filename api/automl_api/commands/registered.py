@@ -42,13 +42,16 @@ def group(noun: str, what: str) -> typer.Typer:
 
     @spread
     def rm(
-        identity: Annotated[str, typer.Argument(metavar="ID")], service: options.ServiceOptions
+        identity: Annotated[str, typer.Argument(metavar="ID")],
+        service: options.ServiceOptions,
+        is_json: options.Json = False,
     ) -> None:
         from automl_api.client import Client
+        from automl_api.commands.results import say_deleted
 
         with Client(service.url, service.key) as client:
             client.delete(f"/v1/{noun}/{identity}")
-        typer.echo(f"{identity} deleted")
+        say_deleted(identity, is_json)
 
     app.command(help=f"List {what}, the newest first.")(ls)
     app.command(help="Delete for good what nothing else is made of.")(rm)

@@ -19,6 +19,14 @@ def print_json(content: Any) -> None:
     Console().out(json.dumps(content, indent=2, ensure_ascii=False), highlight=False)
 
 
+def say_deleted(identity: str, is_json: bool) -> None:
+    """Say what is gone."""
+    if is_json:
+        print_json({"id": identity, "deleted": True})
+    else:
+        Console().out(f"{identity} deleted", highlight=False)
+
+
 def finish(
     job: Job, *, is_watching: bool, is_waiting: bool, timeout: float | None, is_json: bool
 ) -> None:

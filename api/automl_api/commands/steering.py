@@ -69,13 +69,14 @@ def clone(
 
 
 @spread
-def rm(job: JobId, service: options.ServiceOptions) -> None:
+def rm(job: JobId, service: options.ServiceOptions, is_json: options.Json = False) -> None:
     """Delete a job that has ended, with its trials, policies and artifacts, for good."""
     from automl_api.client import Client
+    from automl_api.commands.results import say_deleted
 
     with Client(service.url, service.key) as client:
         client.delete(f"/v1/jobs/{job}")
-    typer.echo(f"{job} deleted")
+    say_deleted(job, is_json)
 
 
 @spread

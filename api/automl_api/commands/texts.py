@@ -43,7 +43,8 @@ def budgets(told: dict[str, str | None]) -> tuple[dict[str, Any], list[float]]:
     Args:
         told: what stands after `--max-...`, by metric.
     """
-    flags = {metric: f"--max-{metric.removeprefix('size_').replace('_', '-')}" for metric in told}
+    names = {metric: metric.removeprefix("size_").removesuffix("_ns") for metric in told}
+    flags = {metric: f"--max-{name.replace('_', '-')}" for metric, name in names.items()}
     given = {metric: text for metric, text in told.items() if text is not None}
     if len(given) != 1:
         raise typer.BadParameter(

@@ -1,6 +1,6 @@
 """`automl-compress train`."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +10,36 @@ from automl_api.commands import options
 from automl_api.commands.spread import spread
 
 
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained."""
+
+    epochs: Annotated[int, typer.Option(min=1)] = 30
+    batch_size: Annotated[int, typer.Option(min=2)] = 128
+    learning_rate: Annotated[float, typer.Option(min=0)] = 0.1
+    schedule: Annotated[str, typer.Option(help="one-cycle, cosine or linear.")] = "one-cycle"
+    momentum: Annotated[float, typer.Option(min=0, help="Of Nesterov; 0: none.")] = 0.9
+    weight_decay: Annotated[float, typer.Option(min=0)] = 5e-4
+    label_smoothing: Annotated[float, typer.Option(min=0)] = 0.0
+    holdout_images: Annotated[
+        int, typer.Option(min=0, help="Of the train split, that early stopping watches.")
+    ] = 0
+    early_stop_patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many epochs without a better held-out accuracy."),
+    ] = None
+    precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16 where the processor multiplies it.")
+    ] = "float32"
+    seed: Annotated[int, typer.Option(min=0, help="Of first weights, order and augmentation.")] = 0
+
+
 @spread
 def train(
     architecture: Annotated[
         str, typer.Argument(metavar="ARCHITECTURE", help="An architecture's name, or 'demo'.")
     ],
-    training: options.TrainingOptions,
+    training: TrainingOptions,
     network: options.NetworkOptions,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="A name or a path.")] = None,
     output: Annotated[

@@ -26,6 +26,7 @@ from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.evaluate.program import Program
+from automl_compress.networks.describe import logit_count
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import Study, StudyEvent
 from automl_compress.store import JobState, SqlRecall
@@ -66,6 +67,7 @@ class Workload:
         data = DataSource.from_json(spec["dataset"]).load(settings.data_dir)
         check_fits(data, tuple(spec["model"].get("input_shape", data.input_shape)))
         network = trace(module, data.input_shape)
+        check_fits(data, data.input_shape, logit_count(network.module, data.input_shape))
         table = job_table(job, network, study, search_id)
         space = compression_space(network.graph, study.space, table)
         space.check_reachable(study.budgets[-1])

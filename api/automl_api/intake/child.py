@@ -59,14 +59,14 @@ def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
 
     from automl_api.graph_json import graph_to_json
     from automl_compress.costs import AnalyticCosts
+    from automl_compress.networks.describe import logit_count
     from automl_compress.networks.fingerprint import weights_fingerprint
     from automl_compress.networks.trace import trace
 
     torch.set_num_threads(1)
     told = ModelSource.from_json(source)
     module, input_shape = told.load_for_images(data_dir)
-    with torch.inference_mode():
-        logits = module(torch.zeros(1, *input_shape))
+    classes = logit_count(module, input_shape)
     graph = trace(module, input_shape).graph
     fingerprint = {"graph": graph.fingerprint, "weights": weights_fingerprint(module)}
     if told.program is not None:
@@ -76,7 +76,7 @@ def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     return {
         "fingerprint": fingerprint,
         "input_shape": list(input_shape),
-        "num_classes": logits.shape[-1],
+        "num_classes": classes,
         "totals": AnalyticCosts(graph).cost(graph.full_widths).to_json(),
         "graph": graph_to_json(graph),
     }

@@ -17,6 +17,7 @@ from automl_compress.core.study import (
     ENGINE_FORMATS,
     MOST_BUDGETS,
     MOST_LATENCY_BATCH,
+    DistillationDirection,
     EngineFormat,
 )
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
@@ -96,6 +97,7 @@ class ConfirmationBody(RequestBody):
     )
     distillation_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     distillation_temperature: Annotated[float, Field(gt=0, lt=1000)] = 4.0
+    distillation_direction: DistillationDirection = "forward"
 
 
 class StudyBody(RequestBody):
