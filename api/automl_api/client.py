@@ -151,7 +151,7 @@ class Client(PolicyCalls):
                 `{"kind": "zip", "file_id": ...}` or
                 `{"kind": "parquet", "train_file_id": ..., "test_file_id": ...}`.
             name: what figures call it; None takes the path's.
-            options: `num_classes`, `normalisation`, `max_train_images`, `seed`.
+            options: `num_classes`, `normalisation`, `augmentation`, `max_train_images`, `seed`.
         """
         if isinstance(source, str | Path):
             name = name or Path(source).absolute().stem

@@ -24,14 +24,17 @@ from automl_compress.train.training import train
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train, on what, how; `training` are fields of `TrainingConfig`."""
+    """What to train, on what, how; `training` are fields of `TrainingConfig`.
+
+    data_options: as `DataSource` has them; the normalisation of the weights' file unless given.
+    """
 
     architecture: str
     data: str
     output: Path
     config: Mapping[str, Any]
     weights: Path | None
-    normalisation: Mapping[str, Any] | None
+    data_options: Mapping[str, Any]
     training: Mapping[str, Any]
 
 
@@ -53,7 +56,7 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
         )
     chosen = architecture(told.source.architecture)
     settings = chosen.configure(told.source.config)
-    data = read_data(request.data, request.normalisation or told.normalisation).load(Path())
+    data = read_data(request.data, request.data_options, told.normalisation).load(Path())
     with seeded(config.seed):  # the first weights, where none are read
         module = chosen.build(settings)
     if told.source.weights is not None:

@@ -103,8 +103,8 @@ class DataSource:
 
     kind, location: a built-in set and its name; an npz file; a zip archive of images; one
         parquet file, or a train and a test file; or a path as the command line takes it.
-    options: `name`, `num_classes`, `max_train_images`, `seed`, and `normalisation` as
-        `{mean, std}`.
+    options: `name`, `num_classes`, `max_train_images`, `seed`, `normalisation` as `{mean, std}`,
+        and `augmentation` as `{flip, crop_padding}`.
     """
 
     kind: DataKind
@@ -150,6 +150,7 @@ class DataSource:
             return load_parquet_folder(Path(folder), options)
 
     def _options(self) -> "DataOptions":
+        from automl_compress.data.augmentation import Augmentation
         from automl_compress.data.datasets import Normalisation
         from automl_compress.data.rows import DataOptions
 
@@ -157,6 +158,8 @@ class DataSource:
         told = rest.pop("normalisation", None)
         if told is not None:
             rest["normalisation"] = Normalisation(tuple(told["mean"]), tuple(told["std"]))
+        if "augmentation" in rest:
+            rest["augmentation"] = Augmentation(**rest["augmentation"])
         try:
             return DataOptions(**rest)
         except TypeError as error:

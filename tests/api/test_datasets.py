@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from automl_api.sources import DataSource
 from automl_compress.core.errors import InvalidInput
+from automl_compress.data.augmentation import Augmentation
 from automl_compress.store import datasets as dataset_rows
 from tests.api.conftest import RunningService, grey_images, problem, write_npz
 from tests.automl_compress.data.image_archives import archive, class_files
@@ -66,6 +68,27 @@ def test_an_npz_archive_is_split_by_a_permutation(service: RunningService, tmp_p
         "search": 10,
         "test": 10,
     }
+
+
+def test_what_training_may_do_to_images_is_told_and_kept(
+    service: RunningService, tmp_path: Path
+) -> None:
+    file_id = upload(service, write_npz(tmp_path / "images.npz", *grey_images(50)))
+    source = {"kind": "npz", "file_id": file_id}
+
+    plain = register(service, source).json()
+    made = register(service, source, augmentation={"flip": True, "crop_padding": 2}).json()
+
+    assert plain["augmentation"] == {"flip": False, "crop_padding": 0}
+    assert made["augmentation"] == {"flip": True, "crop_padding": 2}
+    with service.database.reading() as session:
+        stored = DataSource.from_json(dataset_rows.get(session, made["id"]).source)
+    assert stored.load(service.settings.data_dir).augmentation == Augmentation(True, 2)
+    page = service.http.get(f"/datasets/{made['id']}").text
+    assert "<dt>training may</dt><dd>mirror images, shift them by 2 pixels</dd>" in page
+    wrong = register(service, source, augmentation={"crop_padding": 65})
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["pointer"] == "/augmentation/crop_padding"
 
 
 def test_a_zip_archive_of_split_folders_keeps_them_apart(

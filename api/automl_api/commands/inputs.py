@@ -72,10 +72,18 @@ def _read_program(program: Path, weights: Path | None, config: Mapping[str, Any]
     return ModelInput(source, program.stem, told.get("normalisation"), weights, program)
 
 
-def read_data(data: str, normalisation: Mapping[str, Any] | None) -> DataSource:
-    """Read DATA as a name or a path of this machine."""
-    options = {} if normalisation is None else {"normalisation": dict(normalisation)}
-    return DataSource("path", (data,), options)
+def read_data(
+    data: str, given: Mapping[str, Any], normalisation: Mapping[str, Any] | None
+) -> DataSource:
+    """Read DATA as a name or a path of this machine.
+
+    Args:
+        data: the name or path.
+        given: options that were given.
+        normalisation: what the weights file names, for data of which none was given.
+    """
+    known = {} if normalisation is None else {"normalisation": dict(normalisation)}
+    return DataSource("path", (data,), {**known, **given})
 
 
 def weights_metadata(path: Path) -> dict[str, Any]:
@@ -123,19 +131,14 @@ def register_data(client: Client, data: str, options: Mapping[str, Any]) -> str:
     if _DATA_ID.fullmatch(data):
         return data
     path = Path(data)
-    kept = {name: value for name, value in options.items() if value is not None}
-    if not path.exists():
-        return client.create_dataset({"kind": "builtin", "name": data}, name=data, options=kept)[
-            "id"
-        ]
-    return client.create_dataset(path, options=kept)["id"]
+    if path.exists():
+        return client.create_dataset(path, options=options)["id"]
+    builtin = {"kind": "builtin", "name": data}
+    return client.create_dataset(builtin, name=data, options=options)["id"]
 
 
-def known_normalisation(
-    model: str, weights: Path | None, told: Mapping[str, Any] | None
-) -> Mapping[str, Any] | None:
-    """Return the normalisation that was given, or the one that the weights file names."""
+def known_options(model: str, weights: Path | None) -> dict[str, Any]:
+    """Return the data's options that a weights file names; {} where there is none."""
     file = Path(model) if model.endswith(".safetensors") else weights
-    if told is not None or file is None:
-        return told
-    return weights_metadata(file).get("normalisation")
+    told = {} if file is None else weights_metadata(file)
+    return {name: told[name] for name in ("normalisation",) if told.get(name) is not None}

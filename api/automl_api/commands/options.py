@@ -65,31 +65,6 @@ class PlaceOptions:
 
 
 @dataclass(frozen=True)
-class NetworkOptions:
-    """What MODEL and DATA leave open."""
-
-    weights: Annotated[Path | None, typer.Option(help="Trained weights, a safetensors file.")] = (
-        None
-    )
-    config: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="A field of the architecture's config."),
-    ] = None
-    mean: Annotated[str | None, typer.Option(help="Of the normalisation, as 0.49,0.48,0.45.")] = (
-        None
-    )
-    std: Annotated[str | None, typer.Option(help="Of the normalisation.")] = None
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of the architecture's config."""
-        return texts.assignments(self.config, "--config")
-
-    def normalisation(self) -> dict[str, list[float]] | None:
-        """Return the normalisation; None where none was given."""
-        return texts.normalisation(self.mean, self.std)
-
-
-@dataclass(frozen=True)
 class BudgetOptions:
     """What a compressed network may keep."""
 

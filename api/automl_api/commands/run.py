@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from automl_api.commands import options
+from automl_api.commands.network_options import NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -16,7 +17,7 @@ def run(
     budget: options.BudgetOptions,
     study: options.StudyOptions,
     space: options.SpaceChoices,
-    network: options.NetworkOptions,
+    network: NetworkOptions,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder that gets policy and network.")
     ] = Path("compressed"),
@@ -24,7 +25,7 @@ def run(
 ) -> None:
     """Do the same search as `search` on this machine, without a service."""
     wanted: dict[str, Any] = {**study.body(budget), "space": space.body()}
-    fields, normalisation = network.fields(), network.normalisation()
+    fields, given = network.fields(), network.data_options()
 
     from automl_api.threads import prefer_one_thread
 
@@ -41,7 +42,7 @@ def run(
     request = RunRequest(
         name=told.name,
         model=told.source,
-        data=read_data(data, normalisation or told.normalisation),
+        data=read_data(data, given, told.normalisation),
         study=StudySpec.from_json(wanted),
         output=output,
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from automl_api.commands import options
+from automl_api.commands.network_options import NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -15,7 +16,7 @@ def search(
     budget: options.BudgetOptions,
     study: options.StudyOptions,
     space: options.SpaceChoices,
-    network: options.NetworkOptions,
+    network: NetworkOptions,
     service: options.ServiceOptions,
     name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
     is_estimate: Annotated[
@@ -28,18 +29,18 @@ def search(
 ) -> None:
     """Submit a search to the service: MODEL is compressed for DATA within the budget."""
     wanted: dict[str, Any] = {**study.body(budget), "space": space.body()}
-    fields, told = network.fields(), network.normalisation()
+    fields, given = network.fields(), network.data_options()
 
     from automl_api.client import Client
     from automl_api.commands.estimates import print_estimate
-    from automl_api.commands.inputs import known_normalisation, register_data, register_model
+    from automl_api.commands.inputs import known_options, register_data, register_model
     from automl_api.commands.results import finish
 
     with Client(service.url, service.key) as client:
-        normalisation = known_normalisation(model, network.weights, told)
+        known = known_options(model, network.weights)
         body = {
             "model_id": register_model(client, model, network.weights, fields),
-            "dataset_id": register_data(client, data, {"normalisation": normalisation}),
+            "dataset_id": register_data(client, data, {**known, **given}),
             "study": wanted,
             **({} if name is None else {"name": name}),
         }

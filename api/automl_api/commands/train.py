@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from automl_api.commands import options
+from automl_api.commands.network_options import NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -40,7 +41,7 @@ def train(
         str, typer.Argument(metavar="ARCHITECTURE", help="An architecture's name, or 'demo'.")
     ],
     training: TrainingOptions,
-    network: options.NetworkOptions,
+    network: NetworkOptions,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="A name or a path.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the weights go, a safetensors file.")
@@ -52,7 +53,7 @@ def train(
     'demo' alone makes the checkpoint that ships with the package. Killed and called again, the
     training goes on behind its last whole epoch.
     """
-    fields, normalisation = network.fields(), network.normalisation()
+    fields, given = network.fields(), network.data_options()
     if architecture != "demo" and data is None:
         raise typer.BadParameter("DATA is missing; give digits, fashion-mnist or a path")
 
@@ -62,9 +63,7 @@ def train(
         report = train_demo(output, is_silent=is_json)
     else:
         weights = network.weights
-        request = TrainRequest(
-            architecture, data, output, fields, weights, normalisation, asdict(training)
-        )
+        request = TrainRequest(architecture, data, output, fields, weights, given, asdict(training))
         report = train_network(request, is_silent=is_json)
     if is_json:
         import json

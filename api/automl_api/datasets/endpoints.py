@@ -105,10 +105,7 @@ def _registered(service: Service, new: NewDataset, request: once.Request) -> Dat
 
 def _source(service: Service, new: NewDataset) -> DataSource:
     options: dict[str, Any] = {
-        **new.model_dump(
-            include={"normalisation", "num_classes", "max_train_images", "seed"}, mode="json"
-        ),
-        "name": new.name,
+        **new.model_dump(exclude={"source"}, mode="json"),
     }
     told = {name: value for name, value in options.items() if value is not None}
     chosen = new.source

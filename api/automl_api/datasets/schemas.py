@@ -52,9 +52,17 @@ class NormalisationBody(RequestBody):
     std: Annotated[list[float], Field(min_length=1, max_length=4)]
 
 
+class AugmentationBody(RequestBody):
+    """What training may do to images: mirror them left to right, shift them by so many pixels."""
+
+    flip: bool = False
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+
+
 class NewDataset(RequestBody):
     """Data to register.
 
+    augmentation: None takes what built-in data declare, and nothing for other data.
     normalisation: None measures it on the train split; give what the network was trained with.
     """
 
@@ -63,6 +71,7 @@ class NewDataset(RequestBody):
         BuiltinSource | NpzSource | ZipSource | ParquetSource, Field(discriminator="kind")
     ]
     normalisation: NormalisationBody | None = None
+    augmentation: AugmentationBody | None = None
     num_classes: Annotated[int, Field(ge=2, le=100_000)] | None = None
     max_train_images: Annotated[int, Field(ge=2)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -76,7 +85,10 @@ class SplitBody(ResponseBody):
 
 
 class DatasetBody(ResponseBody):
-    """Registered data. Everything was read when they were registered."""
+    """Registered data. Everything was read when they were registered.
+
+    augmentation: null for data of versions that did not tell it.
+    """
 
     id: str
     name: str
@@ -85,6 +97,7 @@ class DatasetBody(ResponseBody):
     input_shape: Sequence[int]
     num_classes: int
     normalisation: Mapping[str, Sequence[float]]
+    augmentation: AugmentationBody | None = None
     splits: Mapping[str, SplitBody]
     created: Moment
 

@@ -5,7 +5,7 @@ import json
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def _inspect_dataset(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
             "mean": list(data.normalisation.mean),
             "std": list(data.normalisation.std),
         },
+        "augmentation": asdict(data.augmentation),
         "splits": {
             name: {"images": len(split), "provenance": split.provenance}
             for name, split in data.splits.items()
