@@ -12,8 +12,8 @@ def timestamp(moment: datetime) -> str:
 
 
 Moment = Annotated[AwareDatetime, PlainSerializer(timestamp, return_type=str)]
-# PostgreSQL's texts cannot hold the character NUL.
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+# PostgreSQL's texts cannot hold the character NUL, and terminals obey other control characters.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Identity = Annotated[str, Field(pattern=r"^[a-z]{3}_[0-9a-z]{20}$")]
 
 

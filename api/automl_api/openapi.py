@@ -52,6 +52,7 @@ _REASONS = {
     "422": "The request is not valid; `errors` point at the fields.",
     "428": "The header If-Match is missing.",
     "429": "Too many requests, or a quota is used up.",
+    "503": "The database is away, or too much is being checked; try again later.",
     "507": "The storage did not take it.",
 }
 _OF_METHODS = {
@@ -93,7 +94,7 @@ def _complete(made: dict[str, Any]) -> None:
 
 
 def _statuses(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
-    found = {"400", "401", "403", "429", *_OF_METHODS.get(method, ())}
+    found = {"400", "401", "403", "429", "503", *_OF_METHODS.get(method, ())}
     found.update(status for end, status in _OF_ENDS.items() if path.endswith(end))
     if "{" in path or _refers(operation):
         found.add("404")

@@ -30,6 +30,7 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
 )
 _TITLES = {
     "confirmed-already": "The policy is confirmed by these settings",
+    "busy": "The service checks as many uploads as it can at once",
     "changed": "It was changed in the meantime",
     "expired": "The bytes were removed, as the service keeps them for a time only",
     "fingerprint-mismatch": "The policy was made for another network",

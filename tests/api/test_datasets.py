@@ -1,3 +1,6 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from automl_api.intake import inspection
 from automl_api.sources import DataSource
 from automl_compress.core.errors import InvalidInput
 from automl_compress.data.augmentation import Augmentation
@@ -142,6 +146,39 @@ def test_a_parquet_pair_keeps_its_test_file_apart(service: RunningService, tmp_p
     assert made["splits"]["search"]["provenance"] == "test.parquet rows 0-2"
     assert made["splits"]["test"]["provenance"] == "test.parquet rows 3-5"
     assert made["normalisation"] == normalisation
+
+
+def test_more_uploads_than_can_be_checked_at_once_are_told_to_come_again(
+    service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = upload(service, write_npz(tmp_path / "images.npz", *grey_images(50)))
+    source = {"kind": "npz", "file_id": file_id}
+    monkeypatch.setattr(inspection, "_WAITING", threading.BoundedSemaphore(1))
+    held = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(inspection, "_RUNNING", held)
+    with ThreadPoolExecutor(1) as other:
+        held.acquire()
+        first = other.submit(register, service, source)
+        deadline = time.monotonic() + 60
+        while inspection._WAITING._value:  # until the first one waits
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+        refused = register(service, source)
+        held.release()
+
+        assert first.result().status_code == 201
+    assert problem(refused, 503, "busy")["title"].startswith("The service checks as many")
+    assert refused.headers["Retry-After"] == "10"
+    assert register(service, source).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "two\nlines", "\x9b"])
+def test_a_name_that_a_terminal_would_obey_is_refused(service: RunningService, name: str) -> None:
+    body = {"name": name, "source": {"kind": "builtin", "name": "digits"}}
+    told = service.post("/v1/datasets", body)
+
+    assert problem(told, 422, "invalid")["errors"][0]["pointer"] == "/name"
 
 
 @pytest.mark.parametrize(

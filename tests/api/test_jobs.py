@@ -197,6 +197,8 @@ def test_a_study_that_makes_no_sense_is_refused(
     assert says in answer["detail"]
     assert answer["errors"][0]["pointer"].startswith(pointer)
     assert count_jobs(service) == before
+    estimate = problem(service.post("/v1/estimates", job_body(model, dataset, **study)), 422, code)
+    assert estimate["errors"] == answer["errors"]
 
 
 def test_every_option_that_a_searcher_cannot_have_is_named(

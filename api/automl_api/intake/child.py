@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import resource
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,10 @@ from automl_compress.core.errors import AutomlCompressError
 
 _GIGABYTE = 1024**3
 # torch reserves some gigabytes of addresses that it never uses.
+_LEAST_ADDRESSES, _MOST_ADDRESSES = 8 * _GIGABYTE, 24 * _GIGABYTE
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 _LIMITS = {
-    resource.RLIMIT_AS: 24 * _GIGABYTE,
+    resource.RLIMIT_AS: max(_LEAST_ADDRESSES, min(_MEMORY // 2, _MOST_ADDRESSES)),
     resource.RLIMIT_CPU: 600,
     resource.RLIMIT_FSIZE: 65_536,  # nothing of size is written, but to the pipe
     resource.RLIMIT_CORE: 0,

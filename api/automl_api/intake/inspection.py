@@ -5,6 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,10 @@ from automl_api.problem import Problem
 from automl_api.sources import DataSource, ModelSource
 
 TIME_LIMIT_SECONDS = 600
+#: Children take some 300 MB each, and requests that wait for them a thread of the service's 40.
+MOST_CHILDREN, MOST_WAITING, RETRY_SECONDS = 3, 16, 10
+_RUNNING = threading.BoundedSemaphore(MOST_CHILDREN)
+_WAITING = threading.BoundedSemaphore(MOST_WAITING)
 
 
 def inspect_model(source: ModelSource, data_dir: Path) -> dict[str, Any]:
@@ -83,7 +90,30 @@ def inspect_installation() -> dict[str, Any]:
     return _ask({"kind": "installation", "source": {}, "data_dir": ""})
 
 
+@contextmanager
+def _place() -> Generator[None]:
+    """Take a place among the children, or refuse: a request that waits holds a thread."""
+    if not _WAITING.acquire(blocking=False):
+        raise Problem(
+            503,
+            "busy",
+            f"{MOST_WAITING} uploads are being checked or wait for that; try again in "
+            f"{RETRY_SECONDS} s",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        )
+    try:
+        with _RUNNING:
+            yield
+    finally:
+        _WAITING.release()
+
+
 def _ask(question: dict[str, Any]) -> dict[str, Any]:
+    with _place():
+        return _asked(question)
+
+
+def _asked(question: dict[str, Any]) -> dict[str, Any]:
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",

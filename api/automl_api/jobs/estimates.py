@@ -7,7 +7,15 @@ from fastapi import APIRouter
 from automl_api.bodies import ResponseBody
 from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, jobs_on, seconds_of
 from automl_api.jobs.requests import NewJobBody
-from automl_api.jobs.submission import check_fits, check_searcher, registered, space_of, table_of
+from automl_api.jobs.submission import (
+    check_fits,
+    check_names,
+    check_searcher,
+    check_serves,
+    registered,
+    space_of,
+    table_of,
+)
 from automl_api.jobs.uncut import counted
 from automl_api.service import Service, ServiceDependency
 from automl_compress.store import activity
@@ -45,9 +53,12 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
     study = new.study.specification()
     check_fits(model, dataset)
     check_searcher(study)
+    check_names(study)
     space = space_of(model, study, table_of(service, study))
     budget, smallest = study.budgets[-1], space.costs.cost(space.smallest)
-    limit = budget.limit(space.full)
+    limit, is_reachable = budget.limit(space.full), budget.allows(smallest, space.full)
+    if is_reachable:
+        check_serves(study, space)
     with service.database.reading() as session:
         rows = jobs_on(session, model.id)
         accuracy = accuracy_of(session, rows, dataset.id, budget.metric, limit)
@@ -57,7 +68,7 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
         uncut=counted(space.full.to_json()),
         smallest=counted(smallest.to_json()),
         limit=limit,
-        is_reachable=budget.allows(smallest, space.full),
+        is_reachable=is_reachable,
         seconds=seconds_of(rows, dataset.id, study.effort),
         accuracy=accuracy,
         jobs_ahead=_jobs_ahead(service),

@@ -144,14 +144,24 @@ def check_space(model: ModelRow, study: StudySpec, table: LatencyTable | None) -
     That is a space that it does not have, a budget that the space cannot reach, and a searcher
     that cannot serve the two.
     """
+    check_names(study)
+    space = space_of(model, study, table)
+    space.check_reachable(study.budgets[-1])
+    check_serves(study, space)
+
+
+def check_names(study: StudySpec) -> None:
+    """Refuse a criterion or a quantiser that there is not."""
     for kind, names in (("criterion", "criteria"), ("quantiser", "quantisers")):
         told = getattr(study.space, kind)
         # The default exists; to know the others, torch is asked.
         if told != getattr(SpaceOptions(), kind) and told not in installation()[names]:
             error = UnknownName(kind, told, installation()[names])
             _refuse(f"/study/space/{kind}", "unknown-name", str(error))
-    space = space_of(model, study, table)
-    space.check_reachable(study.budgets[-1])
+
+
+def check_serves(study: StudySpec, space: CompressionSpace) -> None:
+    """Refuse a searcher that cannot serve a space and its budgets, which can be reached."""
     problem = SearchProblem(
         space, study.budget, study.effort, study.seed, smaller_ratios=study.smaller_ratios
     )

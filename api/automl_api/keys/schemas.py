@@ -8,7 +8,7 @@ from automl_api.bodies import Moment, Name, RequestBody, ResponseBody
 from automl_api.keys.caller import Scope
 from automl_compress.store import KeyRow
 
-ACCOUNT_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,49}$"
+ACCOUNT_PATTERN = r"^[a-z0-9][a-z0-9._\-]{0,49}$"
 
 
 class NewKey(RequestBody):

@@ -139,6 +139,10 @@ def _open(page: Page, path: str) -> None:
     page.goto(path)
     for chart in page.locator(".plot").all():
         chart.locator("svg").wait_for()
+    # What was never scrolled to is not laid out, and would be a blank part of the picture.
+    page.evaluate(
+        "document.querySelectorAll('section').forEach(s => s.style.contentVisibility = 'visible')"
+    )
     page.wait_for_timeout(300)  # the stream's last events
 
 
