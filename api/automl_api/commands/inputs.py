@@ -140,5 +140,5 @@ def register_data(client: Client, data: str, options: Mapping[str, Any]) -> str:
 def known_options(model: str, weights: Path | None) -> dict[str, Any]:
     """Return the data's options that a weights file names; {} where there is none."""
     file = Path(model) if model.endswith(".safetensors") else weights
-    told = {} if file is None else weights_metadata(file)
-    return {name: told[name] for name in ("normalisation",) if told.get(name) is not None}
+    normalisation = None if file is None else weights_metadata(file).get("normalisation")
+    return {} if normalisation is None else {"normalisation": normalisation}
