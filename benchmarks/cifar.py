@@ -10,7 +10,9 @@ from automl_compress.data.datasets import IMAGENET_NORMALISATION, ImageData
 from automl_compress.data.loading import load_data
 from automl_compress.data.rows import DataOptions
 from automl_compress.networks.architectures import build_network, load_weights
+from automl_compress.train.accuracy import evaluate_accuracy
 
+SEARCH_IMAGES = 1000  # rows of the search split that score candidates; the others choose nothing
 SHARED = Path(
     os.environ.get("AUTOML_COMPRESS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")
 )
@@ -30,6 +32,13 @@ def cifar(max_train_images: int | None = None) -> ImageData:
         max_train_images=max_train_images,
     )
     return load_data(folder, options)
+
+
+def accuracies(module: nn.Module, data: ImageData) -> dict[str, float]:
+    """Score a tuned network on the images that chose nothing and, once, on the test split."""
+    fresh = evaluate_accuracy(module, data.split("search").subset(SEARCH_IMAGES, 5000))
+    test = evaluate_accuracy(module, data.split("test"))
+    return {"fresh_accuracy": fresh[0] / fresh[1], "test_accuracy": test[0] / test[1]}
 
 
 def resnet(depth: int) -> nn.Module:

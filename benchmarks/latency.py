@@ -41,14 +41,13 @@ from automl_compress.export.onnx_template import OnnxTemplate
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from automl_compress.targets import Target
-from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.config import TrainingConfig
 from automl_compress.train.training import train
 from benchmarks import cifar, latency_report, networks
 from benchmarks.cells import Cells
 from benchmarks.main import PRECISION
 
-SEARCHER, EVALUATIONS, SEARCH_IMAGES = "auto", 100, 1000
+SEARCHER, EVALUATIONS, SEARCH_IMAGES = "auto", 100, cifar.SEARCH_IMAGES
 TARGET: Target = "cpu-openvino"
 HALF, TOLERANCE, MOST_SEARCHES = 0.5, 0.03, 4
 SECONDS = 4.0  # of each measurement; ten blocks
@@ -177,11 +176,8 @@ class Bench:
         """Fine-tune a returned network; score it once on the test split."""
         module = self.evaluator.repaired_network(Policy.from_json(policy))
         train(module, self.data, FINETUNE)
-        fresh = evaluate_accuracy(module, self.data.split("search").subset(SEARCH_IMAGES, 5000))
-        test = evaluate_accuracy(module, self.data.split("test"))
         return {
-            "fresh_accuracy": fresh[0] / fresh[1],
-            "test_accuracy": test[0] / test[1],
+            **cifar.accuracies(module, self.data),
             "precision": PRECISION,
         }
 

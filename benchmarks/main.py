@@ -42,14 +42,13 @@ from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks.architectures import build_network
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
-from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.config import TrainingConfig
 from automl_compress.train.training import train
 from benchmarks import cifar, main_report
 from benchmarks.cells import Cells
 
 RATIOS, SEEDS, EVALUATIONS = (0.5, 0.3), (0, 1, 2), 300
-SEARCH_IMAGES, SPEARMAN_POLICIES = 1000, 10
+SEARCH_IMAGES, SPEARMAN_POLICIES = cifar.SEARCH_IMAGES, 10
 FINETUNE_EPOCHS, SCRATCH_EPOCHS = 3, 12
 # Of every training here: halves the hours on processors that multiply bfloat16, ten times the
 # hours on those that don't. Each cell says which it was; the uncut baseline is tuned in both.
@@ -209,11 +208,8 @@ class Bench:
         began = time.process_time()
         train(module, self.data, config)
         seconds = time.process_time() - began
-        fresh = evaluate_accuracy(module, self.data.split("search").subset(SEARCH_IMAGES, 5000))
-        test = evaluate_accuracy(module, self.data.split("test"))
         return {
-            "fresh_accuracy": fresh[0] / fresh[1],
-            "test_accuracy": test[0] / test[1],
+            **cifar.accuracies(module, self.data),
             "epochs": epochs,
             "learning_rate": learning_rate,
             "precision": PRECISION,

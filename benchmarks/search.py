@@ -35,7 +35,6 @@ from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
-from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.config import TrainingConfig
 from automl_compress.train.pruning_net import prepare_pruning_net
 from automl_compress.train.training import train
@@ -43,7 +42,7 @@ from benchmarks import cifar, networks, search_report
 from benchmarks.cells import Cells
 from benchmarks.main import TimedSearcher
 
-SEARCH_IMAGES = 1000
+SEARCH_IMAGES = cifar.SEARCH_IMAGES
 #: In bench-main it ranks as well as batch-norm recalibration, within the noise of ten policies, and
 #: it forwards no images beside those that score.
 RECIPE = Recipe(repair="reconstruction", signal="kl", images=SEARCH_IMAGES, backend="openvino")
@@ -155,11 +154,8 @@ class Bench:
         began = time.process_time()
         train(module, self.data, FINETUNE)
         seconds = time.process_time() - began
-        fresh = evaluate_accuracy(module, self.data.split("search").subset(SEARCH_IMAGES, 5000))
-        test = evaluate_accuracy(module, self.data.split("test"))
         return {
-            "fresh_accuracy": fresh[0] / fresh[1],
-            "test_accuracy": test[0] / test[1],
+            **cifar.accuracies(module, self.data),
             "training_cpu_seconds": seconds,
         }
 

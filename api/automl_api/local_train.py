@@ -58,7 +58,7 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     settings = chosen.configure(told.source.config)
     data = read_data(request.data, request.data_options, told.normalisation).load(Path())
     with seeded(config.seed):  # the first weights, where none are read
-        module = chosen.build(settings)
+        module = chosen.build(settings).eval()  # counting logits moves no norm's statistics
     if told.source.weights is not None:
         load_weights(module, Path(told.source.weights))
     check_fits(data, chosen.input_shape(settings))

@@ -74,7 +74,7 @@ def logit_count(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Return how many classes a network tells apart.
 
     Args:
-        module: a network whose output is one tensor of logits (B, classes).
+        module: in evaluation mode; its output is one tensor of logits (B, classes).
         input_shape: of one image.
     """
     with torch.inference_mode():
