@@ -11,6 +11,7 @@ from automl_api.commands import (
     confirm,
     convert,
     database,
+    datasets,
     demo,
     doctor,
     evaluate,
@@ -18,7 +19,9 @@ from automl_api.commands import (
     jobs,
     keys,
     measure_latency,
+    models,
     packing,
+    policies,
     registered,
     run,
     search,
@@ -59,10 +62,10 @@ app.command()(packing.unpack)
 app.command()(steering.diff)
 app.command()(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")
-app.add_typer(registered.models, name="models")
-app.add_typer(registered.datasets, name="datasets")
+app.add_typer(models.models, name="models")
+app.add_typer(datasets.datasets, name="datasets")
 app.add_typer(registered.files, name="files")
-app.add_typer(registered.policies, name="policies")
+app.add_typer(policies.policies, name="policies")
 app.add_typer(registered.targets, name="targets")
 app.add_typer(keys.app, name="keys")
 app.add_typer(database.app, name="db")

@@ -154,6 +154,14 @@ class Job:
         """
         return self._client.save(f"/v1/jobs/{self.id}/trials.csv", path)
 
+    def save_report(self, path: str | Path) -> Path:
+        """Write the job's report: one HTML file that needs nothing else.
+
+        Raises:
+            StorageFailed: the disk did not take it, or the connection broke.
+        """
+        return self._client.save(f"/v1/jobs/{self.id}/report.html", path)
+
     def best(self, *, max_ratio: float | None = None, metric: str | None = None) -> PolicyDocument:
         """Return the best confirmed policy.
 

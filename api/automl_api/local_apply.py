@@ -41,8 +41,9 @@ def apply_files(request: ApplyRequest) -> dict[str, Any]:
         StorageFailed: the disk did not take the file.
     """
     document = PolicyDocument.load(request.policy)
-    module = uncut_network(document, request.architecture, request.weights)
-    small = apply_policy(module, document, request.tuned)
+    small = cut_network(
+        document, request.weights, tuned=request.tuned, architecture=request.architecture
+    )
     write_tensors(request.output, small.state_dict(), {"policy": document.digest})
     return {
         "output": str(request.output),
@@ -52,6 +53,13 @@ def apply_files(request: ApplyRequest) -> dict[str, Any]:
         "parameters": {"before": document.before.parameters, "after": document.after.parameters},
         "size_bytes": {"before": document.before.size_bytes, "after": document.after.size_bytes},
     }
+
+
+def cut_network(
+    document: PolicyDocument, weights: Path, *, tuned: Path | None, architecture: str | None
+) -> nn.Module:
+    """Return the compressed network; arguments and errors are those of `apply_files`."""
+    return apply_policy(uncut_network(document, architecture, weights), document, tuned)
 
 
 def uncut_network(

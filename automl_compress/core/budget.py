@@ -79,7 +79,7 @@ class Budget:
 class Effort:
     """What the search may cost: it ends at whichever comes first.
 
-    evaluations: in units of a full proxy evaluation, everything counted.
+    evaluations: in units of a full proxy evaluation, everything counted; at least 1.
     wall_seconds: since the study began; None for no limit.
     trial_seconds: an evaluation that takes longer is killed and has failed; None for a limit
         that follows from the time of the uncut network.
@@ -97,3 +97,8 @@ class Effort:
             value = getattr(self, each.name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"effort.{each.name} is {value!r}; give a number above 0")
+        if self.evaluations < 1:
+            raise InvalidInput(
+                f"effort.evaluations is {self.evaluations!r}, less than one candidate takes; give "
+                "at least 1"
+            )

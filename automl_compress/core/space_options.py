@@ -52,6 +52,11 @@ class SpaceOptions:
         if not 1 <= self.density_step <= 50:
             raise InvalidInput(f"density_step is {self.density_step!r}; give 1 to 50 percent")
         self._check_schemes()
+        both = [name for name, _ in self.fix if name in self.skip]
+        if both:
+            raise InvalidInput(
+                f"{both} are to stay whole (skip) and to lose a given share (fix); leave one out"
+            )
         for name in ("weight_bits", "activation_bits"):
             _check_bits(name, getattr(self, name))
         if self.edge_bits is not None:

@@ -176,6 +176,8 @@ def test_a_job_is_accepted_and_waits_for_a_worker(
         ({"budget": {"metric": "flops", "ratio": 0.5}}, "invalid", "/study/budget/metric", "macs"),
         ({"budget": {"metric": "macs", "ratio": 1.5}}, "invalid", "/study/budget/ratio", "1"),
         ({"effort": {"evaluations": 0}}, "invalid", "/study/effort/evaluations", "0"),
+        ({"effort": {"evaluations": 0.5}}, "invalid", "/study/effort/evaluations", "1"),
+        ({"recipe": {"images": 10**9}}, "invalid", "/study/recipe/images", "has 397"),
         ({"recipe": {"signal": "beauty"}}, "invalid", "/study/recipe/signal", "accuracy"),
         ({"parallelism": 0}, "invalid", "/study/parallelism", "1"),
         ({"searchers": ["amc"]}, "invalid", "/study/searchers", "not known"),

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from automl_api.commands import options
+from automl_api.commands.following import Following
 from automl_api.commands.spread import spread
 
 
@@ -13,6 +14,7 @@ def confirm(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A search that has ended.")],
     trial: Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number.")],
     service: options.ServiceOptions,
+    following: Following,
     finetune_epochs: Annotated[
         int | None, typer.Option(min=0, help="As in the search unless set.")
     ] = None,
@@ -21,9 +23,6 @@ def confirm(
         typer.Option(help="Files for engines: onnx,openvino,pt2,bundle; none. As in the search."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
-    is_watching: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
-    is_waiting: Annotated[bool, typer.Option("--wait", help="Wait silently.")] = False,
-    timeout: options.Timeout = None,
     is_json: options.Json = False,
 ) -> None:
     """Confirm another trial of a search: cut, tune, and score it once on the test images."""
@@ -36,6 +35,4 @@ def confirm(
     with Client(service.url, service.key) as client:
         found = client.job(job)
         made = found.confirm(trial, finetune_epochs=finetune_epochs, formats=wanted, name=name)
-        finish(
-            made, is_watching=is_watching, is_waiting=is_waiting, timeout=timeout, is_json=is_json
-        )
+        finish(made, following, is_json=is_json)

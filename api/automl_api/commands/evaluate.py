@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from automl_api.commands import options
+from automl_api.commands.following import Following
 from automl_api.commands.spread import spread
 
 
@@ -35,4 +36,4 @@ def evaluate(
     with Client(service.url, service.key) as client:
         data_id = register_data(client, data, {})
         job = client.evaluate(policy, data_id, split=split.value)
-        finish(job, is_watching=False, is_waiting=True, timeout=timeout, is_json=is_json)
+        finish(job, Following(is_waiting=True, timeout=timeout), is_json=is_json)

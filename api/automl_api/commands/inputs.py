@@ -10,6 +10,7 @@ from typing import Any
 
 from automl_api.client import Client
 from automl_api.sources import PROGRAM_SUFFIX, DataSource, ModelSource
+from automl_api.transport import Json
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 
 _MODEL_ID, _DATA_ID = re.compile(r"mdl_[0-9a-z]{20}"), re.compile(r"dat_[0-9a-z]{20}")
@@ -115,26 +116,39 @@ def register_model(client: Client, model: str, weights: Path | None, config: Any
     """Return the id of MODEL, which is registered unless it is an id already."""
     if _MODEL_ID.fullmatch(model):
         return model
+    return create_model(client, model, weights, config)["id"]
+
+
+def create_model(
+    client: Client, model: str, weights: Path | None, config: Any, name: str | None = None
+) -> Json:
+    """Register MODEL; without a name it gets that of its file or architecture."""
     told = read_model(model, weights, config)
-    created = client.create_model(
+    return client.create_model(
         told.source.architecture,
         program=told.program,
-        name=told.name,
+        name=name or told.name,
         config=told.source.config,
         weights=told.weights,
     )
-    return created["id"]
 
 
 def register_data(client: Client, data: str, options: Mapping[str, Any]) -> str:
     """Return the id of DATA, which is uploaded and registered unless it is an id already."""
     if _DATA_ID.fullmatch(data):
         return data
+    return create_dataset(client, data, options)["id"]
+
+
+def create_dataset(
+    client: Client, data: str, options: Mapping[str, Any], name: str | None = None
+) -> Json:
+    """Upload and register DATA; without a name they get that of their file."""
     path = Path(data)
     if path.exists():
-        return client.create_dataset(path, options=options)["id"]
+        return client.create_dataset(path, name=name, options=options)
     builtin = {"kind": "builtin", "name": data}
-    return client.create_dataset(builtin, name=data, options=options)["id"]
+    return client.create_dataset(builtin, name=name or data, options=options)
 
 
 def known_options(model: str, weights: Path | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from automl_api.commands import options, steering
+from automl_api.commands.following import Following
 from automl_api.commands.spread import spread
 
 app = typer.Typer(help="List, watch and steer jobs.", no_args_is_help=True)
@@ -74,7 +75,7 @@ def watch(job: JobId, service: options.ServiceOptions, is_json: options.Json = F
     from automl_api.commands.results import finish
 
     with Client(service.url, service.key) as client:
-        finish(client.job(job), is_watching=True, is_waiting=False, timeout=None, is_json=is_json)
+        finish(client.job(job), Following(is_watching=True), is_json=is_json)
 
 
 @app.command()
@@ -90,9 +91,7 @@ def wait(
     from automl_api.commands.results import finish
 
     with Client(service.url, service.key) as client:
-        finish(
-            client.job(job), is_watching=False, is_waiting=True, timeout=timeout, is_json=is_json
-        )
+        finish(client.job(job), Following(is_waiting=True, timeout=timeout), is_json=is_json)
 
 
 @app.command()
@@ -141,6 +140,28 @@ def trials(
     for trial in found:
         score = "" if trial["score"] is None else f"{trial['score']:.4f}"
         typer.echo(f"{trial['number']:>5}  {trial['state']:<9} {score} {trial['failure'] or ''}")
+
+
+@app.command()
+@spread
+def report(
+    job: JobId,
+    service: options.ServiceOptions,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes.")] = Path(
+        "report.html"
+    ),
+    is_json: options.Json = False,
+) -> None:
+    """Write a job's report, one HTML file to send to somebody."""
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json
+
+    with Client(service.url, service.key) as client:
+        client.job(job).save_report(output)
+    if is_json:
+        print_json({"output": str(output)})
+    else:
+        typer.echo(f"wrote {output}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Options of the network and the data that a command works on."""
+"""Options of the network and of the data that a command works on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from automl_api.commands import texts
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What MODEL and DATA leave open."""
+    """What MODEL leaves open."""
 
     weights: Annotated[Path | None, typer.Option(help="Trained weights, a safetensors file.")] = (
         None
@@ -20,6 +20,16 @@ class NetworkOptions:
         list[str] | None,
         typer.Option(metavar="FIELD=VALUE", help="A field of the architecture's config."),
     ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the architecture's config."""
+        return texts.assignments(self.config, "--config")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What DATA leave open."""
+
     mean: Annotated[str | None, typer.Option(help="Of the normalisation, as 0.49,0.48,0.45.")] = (
         None
     )
@@ -30,10 +40,6 @@ class NetworkOptions:
     crop_padding: Annotated[
         int, typer.Option(min=0, max=64, help="Training may shift images by so many pixels.")
     ] = 0
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of the architecture's config."""
-        return texts.assignments(self.config, "--config")
 
     def data_options(self) -> dict[str, Any]:
         """Return what was given of the data's options, as `POST /v1/datasets` takes them."""

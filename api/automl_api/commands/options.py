@@ -18,22 +18,45 @@ LogFormatOption = Annotated[
     str | None, typer.Option("--log-format", help="text, or json: an object a line.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A model id, an architecture's name, a safetensors file that names its own, or a "
-        ".pt2 file of torch.export.",
-    ),
+_MODEL_FORMS = (
+    "an architecture's name, a safetensors file that names its own, or a .pt2 file of torch.export."
+)
+_DATA_FORMS = (
+    "a built-in name, an npz or parquet file, a zip archive or a folder of class folders, or a "
+    "folder with train.parquet and test.parquet."
+)
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"A model id, {_MODEL_FORMS}")]
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=f"A data set id, {_DATA_FORMS}")]
+NewModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=_MODEL_FORMS[0].upper() + _MODEL_FORMS[1:])
 ]
-DataArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A data set id, a built-in name, an npz or parquet file, a zip archive or a folder "
-        "of class folders, or a folder with train.parquet and test.parquet.",
-    ),
+NewDataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help=_DATA_FORMS[0].upper() + _DATA_FORMS[1:])
 ]
+
+
+NewTags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="NAME:VALUE", help="By which lists find the job."),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(help="Waiting jobs of a higher one are taken first; above 0 for administrators."),
+]
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How a job is listed and queued."""
+
+    name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None
+    tag: NewTags = None
+    priority: Priority = None
+
+    def body(self) -> dict[str, Any]:
+        """Write what was given as `POST /v1/jobs` takes it."""
+        told = {"name": self.name, "tags": texts.tags(self.tag), "priority": self.priority}
+        return {each: value for each, value in told.items() if value not in (None, {})}
 
 
 @dataclass(frozen=True)
@@ -115,7 +138,7 @@ class StudyOptions:
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the searcher.")
     ] = None
-    evaluations: Annotated[float, typer.Option(min=0, help="What the search may cost.")] = 200.0
+    evaluations: Annotated[float, typer.Option(min=1, help="What the search may cost.")] = 200.0
     wall_seconds: Annotated[float | None, typer.Option(min=0, help="What it may cost in time.")] = (
         None
     )

@@ -1,4 +1,4 @@
-"""`automl-compress models`, `datasets`, `files` and `policies`: what there is, and deleting it."""
+"""`ls`, `rm` and `rename` of what is registered; `automl-compress files` and `targets`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,14 +12,15 @@ from automl_api.commands.spread import spread
 MostRows = Annotated[int, typer.Option("--limit", min=1, help="So many at most.")]
 
 
-def group(noun: str, what: str) -> typer.Typer:
+def group(noun: str, what: str, summary: str | None = None) -> typer.Typer:
     """Make the commands `ls` and `rm` of one kind of things.
 
     Args:
         noun: of the path, `models` for instance.
         what: they are, for the help.
+        summary: what all commands of the group do; None where these two are all.
     """
-    app = typer.Typer(help=f"List and delete {what}.", no_args_is_help=True)
+    app = typer.Typer(help=summary or f"List and delete {what}.", no_args_is_help=True)
 
     @spread
     def ls(
@@ -93,37 +94,8 @@ def renaming(noun: str, what: str) -> Callable[..., None]:
     return rename
 
 
-models = group("models", "networks")
-models.command("rename")(renaming("models", "a network"))
-datasets = group("datasets", "data sets")
-datasets.command("rename")(renaming("datasets", "a data set"))
 files = group("files", "uploaded files")
-policies = group("policies", "stored policies")
-targets = group("targets", "latency tables")
-
-
-@policies.command()
-@spread
-def push(
-    policy: Annotated[Path, typer.Argument(metavar="FILE", help="A policy.json.")],
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The id of its network.")],
-    service: options.ServiceOptions,
-    network: Annotated[
-        Path | None,
-        typer.Option("--network", help="The compressed weights, where they were tuned."),
-    ] = None,
-    is_json: options.Json = False,
-) -> None:
-    """Store a policy of one's own, to evaluate, compare and export it."""
-    from automl_api.client import Client
-    from automl_api.commands.results import print_json
-
-    with Client(service.url, service.key) as client:
-        stored = client.bring_policy(policy, model, weights=network)
-    if is_json:
-        print_json(stored)
-    else:
-        typer.echo(stored["id"])
+targets = group("targets", "latency tables", "Bring, list and delete latency tables.")
 
 
 @targets.command("push")

@@ -1,17 +1,20 @@
 """What the commands print of jobs and policies."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from automl_api.client import Job
+from automl_api.commands.following import Following
 from automl_api.commands.watching import require_success, watch
 from automl_compress.core.document import PolicyDocument
+from automl_compress.core.layer_rows import LayerQuantisation
 
 LEAST_WIDTH = 130  # of the list of jobs
+_ENDLESS = 100_000  # characters of a line; a name that is cut short cannot be copied
 
 
 def print_json(content: Any) -> None:
@@ -27,16 +30,14 @@ def say_deleted(identity: str, is_json: bool) -> None:
         Console().out(f"{identity} deleted", highlight=False)
 
 
-def finish(
-    job: Job, *, is_watching: bool, is_waiting: bool, timeout: float | None, is_json: bool
-) -> None:
+def finish(job: Job, following: Following, *, is_json: bool) -> None:
     """Say that a job was submitted, and follow it where that is wanted."""
-    if is_watching:
+    if following.is_watching:
         watch(job, is_json=is_json)
-    elif is_waiting or timeout is not None:
-        require_success(job.wait(timeout))
+    elif following.is_waiting or following.timeout is not None:
+        require_success(job.wait(following.timeout))
     if is_json:
-        if not is_watching:
+        if not following.is_watching:
             print_json(job.content)
         return
     console = Console(highlight=False)
@@ -86,6 +87,40 @@ def print_policy(document: PolicyDocument) -> None:
         split = row.split.partition(":")[0]
         table.add_row(f"accuracy on {split} ({row.fidelity})", shown, f"{row.value:.2%}", "")
     Console(highlight=False).print(table)
+
+
+def print_layers(document: PolicyDocument) -> None:
+    """Print what a policy makes of each layer: channels, MACs, and bits where it has some."""
+    kept = {row.name: f"{len(row.kept)} of {row.channels}" for row in document.groups}
+    rows = [
+        (
+            row.name,
+            kept.get(row.group or "", ""),
+            f"{row.before.macs:,}",
+            f"{row.after.macs:,}",
+            *_bits(row.quantisation),
+        )
+        for row in document.layers
+    ]
+    print_rows(("layer", "channels", "MACs", "after", "zeros", "weights", "inputs"), rows)
+
+
+def _bits(quantisation: LayerQuantisation | None) -> tuple[str, str, str]:
+    if quantisation is None:
+        return "", "", ""
+    told = quantisation.choice
+    zeros = f"{told.sparsity:.0%}" if told.sparsity else ""
+    return zeros, f"{told.weight_bits} bits", f"{told.activation_bits} bits"
+
+
+def print_rows(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table whose lines are as long as they need to be."""
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, width=_ENDLESS).print(table)
 
 
 def _latencies(document: PolicyDocument) -> Iterator[tuple[str, str, str, str]]:

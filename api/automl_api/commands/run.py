@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from automl_api.commands import options
-from automl_api.commands.network_options import NetworkOptions
+from automl_api.commands.network_options import DataOptions, NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -18,6 +18,7 @@ def run(
     study: options.StudyOptions,
     space: options.SpaceChoices,
     network: NetworkOptions,
+    images: DataOptions,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder that gets policy and network.")
     ] = Path("compressed"),
@@ -25,7 +26,7 @@ def run(
 ) -> None:
     """Do the same search as `search` on this machine, without a service."""
     wanted: dict[str, Any] = {**study.body(budget), "space": space.body()}
-    fields, given = network.fields(), network.data_options()
+    fields, given = network.fields(), images.data_options()
 
     from automl_api.threads import prefer_one_thread
 

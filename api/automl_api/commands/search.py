@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from automl_api.commands import options
-from automl_api.commands.network_options import NetworkOptions
+from automl_api.commands.following import Following
+from automl_api.commands.network_options import DataOptions, NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -17,19 +18,18 @@ def search(
     study: options.StudyOptions,
     space: options.SpaceChoices,
     network: NetworkOptions,
+    images: DataOptions,
     service: options.ServiceOptions,
-    name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
+    listed: options.JobOptions,
+    following: Following,
     is_estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say what it would take; submit nothing.")
     ] = False,
-    is_watching: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
-    is_waiting: Annotated[bool, typer.Option("--wait", help="Wait silently.")] = False,
-    timeout: options.Timeout = None,
     is_json: options.Json = False,
 ) -> None:
     """Submit a search to the service: MODEL is compressed for DATA within the budget."""
     wanted: dict[str, Any] = {**study.body(budget), "space": space.body()}
-    fields, given = network.fields(), network.data_options()
+    given = images.data_options()
 
     from automl_api.client import Client
     from automl_api.commands.estimates import print_estimate
@@ -39,15 +39,12 @@ def search(
     with Client(service.url, service.key) as client:
         known = known_options(model, network.weights)
         body = {
-            "model_id": register_model(client, model, network.weights, fields),
+            "model_id": register_model(client, model, network.weights, network.fields()),
             "dataset_id": register_data(client, data, {**known, **given}),
             "study": wanted,
-            **({} if name is None else {"name": name}),
+            **listed.body(),
         }
         if is_estimate:
             print_estimate(client.estimate(body), is_json=is_json)
             return
-        job = client.submit(body)
-        finish(
-            job, is_watching=is_watching, is_waiting=is_waiting, timeout=timeout, is_json=is_json
-        )
+        finish(client.submit(body), following, is_json=is_json)

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
-from automl_api.commands import options
+from automl_api.commands import options, texts
 from automl_api.commands.spread import spread
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
 Evaluations = Annotated[
-    float | None, typer.Option("--evaluations", min=0, help="What the search may cost in all.")
+    float | None, typer.Option("--evaluations", min=1, help="What the search may cost in all.")
 ]
 WallSeconds = Annotated[
     float | None, typer.Option("--wall-seconds", min=0, help="What it may cost in time.")
@@ -23,18 +23,18 @@ def change(
     service: options.ServiceOptions,
     evaluations: Evaluations = None,
     wall_seconds: WallSeconds = None,
-    priority: Annotated[
-        int | None, typer.Option(help="Waiting jobs of a higher one are taken first.")
-    ] = None,
+    priority: options.Priority = None,
+    tag: options.NewTags = None,
     name: Name = None,
     is_json: options.Json = False,
 ) -> None:
-    """Change a job's effort, priority or name, also while it runs."""
+    """Change a job's effort, priority, name or tags, also while it runs; new tags replace all."""
     from automl_api.client import Client
 
     given = {"evaluations": evaluations, "wall_seconds": wall_seconds}
     effort = {each: value for each, value in given.items() if value is not None}
     changes: dict[str, Any] = {"name": name, "priority": priority, "effort": effort or None}
+    changes["tags"] = texts.tags(tag) or None
     told = {each: value for each, value in changes.items() if value is not None}
     if not told:
         raise typer.BadParameter("give what is to change: --evaluations, --priority, --name ...")

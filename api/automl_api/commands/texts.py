@@ -69,6 +69,17 @@ def assignments(texts: list[str] | None, option: str) -> dict[str, Any]:
     return values
 
 
+def tags(texts: list[str] | None, option: str = "--tag") -> dict[str, str]:
+    """Read `NAME:VALUE` pairs."""
+    values: dict[str, str] = {}
+    for text in texts or ():
+        name, separator, value = text.partition(":")
+        if not separator or not name or not value:
+            raise typer.BadParameter(f"{option} is {text!r}; give NAME:VALUE, as team:edge")
+        values[name] = value
+    return values
+
+
 def numbers(text: str, option: str) -> list[float]:
     """Read `0.49,0.48,0.45`."""
     try:

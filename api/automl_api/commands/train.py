@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from automl_api.commands import options
-from automl_api.commands.network_options import NetworkOptions
+from automl_api.commands.network_options import DataOptions, NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -42,6 +42,7 @@ def train(
     ],
     training: TrainingOptions,
     network: NetworkOptions,
+    images: DataOptions,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="A name or a path.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the weights go, a safetensors file.")
@@ -53,7 +54,7 @@ def train(
     'demo' alone makes the checkpoint that ships with the package. Killed and called again, the
     training goes on behind its last whole epoch.
     """
-    fields, given = network.fields(), network.data_options()
+    fields, given = network.fields(), images.data_options()
     if architecture != "demo" and data is None:
         raise typer.BadParameter("DATA is missing; give digits, fashion-mnist or a path")
 

@@ -9,6 +9,7 @@ from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, j
 from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.submission import (
     check_fits,
+    check_images,
     check_names,
     check_searcher,
     check_serves,
@@ -52,6 +53,7 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
     model, dataset = registered(service, new)
     study = new.study.specification()
     check_fits(model, dataset)
+    check_images(dataset, study)
     check_searcher(study)
     check_names(study)
     space = space_of(model, study, table_of(service, study))

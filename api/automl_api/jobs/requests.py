@@ -48,7 +48,7 @@ class EffortBody(RequestBody):
     trial_seconds, trial_memory_bytes: a trial that takes more is killed and has failed.
     """
 
-    evaluations: Annotated[float, Field(gt=0, le=1_000_000)]
+    evaluations: Annotated[float, Field(ge=1, le=1_000_000)]
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
     trial_seconds: Annotated[float, Field(gt=0)] | None = None
     trial_memory_bytes: Annotated[int, Field(gt=0, le=2**50)] | None = None

@@ -29,7 +29,7 @@ class EffortChanges(RequestBody):
     evaluations: null leaves them. wall_seconds: null takes the limit away.
     """
 
-    evaluations: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    evaluations: Annotated[float, Field(ge=1, le=1_000_000)] | None = None
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
 
     def members(self) -> dict[str, Any]:

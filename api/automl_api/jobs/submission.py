@@ -50,6 +50,7 @@ def submit(
     model, dataset = registered(service, new)
     study = new.study.specification()
     check_fits(model, dataset)
+    check_images(dataset, study)
     check_searcher(study)
     check_space(model, study, table_of(service, study))
     check_priority(service.caller, new.priority)
@@ -91,6 +92,18 @@ def check_fits(model: ModelRow, dataset: DatasetRow) -> None:
             "invalid-data",
             f"{dataset.name!r} has {classes} classes, but {model.name!r} tells {logits} apart; "
             f"choose other data, or register the network with num_classes={classes}",
+        )
+
+
+def check_images(dataset: DatasetRow, study: StudySpec) -> None:
+    """Refuse to score candidates on more images than the search split has."""
+    wanted, given = study.recipe.images, dataset.details["splits"]["search"]["images"]
+    if wanted is not None and wanted > given:
+        _refuse(
+            "/study/recipe/images",
+            "invalid",
+            f"the recipe scores {wanted:,} images, but the search split of {dataset.name!r} has "
+            f"{given:,}; ask for fewer, or leave it out to take all",
         )
 
 

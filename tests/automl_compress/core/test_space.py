@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from automl_compress.core import Budget, CompressionSpace
+from automl_compress.core import Budget, CompressionSpace, SpaceOptions
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput
 from tests.fakes import plain_graph, residual_graph, space_of
 
@@ -171,6 +171,11 @@ def test_skipped_groups_stay_whole_and_fixed_ones_as_said() -> None:
     assert by_name["stem"] == (16,)
     assert by_name["stage1"] == (24,)
     assert by_name["stage2"][0] == 32
+
+
+def test_a_group_cannot_be_skipped_and_fixed() -> None:
+    with pytest.raises(InvalidInput, match=r"stage1.*leave one out"):
+        SpaceOptions(skip=("stage1",), fix=(("stage1", 0.25),))
 
 
 def test_clip_takes_the_nearest_allowed_width() -> None:
