@@ -113,7 +113,10 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return _bound(socket.socket(family, socket.SOCK_STREAM), host, port)
+        # The protocol is named, for asyncio sends answers at once (TCP_NODELAY) only where it is:
+        # an answer on an open connection would wait 40 ms for the caller's acknowledgement.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        return _bound(listener, host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise InvalidInput(

@@ -284,7 +284,7 @@ def test_the_live_part_leaves_out_what_is_expensive(
     def too_expensive(*_: object) -> None:
         raise AssertionError("the profile was put together")
 
-    monkeypatch.setattr("automl_api.dashboard.endpoints.sensitivity_of", too_expensive)
+    monkeypatch.setattr("automl_api.dashboard.endpoints.sensitivity_view", too_expensive)
 
     page = service.http.get(f"/jobs/{job['id']}", headers={"X-Part": "live"})
 

@@ -9,9 +9,10 @@ from fastapi.responses import RedirectResponse
 
 from automl_api.dashboard import comparing_pages, registered_pages, system_pages
 from automl_api.dashboard.addresses import Addresses
-from automl_api.dashboard.job_view import Table, job_view, sensitivity_of
+from automl_api.dashboard.job_view import Table, job_view
 from automl_api.dashboard.policy_view import policy_view
 from automl_api.dashboard.rendering import PageRoute, render_page
+from automl_api.dashboard.sensitivity_view import sensitivity_view
 from automl_api.datasets.schemas import dataset_body
 from automl_api.jobs.schemas import job_body
 from automl_api.models.schemas import model_body
@@ -99,8 +100,10 @@ def get_job(
         if row.search_id is not None:
             number = row.spec["confirmation"]["trial_number"]
             return RedirectResponse(f"{row.search_id}?trial={number}#results-title", 303)
+        model = model_rows.get(session, row.model_id)  # large; held, it is read once
         view = job_view(session, job_id, table)
-        sensitivity = None if x_part == "live" else sensitivity_of(session, job_id)
+        is_whole = x_part != "live"
+        sensitivity = sensitivity_view(session, model, row.data_id) if is_whole else None
     addresses = Addresses(sort, table.is_falling, {} if trial is None else {"trial": trial})
     return render_page(
         request,

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.policy_view import bits_text
-from automl_api.dashboard.sensitivity_view import SensitivityView, sensitivity_view
 from automl_api.jobs.logs import log_line
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
 from automl_api.jobs.uncut import uncut_costs
@@ -183,12 +182,6 @@ def _doing(latest: TrialRow | None) -> str:
     if latest.state is TrialState.RUNNING:
         return f"trial {latest.number}, {kind}, is measured{why}"
     return f"the searcher chooses what comes after trial {latest.number}, {kind}{why}"
-
-
-def sensitivity_of(session: Session, job_id: str) -> SensitivityView | None:
-    """Return the profile of a job's network on its data, where there is one with curves."""
-    row = job_rows.get(session, job_id)
-    return sensitivity_view(session, model_rows.get(session, row.model_id), row.data_id)
 
 
 def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:

@@ -1,6 +1,5 @@
 """Bodies of `/v1/models`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -51,14 +50,14 @@ class GroupBody(ResponseBody):
 
     name: str
     channels: int
-    producers: Sequence[str]
-    consumers: Sequence[str]
+    producers: list[str]
+    consumers: list[str]
 
 
 class ObstacleBody(ResponseBody):
     """Layers that stay whole, and why."""
 
-    layers: Sequence[str]
+    layers: list[str]
     operator: str
     reason: str
 
@@ -71,7 +70,7 @@ class LayerBody(ResponseBody):
     operator: str
     in_channels: int
     out_channels: int
-    kernel_size: Sequence[int]
+    kernel_size: list[int]
 
 
 class ModelBody(ResponseBody):
@@ -84,18 +83,18 @@ class ModelBody(ResponseBody):
     program_file_id: str | None
     weights_file_id: str | None
     fingerprint: Fingerprint
-    input_shape: Sequence[int]
+    input_shape: list[int]
     num_classes: int
     totals: Totals
-    groups: Sequence[GroupBody]
-    obstacles: Sequence[ObstacleBody]
+    groups: list[GroupBody]
+    obstacles: list[ObstacleBody]
     created: Moment
 
 
 class ModelDetailsBody(ModelBody):
     """A registered network with its layers."""
 
-    layers: Sequence[LayerBody]
+    layers: list[LayerBody]
 
 
 def model_body(row: ModelRow) -> ModelBody:
