@@ -36,6 +36,16 @@ class Stored:
     begun: dict[int, int]
 
 
+def stored(service: Service, job_id: str) -> Stored:
+    """Take down what is stored of a job, whose log is the service's."""
+    trials = [each for each in service.trials(job_id) if each.measurement or each.failure]
+    begun = Counter(service.ended("begin"))
+    return Stored(
+        {each.number: (each.measurement, each.failure) for each in trials},
+        {each.number: begun[each.number] for each in trials},
+    )
+
+
 class Scene:
     """Two workers of toy jobs, one database."""
 
@@ -49,15 +59,6 @@ class Scene:
         job_id = self.service.submit(**{"evaluations": TRIALS, "seconds": 0.1, **content})
         self.service.wait(job_id, lambda row: row.trials_done >= BEFORE, STUCK_SECONDS)
         return job_id
-
-    def stored(self, job_id: str) -> Stored:
-        """Take down what is stored of a job; its log is its own."""
-        trials = [each for each in self.service.trials(job_id) if each.measurement or each.failure]
-        begun = Counter(self.service.ended("begin"))
-        return Stored(
-            {each.number: (each.measurement, each.failure) for each in trials},
-            {each.number: begun[each.number] for each in trials},
-        )
 
     def owner(self, job_id: str) -> subprocess.Popen[bytes]:
         """Return the worker that has the job in its hands."""
@@ -94,13 +95,13 @@ def trial_killed(scene: Scene, job_id: str) -> float:
     begun = len(scene.service.ended("begin"))
     while len(scene.service.ended("begin")) == begun:
         time.sleep(0.01)
-    os.kill(_evaluating(worker.pid), signal.SIGKILL)
+    os.kill(evaluating(worker.pid), signal.SIGKILL)
     return scene.until_next_trial(job_id, time.monotonic())
 
 
 def api_killed(scene: Scene, job_id: str) -> float:
     """Kill -9 the HTTP interface while it answers; work must not even pause."""
-    with _api(scene.service) as (process, url), _asking(f"{url}/v1/jobs/{job_id}"):
+    with interface(scene.service) as (process, url), _asking(f"{url}/v1/jobs/{job_id}"):
         time.sleep(0.5)
         process.kill()
         process.wait()
@@ -158,7 +159,7 @@ def scene(database: Stoppable, folder: Path) -> Iterator[Scene]:
         yield Scene(service, database)
 
 
-def _evaluating(worker_id: int) -> int:
+def evaluating(worker_id: int) -> int:
     """Return the process that a worker evaluates in; it has others, which only keep house."""
     listed = [path.read_text() for path in Path(f"/proc/{worker_id}/task").glob("*/children")]
     for child in map(int, " ".join(listed).split()):
@@ -169,7 +170,8 @@ def _evaluating(worker_id: int) -> int:
 
 
 @contextmanager
-def _api(service: Service) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def interface(service: Service) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start the HTTP interface on the service's database; yield its process and its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

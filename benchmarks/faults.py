@@ -20,7 +20,16 @@ from automl_compress.store.jobs import TERMINAL
 from benchmarks import records
 from benchmarks.cells import Cells
 from benchmarks.fault_databases import database
-from benchmarks.fault_scene import FAULTS, LEASE_SECONDS, STUCK_SECONDS, Scene, Stored, scene
+from benchmarks.fault_scene import (
+    FAULTS,
+    LEASE_SECONDS,
+    STUCK_SECONDS,
+    Scene,
+    Stored,
+    scene,
+    stored,
+)
+from tests.api.engine.conftest import Service
 
 NAME = "faults"
 DATABASES = ("postgresql", "sqlite")
@@ -49,20 +58,20 @@ def injected(stage: Scene, fault: str, number: int) -> dict[str, Any]:
     inject, content = FAULTS[fault]
     stage.service.log = stage.service.log.with_name(f"evaluations-{fault}-{number}.txt")
     job_id = stage.submit(**content)
-    before = stage.stored(job_id)
+    before = stored(stage.service, job_id)
     seconds: float | None = None
     try:
         seconds = inject(stage, job_id)
         stage.service.wait(job_id, lambda row: row.state in TERMINAL, STUCK_SECONDS)
     except AssertionError as late:
         print(f"  {fault} {number}: {str(late)[:2000]}", flush=True)
-    return {"seconds": seconds, "at": time.time(), **outcome(stage, job_id, before)}
+    return {"seconds": seconds, "at": time.time(), **outcome(stage.service, job_id, before)}
 
 
-def outcome(stage: Scene, job_id: str, before: Stored) -> dict[str, Any]:
+def outcome(service: Service, job_id: str, before: Stored) -> dict[str, Any]:
     """Compare what is stored with what was."""
-    row, trials = stage.service.job(job_id), stage.service.trials(job_id)
-    after = stage.stored(job_id)
+    row, trials = service.job(job_id), service.trials(job_id)
+    after = stored(service, job_id)
     lost = [each for each, was in before.outcomes.items() if after.outcomes.get(each) != was]
     again = [each for each, was in before.begun.items() if after.begun.get(each, was) != was]
     return {
@@ -73,7 +82,7 @@ def outcome(stage: Scene, job_id: str, before: Stored) -> dict[str, Any]:
         "evaluated_again": again,
         "holes": [trial.number for trial in trials] != list(range(len(trials))),
         "failed_trials": sum(trial.state is TrialState.FAILED for trial in trials),
-        "begun": len(stage.service.ended("begin")),
+        "begun": len(service.ended("begin")),
         "trials": len(trials),
         "is_stuck": row.state is not JobState.SUCCEEDED,
     }
