@@ -1,7 +1,7 @@
 """Hours of jobs under random kills: flat memory, nothing lost, a consistent database.
 
-Three toy jobs run at any time on one PostgreSQL; the HTTP interface is asked for lists, jobs, events
-and pages all the while. Every twenty seconds or so something is killed or stopped: a
+Three toy jobs run at any time on one PostgreSQL; the HTTP interface is asked for lists, jobs,
+events and a page all the while. Every twenty seconds or so something is killed or stopped: a
 worker, the process that a trial runs in, a worker's time past its lease, the database for five
 seconds. One worker and the HTTP interface are spared, so that they grow old: their memory is
 looked at every ten seconds, and its growth is the median of the last tenth of the time less that
@@ -116,7 +116,7 @@ class Soak:
     def ask(self) -> None:
         """Ask the HTTP interface for what people look at; it may say that the database is away."""
         job_id = self.chance.choice(self.running).job_id
-        paths = ("/v1/jobs?limit=20", f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/trials", "/models")
+        paths = ("/v1/jobs?limit=20", f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/trials", "/keys")
         with httpx.Client(base_url=self.url, trust_env=False, timeout=30) as client:
             for path in (*paths, f"/v1/jobs/{job_id}/events", "/v1/workers"):
                 answer = client.get(path)
