@@ -8,13 +8,14 @@ ENV PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /src
+ARG EXTRAS="serve,engines"
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY automl_compress automl_compress
 COPY agents agents
 COPY envs envs
 COPY api api
 RUN python -m venv /opt/automl-compress \
-    && /opt/automl-compress/bin/pip install -c constraints.txt ".[serve,engines]"
+    && /opt/automl-compress/bin/pip install -c constraints.txt ".[${EXTRAS}]"
 
 
 FROM python:3.11-slim

@@ -1,7 +1,8 @@
-"""`docker-compose.yml` as plain processes: its commands, its environment, its health checks.
+"""`docker-compose.yml` and its variant with Ray as plain processes.
 
+Their commands, their environment and their health checks run.
 What a test cannot have is replaced: the host `database` by a PostgreSQL server of the test, the
-volume by a folder, the open address by loopback and the port by a free one.
+volume by a folder, the open address and the host `ray-head` by loopback and the ports by free ones.
 """
 
 import json
@@ -13,21 +14,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import yaml
 
-from automl_api.client import Client, ProblemError
+from automl_api.client import Client, Job, ProblemError
 from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS
 from tests.automl_compress.store.databases import postgres_server
+from tests.ray_cluster import evaluating_below, raylets_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {"POSTGRES_PASSWORD": "pass-word_1.~", "AUTOML_COMPRESS_KEY": "a key of 16 bytes"}
+RAY_SECRETS = {"RAY_AUTH_TOKEN": "a-token-of-more-than-32-characters"}
+BASE, WITH_RAY = "docker-compose.yml", "docker-compose.ray.yml"
 VOLUME = "/var/lib/automl-compress"
 VARIABLE = re.compile(r"\$\{(\w+):\?([^}]+)\}")  # required, with what compose says without it
 
@@ -43,9 +48,20 @@ def filled_in(content: Any, variables: Mapping[str, str]) -> Any:
     return content
 
 
-def read_services(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+def read_services(variables: Mapping[str, str], file: str = BASE) -> dict[str, dict[str, Any]]:
+    content = yaml.safe_load((ROOT / file).read_text())
     return filled_in(content, variables)["services"]
+
+
+def with_ray() -> dict[str, dict[str, Any]]:
+    """The services of both files, put together as compose does with what they hold."""
+    services = read_services(SECRETS)
+    for name, changes in read_services(RAY_SECRETS, WITH_RAY).items():
+        service = services.setdefault(name, {})
+        for key, value in changes.items():
+            told = service.get(key)
+            service[key] = {**told, **value} if isinstance(told, dict) else value
+    return services
 
 
 def entrypoint() -> list[str]:
@@ -65,18 +81,22 @@ class Composition:
     """The services, on this machine."""
 
     folder: Path
+    temporary: Path  # a short path, for names of sockets must be short
     server: sa.URL
     services: dict[str, dict[str, Any]] = field(default_factory=lambda: read_services(SECRETS))
     port: str = field(default_factory=free_port)
+    ray_port: str = field(default_factory=free_port)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("data", "tmp", "work"):
+        for name in ("data", "work"):
             (self.folder / name).mkdir()
 
     def environment(self, name: str) -> dict[str, str]:
         """The service's environment, and nothing of ours but where programs lie."""
         told = dict(self.services[name].get("environment", {}))
+        if "RAY_ADDRESS" in told:
+            (told["RAY_ADDRESS"],) = self.here([told["RAY_ADDRESS"]])
         if "AUTOML_COMPRESS_DATABASE_URL" in told:
             url = sa.make_url(told["AUTOML_COMPRESS_DATABASE_URL"])
             assert (url.host, url.port) == ("database", 5432)
@@ -88,25 +108,51 @@ class Composition:
             assert f"data:{VOLUME}" in self.services[name]["volumes"]
             told["AUTOML_COMPRESS_DATA_DIR"] = str(self.folder / "data")
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {"PATH": path, "TMPDIR": str(self.folder / "tmp"), **told}
+        return {"PATH": path, "TMPDIR": str(self.temporary), **told}
 
     def here(self, arguments: list[str]) -> list[str]:
         """The command with loopback for every address, and the free port for 8000."""
         replaced = {"0.0.0.0": "127.0.0.1", "8000": self.port}
         exact = [replaced.get(each, each) for each in arguments]
-        return [each.replace("127.0.0.1:8000/", f"127.0.0.1:{self.port}/") for each in exact]
+        places = {
+            "127.0.0.1:8000/": f"127.0.0.1:{self.port}/",
+            "ray-head:6379": f"127.0.0.1:{self.ray_port}",
+            "--port=6379": f"--port={self.ray_port}",
+        }
+        for there, here in places.items():
+            exact = [each.replace(there, here) for each in exact]
+        return exact
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
-        command = [*entrypoint(), *self.here(self.services[name]["command"])]
-        with (self.folder / f"{name}.log").open("wb") as log:
+        first = self.services[name].get("entrypoint", entrypoint())
+        command = [*first, *self.here(self.services[name]["command"])]
+        with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 command,
                 cwd=self.folder / "work",
                 env=self.environment(name),
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         return self.running[name]
+
+    def start_again(self, *names: str) -> None:
+        """Start those that have ended, as `restart: unless-stopped` has it."""
+        for name in names:
+            assert self.services[name]["restart"] == "unless-stopped"
+            if self.running[name].poll() is not None:
+                self.start(name)
+
+    def stop(self) -> None:
+        """Kill every service with all that it started."""
+        for process in self.running.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for each in raylets_of(f":{self.ray_port}"):  # a worker's node is a daemon
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
 
     def check_health(self, name: str) -> subprocess.CompletedProcess[str]:
         """Run the health check once."""
@@ -164,16 +210,13 @@ def database_of(services: Mapping[str, Any], server: sa.URL) -> Iterator[None]:
 
 @pytest.fixture
 def composition(tmp_path: Path) -> Iterator[Composition]:
-    with postgres_server() as url:
-        made = Composition(tmp_path, sa.make_url(url))
+    with postgres_server() as url, TemporaryDirectory(prefix="compose-") as temporary:
+        made = Composition(tmp_path, Path(temporary), sa.make_url(url))
         with database_of(made.services, made.server):
             try:
                 yield made
             finally:
-                for process in made.running.values():
-                    if process.poll() is None:
-                        process.kill()
-                    process.wait()
+                made.stop()
 
 
 @pytest.mark.slow
@@ -204,7 +247,38 @@ def test_the_services_start_in_their_order_and_do_a_job(composition: Composition
     assert not written, "the root file system is read-only"
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.postgres
+def test_with_ray_a_worker_has_its_evaluations_done_by_a_node(composition: Composition) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: automl-compress[ray]")
+    composition.services = with_ray()
+    assert composition.start("migrate").wait(120) == 0, composition.output("migrate")
+    composition.start("ray-head")
+    composition.wait_until_healthy("ray-head")
+    for name in ("ray-node", "api", "worker"):
+        composition.start(name)
+
+    composition.wait_until_healthy("api")
+    url = f"http://127.0.0.1:{composition.port}"
+    with Client(url, SECRETS["AUTOML_COMPRESS_KEY"]) as client:
+        job = submit_a_small_job(client)
+        evaluating: set[int] = set()
+        end = time.monotonic() + 400  # a node that starts too slowly ends, and is started again
+        while not job.refresh().is_terminal and time.monotonic() < end:
+            composition.start_again("ray-node", "worker")
+            evaluating |= evaluating_below(raylets_of(f":{composition.ray_port}"))
+            time.sleep(0.2)
+
+    assert job.status == "succeeded", composition.output("worker")
+    assert evaluating, "the worker evaluated by itself"
+
+
 def do_a_small_job(client: Client) -> str:
+    return submit_a_small_job(client).wait(180).status
+
+
+def submit_a_small_job(client: Client) -> Job:
     model = client.create_model("resnet-20", config=DIGITS_CONFIG, weights=DIGITS_WEIGHTS)
     dataset = client.create_dataset({"kind": "builtin", "name": "digits"}, name="digits")
     study = {
@@ -213,8 +287,8 @@ def do_a_small_job(client: Client) -> str:
         "effort": {"evaluations": 1},
         "confirmation": {"top_k": 1, "finetune_epochs": 0, "formats": []},
     }
-    job = client.submit({"model_id": model["id"], "dataset_id": dataset["id"], "study": study})
-    return job.wait(180).status
+    body = {"model_id": model["id"], "dataset_id": dataset["id"], "study": study}
+    return client.submit(body)
 
 
 @pytest.mark.slow
@@ -234,11 +308,14 @@ def test_the_database_is_asked_whether_it_is_ready(composition: Composition) -> 
     assert told.returncode == 0, told
 
 
-def test_every_secret_is_required() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
+@pytest.mark.parametrize(
+    ("file", "secrets", "begin"), [(BASE, SECRETS, "name:"), (WITH_RAY, RAY_SECRETS, "x-ray:")]
+)
+def test_every_secret_is_required(file: str, secrets: Mapping[str, str], begin: str) -> None:
+    text = (ROOT / file).read_text()
 
-    assert {name for name, _ in VARIABLE.findall(text)} == set(SECRETS)
-    assert not re.findall(r"\$\{?\w+\}?", VARIABLE.sub("", text).partition("name:")[2])
+    assert {name for name, _ in VARIABLE.findall(text)} == set(secrets)
+    assert not re.findall(r"\$\{?\w+\}?", VARIABLE.sub("", text).partition(begin)[2])
 
 
 @pytest.mark.parametrize("name", ["migrate", "api", "worker"])
