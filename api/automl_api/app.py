@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from automl_api import answers
 from automl_api.artifacts import endpoints as artifacts
+from automl_api.connections import Crowd
 from automl_api.dashboard import STATIC_FOLDER, keys_page, points, report, signing_in
 from automl_api.dashboard import endpoints as dashboard
 from automl_api.datasets import endpoints as datasets
@@ -66,7 +67,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     answers.install(app)
     app.state.meter = Meter()
-    app.add_middleware(Guard, prefix=settings.root_path or "")
+    crowd = Crowd(settings.max_connections)
+    app.add_middleware(Guard, crowd=crowd, prefix=settings.root_path or "")
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
     for noun in (system, keys, files, models, datasets, targets, estimates, jobs, steering):
         app.include_router(noun.router)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from automl_api.addressing import below_prefix, path_below_root
 from automl_api.answers import respond
 from automl_api.arriving import limited
+from automl_api.connections import Crowd
 from automl_api.keys.caller import OPERATOR, Caller, needed_scope
 from automl_api.keys.doorkeeper import Doorkeeper, read_cookie
 from automl_api.problem import Problem, from_known
@@ -38,9 +39,9 @@ class Guard:
     another site's page changes nothing in either case.
     """
 
-    def __init__(self, app: ASGIApp, prefix: str = "") -> None:
-        """Wrap an application that a proxy serves under this prefix."""
-        self._app, self._prefix = app, prefix
+    def __init__(self, app: ASGIApp, crowd: Crowd, prefix: str = "") -> None:
+        """Wrap an application that a proxy serves under this prefix, for not more than a crowd."""
+        self._app, self._crowd, self._prefix = app, crowd, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass the request on."""
@@ -58,14 +59,28 @@ class Guard:
                 headers.setdefault("X-Content-Type-Options", "nosniff")
             await send(message)
 
+        path = path_below_root(request)
         try:
-            request.state.caller = await _admitted(request)
+            self._crowd.enter(is_free=path in OPEN_PATHS)
         except Problem as refusal:
-            await _answer(request, refusal)(scope, receive, send_with_id)
-        except AutomlCompressError as error:  # the tables, which hold the keys, are gone
-            await respond(request, from_known(error))(scope, receive, send_with_id)
-        else:
-            await self._app(scope, limited(receive, path_below_root(request)), send_with_id)
+            await respond(request, refusal)(scope, receive, send_with_id)
+            return
+        try:
+            answer = await _refusal(request) or self._app
+            await answer(scope, limited(receive, path), send_with_id)
+        finally:
+            self._crowd.leave()
+
+
+async def _refusal(request: Request) -> ASGIApp | None:
+    """Find out who sends a request; returns what turns it away, None where it may come in."""
+    try:
+        request.state.caller = await _admitted(request)
+    except Problem as refusal:
+        return _answer(request, refusal)
+    except AutomlCompressError as error:  # the tables, which hold the keys, are gone
+        return respond(request, from_known(error))
+    return None
 
 
 async def _admitted(request: Request) -> Caller:

@@ -52,7 +52,7 @@ _REASONS = {
     "422": "The request is not valid; `errors` point at the fields.",
     "428": "The header If-Match is missing.",
     "429": "Too many requests, or a quota is used up.",
-    "503": "The database is away, or too much is being checked; try again later.",
+    "503": "The database is away, or too much is asked at once; try again later.",
     "507": "The storage did not take it.",
 }
 _OF_METHODS = {

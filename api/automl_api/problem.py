@@ -31,6 +31,7 @@ _STATUS_AND_CODE: Sequence[tuple[type[Exception], int, str]] = (
 _TITLES = {
     "confirmed-already": "The policy is confirmed by these settings",
     "busy": "The service checks as many uploads as it can at once",
+    "crowded": "The service answers as many requests as it can at once",
     "changed": "It was changed in the meantime",
     "expired": "The bytes were removed, as the service keeps them for a time only",
     "fingerprint-mismatch": "The policy was made for another network",
@@ -49,6 +50,7 @@ _TITLES = {
     "rate-limited": "Too many requests",
     "storage-failed": "The storage did not take it",
     "cluster-failed": "The cluster that evaluates cannot be used",
+    "too-slow": "The request did not come in time",
     "too-large": "The upload is larger than this service takes",
     "unknown-name": "There is nothing of this name",
     "unsupported-format": "The format is not supported",

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from automl_api.app import create_app
+from automl_api.connections import connections_within, raise_descriptor_limit, server_of
 from automl_api.guard import LOOPBACK_NAMES
 from automl_api.settings import Settings
 from automl_api.threads import ONE_THREAD
@@ -28,6 +28,7 @@ from automl_compress.store import Database
 SHUTDOWN_SECONDS = 3  # for answers that are on their way; event streams are cut
 WORKER_SHUTDOWN_SECONDS = 20
 RESTART_SECONDS = 2.0
+UNREAD_SECONDS = 60.0  # for which a client may take nothing of an answer that is there for it
 
 _log = logging.getLogger(__name__)
 
@@ -60,20 +61,22 @@ def serve_forever(settings: Settings, options: ServeOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        InvalidInput: the port is in use, or no key is set and the host is not loopback.
+        InvalidInput: the port is in use, no key is set and the host is not loopback, or this
+            process may open hardly any files.
         StorageFailed: the database cannot be opened.
     """
     check_host(settings)
+    connections = connections_within(settings, raise_descriptor_limit())
+    settings = settings.model_copy(update={"max_connections": connections})
     listener = listen(settings.host, settings.port)
     _prepare(settings)
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings),
-            log_config=None,  # into the log that the command set up
-            access_log=False,  # `Metered` writes it, with the request's id
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
+    server = server_of(
+        create_app(settings),
+        settings,
+        log_config=None,  # into the log that the command set up
+        access_log=False,  # `Metered` writes it, with the request's id
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     # uvicorn raises the signal again once it has shut down; the worker must still be ended.
     signal.signal(signal.SIGTERM, _exit)
@@ -132,6 +135,9 @@ def listen(host: str, port: int) -> socket.socket:
 def _bound(listener: socket.socket, host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; what is accepted inherits it
+            milliseconds = round(1000 * UNREAD_SECONDS)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listener.bind((host, port))
         listener.listen(256)
     except OSError:

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     artifact_days: for how long the files of networks are kept that jobs made; None for ever.
     requests_per_minute: of one key, at one API process.
     wrong_keys_per_minute: from one address, before it is not heard for a minute.
+    max_connections: at one API process; fewer where it may open few files.
+    header_seconds: for which a client may keep the service waiting for a request's header.
     lease_seconds: a worker that is silent for so long is dead, and its jobs go to others.
     poll_seconds: how often a worker looks for jobs.
     chunk_seconds: how long a job works between two checkpoints of the queue.
@@ -49,6 +51,8 @@ class Settings(BaseSettings):
     artifact_days: float | None = Field(default=None, gt=0, le=36_500)
     requests_per_minute: int = Field(default=1200, ge=1)
     wrong_keys_per_minute: int = Field(default=10, ge=1)
+    max_connections: int = Field(default=512, ge=1)
+    header_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=30.0, gt=0)
     poll_seconds: float = Field(default=0.5, gt=0)
     chunk_seconds: float = Field(default=2.0, gt=0)

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from safetensors.numpy import save_file
 
 from automl_api.app import create_app
 from automl_api.cli import main
 from automl_api.client import Client
+from automl_api.connections import server_of
 from automl_api.serving import listen
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
@@ -50,8 +50,8 @@ class RunningService:
 def running_service(settings: Settings) -> Iterator[RunningService]:
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = uvicorn.Config(create_app(settings), log_level="error", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    options = {"log_level": "error", "timeout_graceful_shutdown": 1}
+    server = server_of(create_app(settings), settings, **options)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     database = Database(settings.tables_url)

@@ -191,7 +191,7 @@ def test_who_guesses_keys_is_soon_not_heard(target: Target) -> None:
 def impatient(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Generator[RunningService]:
-    monkeypatch.setattr(arriving, "LONGEST_SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(arriving, "PATIENCE_SECONDS", 0.2)
     with running_service(locked_settings(tmp_path_factory.mktemp("impatient"))) as running:
         yield running
 
