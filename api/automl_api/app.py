@@ -36,6 +36,7 @@ from automl_api.models import endpoints as models
 from automl_api.openapi import describe
 from automl_api.policies import bringing, exports
 from automl_api.policies import endpoints as policies
+from automl_api.queries import check_query
 from automl_api.service import Service
 from automl_api.settings import Settings
 from automl_api.system import endpoints as system
@@ -48,7 +49,8 @@ from automl_compress.store import ArtifactFiles, Database
 _DESCRIPTION = (
     "Searches for the per-layer compression policy of a trained network under a budget. "
     "Accuracy is a fraction, a ratio is what is kept, and units stand in the names. "
-    "Every error is a problem document (RFC 9457)."
+    "Every error is a problem document (RFC 9457). A query parameter that an operation does not "
+    "name is refused, as is an unknown field of a body."
 )
 
 
@@ -61,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # both would load scripts from other hosts
         redoc_url=None,
         lifespan=_lifespan,
-        dependencies=[Depends(note_route), Depends(check_json)],
+        dependencies=[Depends(note_route), Depends(check_query), Depends(check_json)],
     )
     app.openapi = lambda: describe(app)
     app.state.settings = settings

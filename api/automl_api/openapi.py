@@ -49,7 +49,7 @@ _REASONS = {
     "413": "The body is too large.",
     "415": "The format is not supported.",
     "416": "There are no such bytes.",
-    "422": "The request is not valid; `errors` point at the fields.",
+    "422": "The request is not valid; `errors` point at fields and parameters.",
     "428": "The header If-Match is missing.",
     "429": "Too many requests, or a quota is used up.",
     "503": "The database is away, or too much is asked at once; try again later.",
@@ -94,12 +94,10 @@ def _complete(made: dict[str, Any]) -> None:
 
 
 def _statuses(method: str, path: str, operation: Mapping[str, Any]) -> list[str]:
-    found = {"400", "401", "403", "429", "503", *_OF_METHODS.get(method, ())}
+    found = {"400", "401", "403", "422", "429", "503", *_OF_METHODS.get(method, ())}
     found.update(status for end, status in _OF_ENDS.items() if path.endswith(end))
     if "{" in path or _refers(operation):
         found.add("404")
-    if operation.get("parameters") or "requestBody" in operation:
-        found.add("422")
     return sorted(found)
 
 

@@ -165,3 +165,44 @@ def test_an_unexpected_error_says_nothing_of_the_inside(
 
     assert "plum" not in str(answer)
     assert answer["request_id"] in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "told"),
+    [
+        ("/v1/jobs?txt=x", "txt", "no such parameter; did you mean 'text'?"),
+        ("/v1/jobs/job_0/best?max_size_bytes=9", "max_size_bytes", "it takes max_ratio, metric"),
+        ("/v1/health?verbose=1", "verbose", "it takes none"),
+        ("/v1/models?limit=1&limit=2", "limit", "it stands twice"),
+        ("/v1/jobs/job_0/events?last=1", "last", "it takes after, limit"),
+        ("/metrics?name=x", "name", "it takes none"),
+    ],
+)
+def test_a_parameter_that_an_operation_does_not_have_is_refused(
+    service: RunningService, path: str, parameter: str, told: str
+) -> None:
+    answer = problem(service.http.get(path), 422, "invalid")
+
+    assert told in answer["detail"]
+    assert [each["parameter"] for each in answer["errors"]] == [parameter]
+
+
+def test_every_unknown_parameter_is_named_also_where_a_body_comes(service: RunningService) -> None:
+    answer = problem(service.http.post("/v1/models?dry=1&tag=a", json={}), 422, "invalid")
+
+    assert [each["parameter"] for each in answer["errors"]] == ["dry", "tag"]
+
+
+def test_parameters_that_may_repeat_do_and_pages_are_free(service: RunningService) -> None:
+    assert service.http.get("/v1/jobs?tag=a:b&tag=c:d").status_code == 200
+    assert service.http.get("/?utm_source=mail").status_code == 200
+
+
+def test_every_operation_may_refuse_a_query(service: RunningService) -> None:
+    paths = service.http.get("/openapi.json").json()["paths"]
+
+    assert all(
+        "422" in operation["responses"]
+        for operations in paths.values()
+        for operation in operations.values()
+    )
