@@ -5,13 +5,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from automl_api.addressing import path_below_root
+from automl_api.addressing import path_below_root, wants_page
+from automl_api.dashboard.rendering import explain
 from automl_api.problem import MEDIA_TYPE, Problem, document, from_known, pointer
 from automl_compress.core import errors
 
@@ -65,7 +66,7 @@ async def _answer_known(request: Request, error: Exception) -> JSONResponse:
     return respond(request, from_known(cast("errors.AutomlCompressError", error)))
 
 
-async def _answer_http(request: Request, error: Exception) -> JSONResponse:
+async def _answer_http(request: Request, error: Exception) -> Response:
     known = cast("HTTPException", error)
     if isinstance(known.__cause__, Problem):  # raised while the body was read
         return respond(request, known.__cause__)
@@ -73,23 +74,26 @@ async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     detail = f"{request.method} {request.url.path}: {known.detail}"
     if known.status_code == 404:
         detail = f"there is nothing at {request.url.path}; /openapi.json lists every path"
+        if wants_page(request):
+            detail = f"there is no page at {request.url.path}; the address may be mistyped"
     elif known.status_code == 405:
-        allowed = ", ".join(_allowed_methods(request))
+        allowed = ", ".join(_allowed_methods(request, (known.headers or {}).get("Allow", "")))
         known.headers = {**(known.headers or {}), "Allow": allowed}
         detail = f"{request.method} is not possible at {request.url.path}; allowed: {allowed}"
-    return respond(
-        request, Problem(known.status_code, code, detail, headers=dict(known.headers or {}))
-    )
+    problem = Problem(known.status_code, code, detail, headers=dict(known.headers or {}))
+    return explain(request, problem) if wants_page(request) else respond(request, problem)
 
 
-def _allowed_methods(request: Request) -> list[str]:
-    """Collect them over all operations of a path; one route knows only its own."""
+def _allowed_methods(request: Request, told: str) -> list[str]:
+    """Collect them over all operations of a path; `told` are those of one route alone."""
     app: FastAPI = request.app
-    methods: set[str] = set()
+    methods = {each.strip() for each in told.split(",") if each.strip()}
     for template, operations in app.openapi()["paths"].items():
         pattern, _, _ = compile_path(template)
         if pattern.fullmatch(path_below_root(request)):
             methods.update(name.upper() for name in operations)
+    if "GET" in methods:
+        methods.add("HEAD")
     return sorted(methods)
 
 

@@ -16,6 +16,7 @@ from automl_api.datasets import endpoints as datasets
 from automl_api.engine import JobQueue, migrate
 from automl_api.files import endpoints as files
 from automl_api.guard import Guard
+from automl_api.heads import HeadOfGet
 from automl_api.jobs import (
     comparison,
     confirmations,
@@ -49,7 +50,8 @@ from automl_compress.store import ArtifactFiles, Database
 _DESCRIPTION = (
     "Searches for the per-layer compression policy of a trained network under a budget. "
     "Accuracy is a fraction, a ratio is what is kept, and units stand in the names. "
-    "Every error is a problem document (RFC 9457). A query parameter that an operation does not "
+    "Every error is a problem document (RFC 9457); a path answers methods that are not listed with "
+    "405 and `Allow`, but HEAD wherever it has GET. A query parameter that an operation does not "
     "name is refused, as is an unknown field of a body."
 )
 
@@ -71,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.meter = Meter()
     crowd = Crowd(settings.max_connections)
     app.add_middleware(Guard, crowd=crowd, prefix=settings.root_path or "")
+    app.add_middleware(HeadOfGet)
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
     for noun in (system, keys, files, models, datasets, targets, estimates, jobs, steering):
         app.include_router(noun.router)

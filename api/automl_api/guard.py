@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from automl_api.addressing import below_prefix, path_below_root
+from automl_api.addressing import below_prefix, path_below_root, wants_page
 from automl_api.answers import respond
 from automl_api.arriving import limited
 from automl_api.connections import Crowd
@@ -139,8 +139,7 @@ def _check_scope(request: Request, caller: Caller) -> None:
 def _answer(request: Request, refusal: Problem) -> ASGIApp:
     """Send a browser that asks for a page to the sign-in page, and everyone else a document."""
     path = path_below_root(request)
-    wants_page = "text/html" in request.headers.get("Accept", "") and request.method == "GET"
-    if refusal.status != 401 or not wants_page or path.startswith("/v1/"):
+    if refusal.status != 401 or request.method != "GET" or not wants_page(request):
         return respond(request, refusal)
     wanted = f"{path}?{request.url.query}" if request.url.query else path
     # Relative, since a proxy may serve us under a prefix that it does not tell.

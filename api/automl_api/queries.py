@@ -21,10 +21,9 @@ async def check_query(request: Request) -> None:
     """
     if not request.query_params:
         return
-    method = "get" if request.method == "HEAD" else request.method.lower()
     template = request.scope["route"].path
     described = await to_thread.run_sync(request.app.openapi)  # made at the first call
-    operation = described["paths"].get(template, {}).get(method)
+    operation = described["paths"].get(template, {}).get(request.method.lower())
     if operation is None:
         return
     takes = {

@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from fastapi import Header, Request, Response
+from pydantic import BaseModel
 
 from automl_api.bodies import Name, RequestBody
-from automl_api.caching import NO_STORE, check_precondition, entity_tag
+from automl_api.caching import ASKED_AGAIN, check_precondition, versioned_tag
 from automl_compress.core.canonical import digest
 from automl_compress.store import DatasetRow, ModelRow
 
@@ -20,15 +21,15 @@ class NewName(RequestBody):
     name: Name
 
 
-def tag_of(row: ModelRow | DatasetRow) -> str:
-    """Return the entity tag of what may change."""
-    return entity_tag(digest([row.id, row.name]).removeprefix("sha256:"))
+def version_of(row: ModelRow | DatasetRow) -> str:
+    """Return a digest of what may change."""
+    return digest([row.id, row.name]).removeprefix("sha256:")
 
 
-def tell_version(response: Response, row: ModelRow | DatasetRow) -> None:
+def tell_version(response: Response, row: ModelRow | DatasetRow, body: BaseModel) -> None:
     """Say in an answer which version it describes."""
-    response.headers["ETag"] = tag_of(row)
-    response.headers["Cache-Control"] = NO_STORE  # a later version has more to say under the tag
+    response.headers["ETag"] = versioned_tag(version_of(row), body)
+    response.headers["Cache-Control"] = ASKED_AGAIN
 
 
 def rename(request: Request, row: ModelRow | DatasetRow, new: NewName) -> None:
@@ -37,5 +38,5 @@ def rename(request: Request, row: ModelRow | DatasetRow, new: NewName) -> None:
     Raises:
         Problem: the request has no `If-Match` (`needs-if-match`), or another tag (`changed`).
     """
-    check_precondition(request, tag_of(row))
+    check_precondition(request, version_of(row))
     row.name = new.name

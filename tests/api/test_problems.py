@@ -21,7 +21,29 @@ def test_a_path_that_is_not_there_is_a_problem(service: RunningService) -> None:
 def test_a_method_that_is_not_there_names_those_that_are(service: RunningService) -> None:
     answer = problem(service.http.put("/v1/jobs"), 405, "method-not-allowed")
 
-    assert "GET, POST" in answer["detail"]
+    assert "GET, HEAD, POST" in answer["detail"]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/jbs", 404), ("PUT", "/new", 405)])
+def test_a_mistyped_address_is_explained_by_a_page(
+    service: RunningService, method: str, path: str, status: int
+) -> None:
+    answer = service.http.request(method, path, headers={"Accept": "text/html"})
+
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert path in answer.text
+    assert '<a href="./">All jobs</a>' in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert (status == 404) or answer.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/v1/jbs", "text/html"), ("/jbs", "application/json"), ("/static/x.js", "text/html")],
+)
+def test_programs_get_a_problem_document(service: RunningService, path: str, accept: str) -> None:
+    problem(service.http.get(path, headers={"Accept": accept}), 404, "not-found")
 
 
 def test_a_body_that_is_not_json_is_malformed(service: RunningService) -> None:

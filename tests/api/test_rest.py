@@ -66,11 +66,32 @@ def test_progress_changes_no_version(service: RunningService, model: Made, datas
     job = submit(service, model, dataset)
     path = f"/v1/jobs/{job['id']}"
     seen = service.http.get(path).headers["ETag"]
+    same = service.http.get(path, headers={"If-None-Match": seen})
     with service.database.session() as session:
         jobs.lock(session, job["id"]).trials_done = 5
+    later = service.http.get(path, headers={"If-None-Match": f'"other", {seen}'})
+    changed = service.http.patch(path, json={"name": "new"}, headers={"If-Match": seen})
 
-    assert service.http.get(path).headers["ETag"] == seen
-    assert service.http.get(path).headers["Cache-Control"] == "no-store"
+    assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", seen)
+    assert (later.status_code, later.json()["progress"]["trials"]) == (200, 5)
+    assert later.headers["Cache-Control"] == "private, no-cache"
+    assert changed.status_code == 200
+    again = service.http.patch(path, json={"name": "newer"}, headers={"If-Match": seen})
+    problem(again, 412, "changed")
+
+
+@pytest.mark.parametrize("noun", ["model", "dataset"])
+def test_what_a_client_has_is_not_sent_again(
+    service: RunningService, model: Made, dataset: Made, noun: str
+) -> None:
+    path = f"/v1/{noun}s/{ {'model': model, 'dataset': dataset}[noun]['id'] }"
+    seen = service.http.get(path)
+    same = service.http.get(path, headers={"If-None-Match": seen.headers["ETag"]})
+    other = service.http.get(path, headers={"If-None-Match": '"other"'})
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert same.headers["ETag"] == seen.headers["ETag"]
+    assert other.json() == seen.json()
 
 
 def test_the_effort_of_a_search_that_has_ended_stays(
@@ -246,7 +267,52 @@ def test_a_range_of_an_artifact_and_its_digest(service: RunningService, person: 
     assert whole.headers["Repr-Digest"] == digest_header(hashlib.sha256(whole.content).hexdigest())
     assert (part.status_code, part.content) == (206, whole.content[1:])
     assert (replaced.status_code, replaced.content) == (200, whole.content)
-    assert service.http.get(path, headers={"Range": "bytes=99-"}).status_code == 416
+    beyond = service.http.get(path, headers={"Range": "bytes=99-"})
+    problem(beyond, 416, "range-not-satisfiable")
+    assert beyond.headers["Content-Range"] == f"bytes */{len(whole.content)}"
+    problem(service.http.get(path, headers={"Range": "bytes=1-0"}), 400, "malformed")
+    assert service.http.get(path, headers={"Range": "lines=1-2"}).content == whole.content
+
+
+def test_head_tells_what_get_would_send(
+    service: RunningService, person: Person, large: tuple[str, bytes]
+) -> None:
+    path = f"/v1/artifacts/{large[0]}/content"
+    head, part = service.http.head(path), service.http.head(path, headers={"Range": "bytes=0-9"})
+    whole = service.http.get(path)
+
+    told = [name for name in whole.headers if name not in ("date", "x-request-id")]
+    assert {name: head.headers[name] for name in told} == {n: whole.headers[n] for n in told}
+    assert (head.status_code, head.content) == (200, b"")
+    assert (part.status_code, part.headers["Content-Length"]) == (206, "10")
+    for path in ("/v1/health", "/", "/static/style.css", "/v1/jobs?limit=1"):
+        assert service.http.head(path).status_code == 200, path
+    assert service.http.head("/v1/jobs/job_0").status_code == 404
+    refused = service.http.head("/v1/estimates")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
+def test_head_of_a_stream_ends_at_once(service: RunningService, model: Made, dataset: Made) -> None:
+    path = f"/v1/jobs/{submit(service, model, dataset)['id']}"  # which goes on
+    told = service.http.head(f"{path}/events", headers={"Accept": "text/event-stream"})
+
+    assert (told.status_code, told.content) == (200, b"")
+    assert told.headers["Content-Type"].startswith("text/event-stream")
+    assert service.http.head(f"{path}/trials.csv").status_code == 200
+    assert service.http.get(path).status_code == 200, "the connection serves the next request"
+
+
+def test_what_may_come_of_a_file_is_described(service: RunningService) -> None:
+    paths = service.http.get("/openapi.json").json()["paths"]
+    content = paths["/v1/artifacts/{artifact_id}/content"]["get"]
+    conditional = ("/v1/jobs/{job_id}", "/v1/models/{model_id}", "/v1/policies/{policy_id}")
+
+    assert {"200", "206", "304", "404", "416"} <= set(content["responses"])
+    assert {"Range", "If-Range", "If-None-Match"} <= {
+        each["name"].title() for each in content["parameters"]
+    }
+    assert all("304" in paths[path]["get"]["responses"] for path in conditional)
+    assert {"200", "201"} <= set(paths["/v1/files"]["post"]["responses"])
 
 
 class Breaking:

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Query, Response
 
+from automl_api.artifacts.ranged import RANGED, IfRange, Range, RangedFile
 from automl_api.bodies import Moment, ResponseBody
-from automl_api.caching import entity_tag, is_known
+from automl_api.caching import ASKED_AGAIN, IfNoneMatch, entity_tag, is_known
 from automl_api.files.digests import digest_header
 from automl_api.pages import After, Limit, Listing, listing
 from automl_api.problem import Problem
@@ -64,9 +64,15 @@ def get_artifact(artifact_id: str, service: ServiceDependency) -> ArtifactBody:
         )
 
 
-@router.get("/{artifact_id}/content", response_class=FileResponse)
-def get_content(artifact_id: str, request: Request, service: ServiceDependency) -> Response:
-    """Give the bytes of a file, or a `Range` of them."""
+@router.get("/{artifact_id}/content", response_class=RangedFile, responses=RANGED)
+def get_content(
+    artifact_id: str,
+    service: ServiceDependency,
+    if_none_match: IfNoneMatch = None,
+    range_: Range = None,
+    if_range: IfRange = None,
+) -> Response:
+    """Give the bytes of a file, or a `Range` of them; `HEAD` tells how many there are."""
     with service.database.reading() as session:
         row = artifact_rows.get(session, artifact_id)
     if row.removed_at is not None:
@@ -87,12 +93,12 @@ def get_content(artifact_id: str, request: Request, service: ServiceDependency) 
         )
     headers = {
         "ETag": entity_tag(row.sha256),
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": ASKED_AGAIN,
         "Repr-Digest": digest_header(row.sha256),
     }
-    if is_known(request, headers["ETag"]):
+    if is_known(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return FileResponse(path, media_type=row.media_type, filename=row.name, headers=headers)
+    return RangedFile(path, media_type=row.media_type, filename=row.name, headers=headers)
 
 
 def artifact_body(row: ArtifactRow, days: float | None = None) -> ArtifactBody:

@@ -45,13 +45,13 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Problem as problem:
-                return _explain(request, problem)
+                return explain(request, problem)
             except AutomlCompressError as error:
-                return _explain(request, from_known(error))
+                return explain(request, from_known(error))
             except RequestValidationError as error:
                 first = error.errors()[0]
                 detail = f"{first['loc'][-1]}: {first['msg']}"
-                return _explain(request, Problem(422, "invalid", detail))
+                return explain(request, Problem(422, "invalid", detail))
 
         return handle_or_explain
 
@@ -91,10 +91,13 @@ def render_text(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(version=__version__, **content)
 
 
-def _explain(request: Request, problem: Problem) -> Response:
+def explain(request: Request, problem: Problem) -> Response:
+    """Show a problem document as a page."""
     identity: str = getattr(request.state, "request_id", "")
     told = document(problem, request.url.path, identity)
-    return render_page(request, "problem.html", status_code=problem.status, problem=told)
+    page = render_page(request, "problem.html", status_code=problem.status, problem=told)
+    page.headers.update(problem.headers)
+    return page
 
 
 @cache

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from automl_api.caching import TAGGED, IfNoneMatch, unless_known
 from automl_api.datasets.schemas import (
     BuiltinSource,
     DatasetBody,
@@ -54,13 +55,19 @@ def list_datasets(
     return listing(page, dataset_body, "/v1/datasets", {"text": text or None, "limit": limit})
 
 
-@router.get("/{dataset_id}")
-def get_dataset(dataset_id: str, response: Response, service: ServiceDependency) -> DatasetBody:
+@router.get("/{dataset_id}", response_model=DatasetBody, responses=TAGGED)
+def get_dataset(
+    dataset_id: str,
+    response: Response,
+    service: ServiceDependency,
+    if_none_match: IfNoneMatch = None,
+) -> DatasetBody | Response:
     """Describe one data set."""
     with service.database.reading() as session:
         row = dataset_rows.get(session, dataset_id)
-    tell_version(response, row)
-    return dataset_body(row)
+    body = dataset_body(row)
+    tell_version(response, row, body)
+    return unless_known(if_none_match, response, body)
 
 
 @router.patch("/{dataset_id}")
@@ -76,8 +83,9 @@ def change_dataset(
     with service.database.session() as session:
         row = dataset_rows.lock(session, dataset_id)
         rename(request, row, new)
-    tell_version(response, row)
-    return dataset_body(row)
+    body = dataset_body(row)
+    tell_version(response, row, body)
+    return body
 
 
 @router.delete("/{dataset_id}", status_code=204)

@@ -16,7 +16,7 @@ from automl_compress.store import removal
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={200: {"model": FileBody}})
 async def upload_file(
     request: Request,
     response: Response,

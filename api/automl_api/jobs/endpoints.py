@@ -3,10 +3,10 @@
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
-from automl_api.caching import document_response
+from automl_api.caching import ASKED_AGAIN, TAGGED, IfNoneMatch, document_response, unless_known
 from automl_api.jobs.best import best_policy
 from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.schemas import JobBody, job_body
@@ -115,10 +115,14 @@ def _name_and_value(tag: str) -> tuple[str, str]:
     return name, value
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", response_model=JobBody, responses=TAGGED)
 async def get_job(
-    job_id: str, response: Response, service: ServiceDependency, prefer: Prefer = None
-) -> JobBody:
+    job_id: str,
+    response: Response,
+    service: ServiceDependency,
+    prefer: Prefer = None,
+    if_none_match: IfNoneMatch = None,
+) -> JobBody | Response:
     """Describe one job: its progress, the best so far, the time left.
 
     With `Prefer: wait=SECONDS`, when it has ended or so many seconds are over.
@@ -128,16 +132,17 @@ async def get_job(
         await to_thread.run_sync(described, Response(), service, job_id)  # no such job: at once
         await until_ended(service.feed, job_id, seconds)
         response.headers["Preference-Applied"] = f"wait={seconds}"
-    return await to_thread.run_sync(described, response, service, job_id)
+    body = await to_thread.run_sync(described, response, service, job_id)
+    return unless_known(if_none_match, response, body)
 
 
-@router.get("/{job_id}/best")
+@router.get("/{job_id}/best", responses=TAGGED)
 def get_best(
     job_id: str,
-    request: Request,
     service: ServiceDependency,
     max_ratio: Annotated[float | None, Query(gt=0, le=1)] = None,
     metric: Metric | None = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Give the best policy document, or the best that keeps at most this ratio.
 
@@ -146,4 +151,4 @@ def get_best(
     with service.database.reading() as session:
         row = best_policy(session, job_rows.get(session, job_id), max_ratio, metric)
     # Another policy may become the best one, so the client asks again each time.
-    return document_response(request, row.document, "no-cache")
+    return document_response(if_none_match, row.document, ASKED_AGAIN)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import Field, ValidationError
 
 from automl_api.bodies import Identity, Name, RequestBody
-from automl_api.caching import NO_STORE, check_precondition, entity_tag
+from automl_api.caching import ASKED_AGAIN, check_precondition, versioned_tag
 from automl_api.jobs.merging import merged
 from automl_api.jobs.requests import NewJobBody, Priority, StudyBody, Tags
 from automl_api.jobs.schemas import JobBody, job_body
@@ -91,7 +91,7 @@ def change_job(
         _check_effort(service, job_id, told.effort)
     with service.database.session() as session:
         row = job_rows.lock(session, job_id)
-        check_precondition(request, entity_tag(job_changes.version_of(row)))
+        check_precondition(request, job_changes.version_of(row))
         job_changes.change(session, row, told)
     return described(response, service, job_id)
 
@@ -152,11 +152,12 @@ def clone_job(
 
 
 def described(response: Response, service: Service, job_id: str) -> JobBody:
-    """Describe a job, under the ETag of what may change of it."""
+    """Describe a job, under an ETag that begins with the version of what may change of it."""
     row = _own(service, job_id)
-    response.headers["ETag"] = entity_tag(job_changes.version_of(row))
-    response.headers["Cache-Control"] = NO_STORE  # progress changes under the same tag
-    return job_body(row)
+    body = job_body(row)
+    response.headers["ETag"] = versioned_tag(job_changes.version_of(row), body)
+    response.headers["Cache-Control"] = ASKED_AGAIN
+    return body
 
 
 def _check_effort(service: Service, job_id: str, changed: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from automl_api.caching import TAGGED, IfNoneMatch, unless_known
 from automl_api.files.uploaded import uploaded_path
 from automl_api.intake import inspect_model
 from automl_api.models.schemas import (
@@ -98,13 +99,19 @@ def list_models(
     return listing(page, model_body, "/v1/models", {"text": text or None, "limit": limit})
 
 
-@router.get("/{model_id}")
-def get_model(model_id: str, response: Response, service: ServiceDependency) -> ModelDetailsBody:
+@router.get("/{model_id}", response_model=ModelDetailsBody, responses=TAGGED)
+def get_model(
+    model_id: str,
+    response: Response,
+    service: ServiceDependency,
+    if_none_match: IfNoneMatch = None,
+) -> ModelDetailsBody | Response:
     """Describe one network."""
     with service.database.reading() as session:
         row = model_rows.get(session, model_id)
-    tell_version(response, row)
-    return model_details_body(row)
+    body = model_details_body(row)
+    tell_version(response, row, body)
+    return unless_known(if_none_match, response, body)
 
 
 @router.patch("/{model_id}")
@@ -120,8 +127,9 @@ def change_model(
     with service.database.session() as session:
         row = model_rows.lock(session, model_id)
         rename(request, row, new)
-    tell_version(response, row)
-    return model_details_body(row)
+    body = model_details_body(row)
+    tell_version(response, row, body)
+    return body
 
 
 @router.delete("/{model_id}", status_code=204)

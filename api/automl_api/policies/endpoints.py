@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from automl_api.bodies import ResponseBody
-from automl_api.caching import document_response
+from automl_api.caching import TAGGED, IfNoneMatch, document_response
 from automl_api.dashboard.policy_diff import policy_diff
 from automl_api.pages import After, Limit, Listing, listing
 from automl_api.policies.schemas import PolicyBody, policy_body
@@ -66,12 +66,14 @@ def list_policies(
     return listing(page, policy_body, "/v1/policies", filters)
 
 
-@router.get("/{policy_id}")
-def get_policy(policy_id: str, request: Request, service: ServiceDependency) -> Response:
+@router.get("/{policy_id}", responses=TAGGED)
+def get_policy(
+    policy_id: str, service: ServiceDependency, if_none_match: IfNoneMatch = None
+) -> Response:
     """Give a policy document; it never changes."""
     with service.database.reading() as session:
         row = policy_rows.get(session, policy_id)
-    return document_response(request, row.document, "private, max-age=31536000, immutable")
+    return document_response(if_none_match, row.document, "private, max-age=31536000, immutable")
 
 
 @router.get("/{policy_id}/diff/{other_id}")
