@@ -95,7 +95,7 @@ def test_every_path_of_the_interface_is_described(service: RunningService) -> No
     told = service.http.get("/openapi.json").json()
 
     assert {"/v1/files", "/v1/models", "/v1/datasets", "/v1/jobs"} <= set(told["paths"])
-    problem(service.http.get("/docs"), 404, "not-found")
+    assert service.http.get("/docs").status_code == 200
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ IfRange = Annotated[
     Header(max_length=1000, description="The ETag that the range is of; another: all of it."),
 ]
 
-_CONTENT = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+_CONTENT: dict[str, Any] = {"*/*": {}}  # its bytes are what the job made: of any kind, also JSON
 _TEXT = {"schema": {"type": "string"}}
 RANGED: dict[int | str, dict[str, Any]] = {
     200: {

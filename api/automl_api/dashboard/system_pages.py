@@ -1,4 +1,4 @@
-"""The page of the service itself."""
+"""The pages of the service itself, and of its interface."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,3 +13,9 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 def get_system(request: Request, service: ServiceDependency) -> Response:
     """Show workers, queue and versions."""
     return render_page(request, "system.html", view=system_view(service))
+
+
+@router.get("/docs")
+def get_docs(request: Request) -> Response:
+    """Show every operation of the interface."""
+    return render_page(request, "docs.html")

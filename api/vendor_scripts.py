@@ -1,4 +1,4 @@
-"""Brings the chart libraries into the tree: `python api/vendor_charts.py`.
+"""Brings the pages' libraries into the tree: `python api/vendor_scripts.py`.
 
 What it writes is committed, so installing and serving need neither Node nor another host. A new
 version is a new pin here: of the archive, and of each file that is taken out of it.
@@ -55,6 +55,32 @@ PACKAGES = (
             "package/LICENSE": (
                 "plot.LICENSE",
                 "4b295e011e0e046170041b5b46f1349393aeceb95797793a55bd21dbb543363a",
+            ),
+        },
+    ),
+    Package(
+        "swagger-ui-dist@5.35.0",
+        "1b8e891893404ea4c3558b6a87e2a3e494e7eedba41168c2ece5800a391a6ea6",
+        {
+            "package/swagger-ui-bundle.js": (
+                "swagger-ui-bundle.js",
+                "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+            ),
+            "package/swagger-ui.css": (
+                "swagger-ui.css",
+                "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+            ),
+            "package/LICENSE": (
+                "swagger-ui.LICENSE",
+                "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+            ),
+            "package/NOTICE": (
+                "swagger-ui.NOTICE",
+                "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+            ),
+            "package/swagger-ui-bundle.js.LICENSE.txt": (
+                "swagger-ui-bundle.LICENSE",
+                "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
             ),
         },
     ),
