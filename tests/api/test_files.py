@@ -1,9 +1,11 @@
 import hashlib
+import io
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import httpx
@@ -76,6 +78,23 @@ def test_npz_and_parquet_are_told_by_their_content(service: RunningService, tmp_
     assert upload(service, archive, "no.suffix").json()["format"] == "npz"
     table = upload(service, (tmp_path / "t.parquet").read_bytes(), "x.npz").json()
     assert table["format"] == "parquet"
+
+
+def test_a_zip_archive_that_begins_with_a_text_is_refused_by_who_reads_it(
+    service: RunningService,
+) -> None:
+    def uploaded(first: str) -> dict[str, str]:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr(first, "of what lies in it")
+        return upload(service, buffer.getvalue()).json()
+
+    files = [uploaded(each) for each in ("images/readme.md", "labels.csv", "cat/1.PNG", "README")]
+    body = {"name": "x", "source": {"kind": "zip", "file_id": files[-1]["id"]}}
+    refused = problem(service.post("/v1/datasets", body), 422, "invalid-data")
+
+    assert [each["format"] for each in files] == ["zip"] * 4
+    assert "README" in refused["detail"]
 
 
 def test_what_is_no_known_format_is_refused_and_leaves_nothing(

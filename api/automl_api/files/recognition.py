@@ -19,6 +19,9 @@ _TAIL_BYTES = 4
 # What torch.export.save writes first, below a root folder of any name; torch.save, which pickles,
 # begins with data.pkl.
 _PROGRAM_MEMBERS = (b"data/weights/", b"data/constants/", b"models/", b"archive_format")
+# What people put before their class folders. The data's reader names what it does not take.
+_TEXT_SUFFIXES = (".txt", ".md", ".rst", ".csv", ".tsv", ".json")
+_TEXT_NAMES = ("readme", "license", "licence", "copying", "notice")
 _ZIP_NAME_LENGTH_AT, _ZIP_NAME_AT = 26, 30  # in a zip member's local header
 
 
@@ -62,7 +65,8 @@ def _first_member(head: bytes) -> bytes:
 
 
 def _begins_a_folder_of_images(first: bytes) -> bool:
-    """Tell it from archives that pickle: whether this is a folder, an image or a hidden file."""
+    """Tell it from archives that pickle: a folder, an image, a hidden file or a text begins it."""
     name = first.decode("utf-8", "replace")
-    last = name.rpartition("/")[2]
-    return name.endswith("/") or last.startswith(".") or is_image_name(last)
+    last = name.rpartition("/")[2].lower()
+    is_text = last.endswith(_TEXT_SUFFIXES) or last in _TEXT_NAMES
+    return name.endswith("/") or last.startswith(".") or is_text or is_image_name(last)
