@@ -23,6 +23,7 @@ from automl_api.jobs import (
     estimates,
     evaluations,
     events,
+    front,
     logs,
     steering,
     trial_file,
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(noun.router)
     for noun in (
         comparison,
+        front,
         events,
         trials,
         confirmations,

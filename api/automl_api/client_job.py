@@ -176,6 +176,16 @@ class Job:
         content = self._client.get(f"/v1/jobs/{self.id}/best", **limit)
         return PolicyDocument.from_json(content)
 
+    def front(self, *, metric: str | None = None, fidelity: str | None = None) -> Json:
+        """Return the policies that no other one beats, and the hypervolume over time.
+
+        Args:
+            metric: which cost; None for that of the job's budget.
+            fidelity: `proxy` for those that the search scored, `confirmed` for those that were
+                tuned and tested; None for both.
+        """
+        return self._client.get(f"/v1/jobs/{self.id}/front", metric=metric, fidelity=fidelity)
+
     def download_network(self, document: PolicyDocument, path: str | Path) -> Path:
         """Write the compressed network of one of the job's policies to a safetensors file.
 
