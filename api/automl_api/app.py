@@ -42,7 +42,7 @@ from automl_api.queries import check_query
 from automl_api.service import Service
 from automl_api.settings import Settings
 from automl_api.system import endpoints as system
-from automl_api.system import metrics, workers
+from automl_api.system import metrics, schemas, workers
 from automl_api.system.meter import Meter, Metered, note_route
 from automl_api.targets import endpoints as targets
 from automl_compress import __version__
@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         evaluations,
     ):
         app.include_router(noun.router)
-    for noun in (artifacts, logs, trial_file, workers, metrics):
+    for noun in (artifacts, logs, trial_file, workers, metrics, schemas):
         app.include_router(noun.router)
     for pages in (report, points, dashboard, keys_page, signing_in):
         app.include_router(pages.router)

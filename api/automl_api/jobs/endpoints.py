@@ -15,6 +15,7 @@ from automl_api.jobs.submission import submit
 from automl_api.jobs.waiting import Prefer, seconds_of, until_ended
 from automl_api.once import IdempotencyKey
 from automl_api.pages import After, Limit, Listing, listing
+from automl_api.policies.document_schema import DOCUMENT
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.core import Metric
@@ -136,7 +137,7 @@ async def get_job(
     return unless_known(if_none_match, response, body)
 
 
-@router.get("/{job_id}/best", responses=TAGGED)
+@router.get("/{job_id}/best", responses=DOCUMENT)
 def get_best(
     job_id: str,
     service: ServiceDependency,

@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from automl_api.bodies import ResponseBody
-from automl_api.caching import TAGGED, IfNoneMatch, document_response
+from automl_api.caching import IfNoneMatch, document_response
 from automl_api.dashboard.policy_diff import policy_diff
 from automl_api.pages import After, Limit, Listing, listing
+from automl_api.policies.document_schema import DOCUMENT
 from automl_api.policies.schemas import PolicyBody, policy_body
 from automl_api.service import ServiceDependency
 from automl_compress.store import policies as policy_rows
@@ -66,7 +67,7 @@ def list_policies(
     return listing(page, policy_body, "/v1/policies", filters)
 
 
-@router.get("/{policy_id}", responses=TAGGED)
+@router.get("/{policy_id}", responses=DOCUMENT)
 def get_policy(
     policy_id: str, service: ServiceDependency, if_none_match: IfNoneMatch = None
 ) -> Response:
