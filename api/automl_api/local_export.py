@@ -10,9 +10,9 @@ from torch import nn
 
 from automl_api.local_apply import uncut_network
 from automl_compress.compress.apply import apply_policy
+from automl_compress.core.confirmation import EngineFormat
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, WeightsMismatch
-from automl_compress.core.study import EngineFormat
 from automl_compress.export.formats import (
     Exported,
     export_network,

@@ -1,6 +1,7 @@
 """Nouns, protocols, errors and units: no torch, no input or output."""
 
 from automl_compress.core.budget import METRICS, Budget, Cost, Effort, Metric
+from automl_compress.core.confirmation import Confirmation
 from automl_compress.core.decision import Decision, DecisionKind
 from automl_compress.core.graph import (
     ChannelGroup,
@@ -29,7 +30,7 @@ from automl_compress.core.pruning_net import PruningNetConfig
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace
 from automl_compress.core.space_options import SpaceOptions
-from automl_compress.core.study import Confirmation, SearchProblem, StudySpec
+from automl_compress.core.study import SearchProblem, StudySpec
 from automl_compress.core.trial import Measurement, Role, Suggestion, Trial, TrialState
 
 __all__ = [

@@ -3,78 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any
 
 from automl_compress.core.budget import Budget, Cost, Effort
-from automl_compress.core.errors import InvalidInput, UnknownName
+from automl_compress.core.confirmation import Confirmation
+from automl_compress.core.errors import InvalidInput
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace
 from automl_compress.core.space_options import SpaceOptions
 
 MOST_BUDGETS = 16
 MOST_LATENCY_BATCH = 1024
-EngineFormat = Literal["onnx", "openvino", "pt2", "bundle"]
-ENGINE_FORMATS: tuple[EngineFormat, ...] = get_args(EngineFormat)
-DistillationDirection = Literal["forward", "reverse"]
 
 
 def budgets_of(largest: Budget, smaller_ratios: Sequence[float]) -> tuple[Budget, ...]:
     """Return a budget and smaller ones of the same metric; raises InvalidInput for no ratio."""
     return (largest, *(replace(largest, ratio=ratio) for ratio in smaller_ratios))
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """What happens to the best trials once the search has ended.
-
-    top_k: how many of the best trials within each budget are cut, fine-tuned and scored on the
-        test split.
-    finetune_epochs: passes over the train split; 0 scores the repaired network as it is.
-    formats: the files that a job writes for engines, beside policy and weights.
-    distillation_weight: of the uncut network's answers against the labels while fine-tuning, 0
-        (none) to 1; distillation_temperature: both sides' logits are divided by it, above 0.
-    distillation_direction: `forward` is KL(uncut || cut), `reverse` is KL(cut || uncut).
-    """
-
-    top_k: int = 1
-    finetune_epochs: int = 3
-    formats: tuple[EngineFormat, ...] = ("onnx",)
-    distillation_weight: float = 0.0
-    distillation_temperature: float = 4.0
-    distillation_direction: DistillationDirection = "forward"
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, and formats that are not there or come twice."""
-        if self.top_k < 1 or self.finetune_epochs < 0:
-            raise InvalidInput(
-                f"confirmation of top_k={self.top_k}, finetune_epochs={self.finetune_epochs}; "
-                "top_k is at least 1, finetune_epochs at least 0"
-            )
-        if not 0 <= self.distillation_weight <= 1 or not 0 < self.distillation_temperature < 1000:
-            raise InvalidInput(
-                f"distillation_weight={self.distillation_weight}, distillation_temperature="
-                f"{self.distillation_temperature}; the weight is 0 to 1, the temperature above 0 "
-                "and below 1000"
-            )
-        if self.distillation_direction not in get_args(DistillationDirection):
-            raise UnknownName(
-                "distillation direction",
-                self.distillation_direction,
-                get_args(DistillationDirection),
-            )
-        for name in self.formats:
-            if name not in ENGINE_FORMATS:
-                raise UnknownName("format", name, ENGINE_FORMATS)
-        if len(set(self.formats)) < len(self.formats):
-            raise InvalidInput(f"formats are {list(self.formats)}; name each once")
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Confirmation":
-        """Read a JSON object; raises InvalidInput for values, TypeError for unknown fields."""
-        rest = dict(content)
-        if "formats" in rest:
-            rest["formats"] = tuple(rest["formats"])
-        return cls(**rest)
 
 
 @dataclass(frozen=True)
@@ -123,6 +67,12 @@ class StudySpec:
             raise InvalidInput(
                 f"smaller_ratios are {list(self.smaller_ratios)}; give ratios that fall, each "
                 f"below the budget's {self.budget.ratio:g}"
+            )
+        if self.confirmation.recipe == "micronet" and not self.space.has_layer_decisions:
+            raise InvalidInput(
+                "the confirmation's recipe is 'micronet', whose stages make single layers sparse "
+                "and quantise them, and the space opens neither; give schemes with 'element', "
+                "weight_bits and activation_bits, or take the recipe 'at_once'"
             )
 
     @property

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from torch import nn
 
+from automl_compress.core.confirmation import EngineFormat
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, StorageFailed, UnknownName
-from automl_compress.core.study import EngineFormat
 from automl_compress.export.agreement import Agreement
 from automl_compress.export.bundle import bundle_bytes
 from automl_compress.export.card import model_card

@@ -31,6 +31,7 @@ from automl_compress.evaluate.latency import LatencyMeasurement
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
+from automl_compress.evaluate.ranking import best_first
 from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.describe import logit_count
@@ -60,7 +61,8 @@ class CompressedNetwork:
 class CompressionResult:
     """What a search found.
 
-    confirmed: the best `top_k` within each budget, the best on the search images first.
+    confirmed: the best `top_k` within each budget, the best on the search images first, or the
+        cheapest above the floor that the study sets.
     summary, trials: of the study.
     """
 
@@ -200,9 +202,9 @@ def _confirm(
 ) -> CompressionResult:
     if not (best := confirmer.finalists(trials)):
         raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
+    uncut, model = confirmer.uncut_scores(), model_reference(network, name)
     # The search split chooses; the test split, scored once, says how good the choice is.
-    found = sorted(map(confirmer.confirm, best), key=lambda each: -each.search.score)
-    baseline, model = confirmer.baseline(), model_reference(network, name)
+    found = best_first(map(confirmer.confirm, best), lambda each: each.search, study, uncut.search)
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
     latencies = finalist_latencies(network, study, [each.network.module for each in found])
@@ -215,7 +217,7 @@ def _confirm(
             model,
             each.policy,
             (each.measurement, each.search, proxy),
-            (baseline,),
+            (uncut.test,),
             _repair_note(study, each.network.packed),
             provenance,
             each.network.quantisation,

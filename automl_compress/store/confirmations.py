@@ -60,10 +60,13 @@ def _tuning(confirmation: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what tells one tuning from another; which files are written for engines does not."""
     epochs = confirmation["finetune_epochs"]
     weight = confirmation.get("distillation_weight") or 0.0
-    if not epochs or not weight:  # nothing is tuned, or by labels alone
-        return epochs, 0.0, None
+    how = confirmation.get("recipe", "at_once"), confirmation.get("precision", "float32")
+    if not epochs:
+        return (epochs,)
+    if not weight:  # by labels alone
+        return epochs, how
     direction = confirmation.get("distillation_direction", "forward")
-    return epochs, weight, confirmation["distillation_temperature"], direction
+    return epochs, how, weight, confirmation["distillation_temperature"], direction
 
 
 def _by_itself(session: Session, search: JobRow, wanted: tuple[str, Any]) -> Confirmed | None:

@@ -26,8 +26,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         StorageFailed: the disk did not take it; the old file is still there.
     """
-    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    content = save(plain, dict(metadata))
+    content = _content(tensors, metadata)
     try:
         write_whole(path, [content])
     except OSError as error:
@@ -35,6 +34,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             f"{path} could not be written ({error.strerror or error}); it needs {len(content):,} "
             "bytes in a folder that exists and may be written to"
         ) from error
+
+
+def _content(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    return save(plain, dict(metadata))
+
+
+def checkpoint_bytes(tensors: Mapping[str, Tensor], document: object) -> bytes:
+    """Return the content of the file that `write_checkpoint` writes."""
+    return _content(tensors, {_DOCUMENT_KEY: json.dumps(document)})
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], document: object) -> None:

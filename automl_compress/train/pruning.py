@@ -1,16 +1,42 @@
 """Pruning in rounds: remove single weights, train what is left, remove more."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import nn
 
+from automl_compress.compress.layer_weights import sparsified
 from automl_compress.core import LayerChoice
 from automl_compress.core.errors import InvalidInput
 from automl_compress.data.datasets import ImageData
 from automl_compress.train.config import Distillation, TrainingConfig
 from automl_compress.train.progress import ProgressCallback
-from automl_compress.train.quantised_training import train_quantised
+from automl_compress.train.quantised_training import as_folded, train_quantised
 from automl_compress.train.report import TrainingReport
+
+
+@torch.no_grad()
+def prune(
+    module: nn.Module, sparsities: Mapping[str, float], norm_after: Mapping[str, str]
+) -> None:
+    """Zero the smallest weights of layers in place; nothing is trained.
+
+    Args:
+        module: with float weights.
+        sparsities: fraction of a layer's weights that becomes zero, in [0, 1), by module path of
+            convolutions and linear layers.
+        norm_after: the norm that alone follows a layer; weights are compared with its scale.
+
+    Raises:
+        DataInvalid: weights hold NaN or infinity.
+    """
+    members = dict(module.named_modules())
+    for name, sparsity in sparsities.items():
+        layer: Any = members[name]
+        norm = members[norm_after[name]] if name in norm_after else None
+        kept = sparsified(as_folded(layer, norm), sparsity) != 0
+        layer.weight.copy_(torch.where(kept, layer.weight, 0.0))
 
 
 def prune_and_retrain(

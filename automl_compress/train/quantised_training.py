@@ -60,7 +60,7 @@ def train_quantised(
     for name in changed:
         layer: Any = members[name]
         norm = members[norm_after[name]] if name in norm_after else None
-        compressed = _StraightThrough(_folded(layer, norm), choices[name])
+        compressed = _StraightThrough(as_folded(layer, norm), choices[name])
         # Without the check of its result, which would run on a deep copy of the weight.
         parametrize.register_parametrization(layer, "weight", compressed, unsafe=True)
     undo = round_inputs(module, grids)
@@ -98,8 +98,8 @@ class _StraightThrough(nn.Module):
 
 
 @torch.no_grad()
-def _folded(layer: Any, norm: Any) -> Tensor:
-    """Return the layer's weight times the scale of the norm behind it."""
+def as_folded(layer: Any, norm: Any) -> Tensor:
+    """Return a layer's weight times the scale of the norm behind it, or of None."""
     weight: Tensor = layer.weight.detach()
     if norm is None or norm.weight is None:
         return weight
@@ -115,3 +115,6 @@ def _settle(layer: Any) -> None:
     values = compressed.masked(layer.parametrizations.weight.original.detach()).clone()
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
     layer.weight.copy_(values)
+    # The weight is registered anew; back in front, files list the tensors in their old order.
+    for name in [each for each in layer._parameters if each != "weight"]:
+        layer._parameters[name] = layer._parameters.pop(name)

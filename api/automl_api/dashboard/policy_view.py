@@ -11,9 +11,9 @@ from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.evaluations_view import EvaluationsView, evaluations_view
 from automl_api.dashboard.rendering import metrics_of
 from automl_api.jobs.schemas import JobBody, job_body
+from automl_compress.core.confirmation import ENGINE_FORMATS
 from automl_compress.core.execution import ExecutionChange, LayerExecution
 from automl_compress.core.json_field import JsonField
-from automl_compress.core.study import ENGINE_FORMATS
 from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import artifacts as artifact_rows
 from automl_compress.store import policies as policy_rows

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from automl_api.engine.pipeline import OwnedJob
 from automl_api.local_export import ExportNotes, ExportOrder, Weights, export_orders
+from automl_compress.core.confirmation import EngineFormat
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput
-from automl_compress.core.study import EngineFormat
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.export.card import model_card
 from automl_compress.store import WrittenFile

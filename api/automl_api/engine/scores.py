@@ -12,7 +12,8 @@ from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import Measurement, Policy, Trial
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.layer_rows import LayerQuantisation
-from automl_compress.evaluate.confirm import Confirmer, TunedNetwork
+from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.evaluate.tuned_network import TunedNetwork
 from automl_compress.export.documents import network_bytes
 from automl_compress.store import WrittenFile, events
 from automl_compress.store.baselines import confirmed_before

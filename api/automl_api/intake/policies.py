@@ -11,7 +11,7 @@ from automl_api.sources import ModelSource
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
-from automl_compress.evaluate.confirm import count_cost
+from automl_compress.evaluate.tuned_network import count_cost
 from automl_compress.networks.fingerprint import weights_fingerprint
 
 

@@ -17,8 +17,8 @@ from automl_api.once import IdempotencyKey, request_digest
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
 from automl_compress.core import Cost, StudySpec
+from automl_compress.core.confirmation import ENGINE_FORMATS, EngineFormat
 from automl_compress.core.errors import WrongState
-from automl_compress.core.study import ENGINE_FORMATS, EngineFormat
 from automl_compress.store import JobKind, JobRow, TrialRow, confirmations, jobs
 from automl_compress.store import models as model_rows
 from automl_compress.store import trials as trial_rows

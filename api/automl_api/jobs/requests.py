@@ -11,15 +11,16 @@ from pydantic import AfterValidator, Field
 from automl_agents.catalogue import complete_recipe
 from automl_api.bodies import Identity, Name, RequestBody
 from automl_compress.core import Confirmation, Metric, StudySpec
-from automl_compress.core.recipe import Backend, Repair, Signal, Weights
-from automl_compress.core.space_options import SparsityScheme
-from automl_compress.core.study import (
+from automl_compress.core.confirmation import (
     ENGINE_FORMATS,
-    MOST_BUDGETS,
-    MOST_LATENCY_BATCH,
     DistillationDirection,
     EngineFormat,
+    Precision,
+    TuningRecipe,
 )
+from automl_compress.core.recipe import Backend, Repair, Signal, Weights
+from automl_compress.core.space_options import SparsityScheme
+from automl_compress.core.study import MOST_BUDGETS, MOST_LATENCY_BATCH
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
@@ -98,6 +99,9 @@ class ConfirmationBody(RequestBody):
     distillation_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     distillation_temperature: Annotated[float, Field(gt=0, lt=1000)] = 4.0
     distillation_direction: DistillationDirection = "forward"
+    recipe: TuningRecipe = "at_once"
+    precision: Precision = "float32"
+    floor_points: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
 class StudyBody(RequestBody):

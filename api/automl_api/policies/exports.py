@@ -14,7 +14,7 @@ from automl_api.jobs.submission import put_into_queue
 from automl_api.pages import Listing
 from automl_api.policies.origin import network_of, origin_of
 from automl_api.service import Service, ServiceDependency
-from automl_compress.core.study import EngineFormat
+from automl_compress.core.confirmation import EngineFormat
 from automl_compress.store import ArtifactRow, JobKind, JobRow, PolicyRow, artifacts, browsing
 from automl_compress.store import policies as policy_rows
 from automl_compress.store.browsing import JobFilter

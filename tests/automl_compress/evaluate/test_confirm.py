@@ -23,7 +23,8 @@ from automl_compress.core import (
 from automl_compress.core.document import PolicyDocument, RepairNote
 from automl_compress.core.errors import BudgetUnreachable, ModelInvalid, WeightsMismatch
 from automl_compress.costs import compression_space
-from automl_compress.evaluate.confirm import Confirmer, count_cost
+from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.evaluate.tuned_network import count_cost
 from automl_compress.export.documents import network_bytes
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.trace import Network, trace
