@@ -9,6 +9,7 @@ from automl_agents.allocation.config import (
     DpConfig,
     GlobalConfig,
     GreedyConfig,
+    MicroNetConfig,
     SensitivityConfig,
 )
 from automl_agents.auto.config import AutoConfig
@@ -91,6 +92,11 @@ SEARCHERS: Mapping[str, Entry] = {
         "Profiles every decision alone, then lowers each as far as one common drop allows.",
         SensitivityConfig,
         "automl_agents.allocation.sensitivity:SensitivitySearcher",
+    ),
+    "micronet": Entry(
+        "No search: the ratios and bits of the MicroNet Challenge's winners, and a profile.",
+        MicroNetConfig,
+        "automl_agents.allocation.micronet:MicroNetSearcher",
     ),
     "dp": Entry(
         "Profiles every decision alone, then solves the knapsack over losses, as SPDY does.",

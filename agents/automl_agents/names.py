@@ -5,6 +5,7 @@ SEARCHER_NAMES = (
     "uniform",
     "random",
     "sensitivity",
+    "micronet",
     "dp",
     "greedy",
     "global",

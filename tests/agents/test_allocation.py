@@ -1,4 +1,4 @@
-"""`sensitivity`, `dp`, `greedy` and `global`: contract in all their phases, and what they do."""
+"""Searchers that allocate: their contract in all of its phases, and what they do."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,10 +25,11 @@ from tests.fakes import (
     space_of,
 )
 
-NAMES = ("sensitivity", "dp", "greedy", "global")
+NAMES = ("sensitivity", "micronet", "dp", "greedy", "global")
 #: So short that the contract's few trials go through every phase.
 SHORT: Mapping[str, Mapping[str, object]] = {
     "sensitivity": {"levels": 1},
+    "micronet": {"levels": 1},
     "dp": {"levels": 1, "random_share": 0.05},
     "greedy": {"iterations": 1},
     "global": {},
@@ -279,3 +280,42 @@ def test_importance_of_the_fakes_has_a_score_for_each_channel() -> None:
 def _asks(problem: SearchProblem, count: int, **options: object) -> list[Suggestion]:
     searcher = create_searcher("global", problem, options)
     return [searcher.ask() for _ in range(count)]
+
+
+def test_micronet_asks_first_for_the_winners_ratios_and_bits() -> None:
+    problem = problem_of(
+        plain_graph((8, 8, 8)),
+        ratio=1.0,
+        metric="micronet",
+        schemes=("element",),
+        weight_bits=(2, 4, 6, 8, 32),
+        activation_bits=(4, 8, 32),
+        edge_bits=None,
+    )
+
+    asked = create_searcher("micronet", problem, {}).ask()
+
+    layers = asked.policy.layers
+    assert asked.role == "candidate"
+    assert [each.sparsity for each in layers] == [0.75] * (len(layers) - 1) + [0.5]
+    assert [each.weight_bits for each in layers] == [4] * (len(layers) - 1) + [6]
+    # The first and the last layer compute with float inputs.
+    inner = [4] * (len(layers) - 2)
+    assert [each.activation_bits for each in layers] == [32, *inner, 32]
+    assert asked.policy.widths(problem.space.graph) == problem.space.graph.full_widths
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"sparsity": 1.0}, "from 0 to below 1"),
+        ({"last_sparsity": -0.5}, "from 0 to below 1"),
+        ({"weight_bits": 9}, "choose one of"),
+        ({"last_weight_bits": 0}, "choose one of"),
+    ],
+)
+def test_ratios_and_bits_that_no_layer_can_have_are_refused(
+    options: Mapping[str, object], advice: str
+) -> None:
+    with pytest.raises(InvalidInput, match=advice):
+        create_searcher("micronet", problem_of(), options)

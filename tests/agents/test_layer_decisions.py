@@ -16,6 +16,7 @@ NAMES = (
     "uniform",
     "random",
     "sensitivity",
+    "micronet",
     "dp",
     "greedy",
     "auto",

@@ -80,7 +80,8 @@ def test_a_page_says_which_recipe_is_its_own(name: str) -> None:
     assert [word for word in SEARCHERS[name].recipe.values() if f"`{word}`" not in page] == []
 
 
-@pytest.mark.parametrize("name", searcher_names())
+# `micronet` has one policy, whose cost is its own.
+@pytest.mark.parametrize("name", [name for name in searcher_names() if name != "micronet"])
 def test_a_page_shows_the_curve_of_its_searcher(name: str) -> None:
     assert f"(../benchmarks/search-{name}.svg)" in page_of(name)
 

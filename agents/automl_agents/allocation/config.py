@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from automl_agents.decisions import refusal_of_layers
-from automl_compress.core import SearchProblem
+from automl_compress.core import BIT_WIDTHS, SearchProblem
 from automl_compress.core.errors import InvalidInput
 
 
@@ -35,6 +35,40 @@ class SensitivityConfig(ProfileOptions):
 
     profile_images: int = 512
     profile_share: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class MicroNetConfig(ProfileOptions):
+    """The knobs of `micronet`: the winners' own where they are left alone.
+
+    sparsity: fraction of a layer's weights that becomes zero.
+    weight_bits: of every layer but the last.
+    activation_bits: of the inputs of every layer but the first and the last, which stay float.
+    last_sparsity: that of the last layer.
+    last_weight_bits: those of the last layer.
+    """
+
+    profile_share: float = 1.0
+    sparsity: float = 0.75
+    weight_bits: int = 4
+    activation_bits: int = 4
+    last_sparsity: float = 0.5
+    last_weight_bits: int = 6
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        ProfileOptions.__post_init__(self)
+        for name in ("sparsity", "last_sparsity"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)!r}; give a number from 0 to below 1"
+                )
+        for name in ("weight_bits", "activation_bits", "last_weight_bits"):
+            if getattr(self, name) not in BIT_WIDTHS:
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)!r}; choose one of: "
+                    f"{', '.join(map(str, BIT_WIDTHS))}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
