@@ -25,6 +25,8 @@ from automl_api.jobs import (
     events,
     front,
     logs,
+    micronet,
+    stages,
     steering,
     trial_file,
     trials,
@@ -88,6 +90,8 @@ def create_app(settings: Settings) -> FastAPI:
         bringing,
         exports,
         evaluations,
+        micronet,
+        stages,
     ):
         app.include_router(noun.router)
     for noun in (artifacts, logs, trial_file, workers, metrics, schemas):

@@ -19,6 +19,7 @@ from automl_api.commands import (
     jobs,
     keys,
     measure_latency,
+    micronet,
     models,
     packing,
     policies,
@@ -46,6 +47,7 @@ app.command()(demo.demo)
 app.command()(serve.serve)
 app.command()(worker.worker)
 app.command()(search.search)
+app.command()(micronet.micronet)
 app.command()(run.run)
 app.command()(train.train)
 app.command()(best.best)

@@ -142,6 +142,10 @@ class Job:
         """Yield the trials by number, or as `sort` says: `-score`, `macs` ..."""
         return self._client.list(f"/v1/jobs/{self.id}/trials", state=state, sort=sort)
 
+    def stages(self) -> list[Json]:
+        """Return the finished stages under the recipe `micronet`, in the order of their ends."""
+        return self._client.get(f"/v1/jobs/{self.id}/stages")["data"]
+
     def logs(self) -> Iterator[str]:
         """Yield what happened, as lines of text."""
         return self._client.lines(f"/v1/jobs/{self.id}/logs")

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from automl_api.client_job import Job
 from automl_api.transport import Json, ProblemError, Transport
@@ -47,6 +47,21 @@ class PolicyCalls:
         }
         path = f"/v1/trials/{trial_id}/confirm"
         return self._submitted(path, told, key)
+
+    def micronet(
+        self, model_id: str, dataset_id: str, *, key: str | None = None, **settings: Any
+    ) -> Job:
+        """Submit that a network goes through the stages of the MicroNet Challenge's winners.
+
+        Args:
+            model_id: of the network.
+            dataset_id: of the data.
+            key: makes a repetition harmless.
+            settings: as `POST /v1/models/{id}/micronet` takes them: `searcher`, `evaluations`,
+                `hand_set`, `shares`, `floor_points`, `finetune_epochs`, `precision` ...
+        """
+        path = f"/v1/models/{model_id}/micronet"
+        return self._submitted(path, {"dataset_id": dataset_id, **settings}, key)
 
     def evaluate(
         self,

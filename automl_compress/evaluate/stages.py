@@ -8,7 +8,7 @@ first iterations and their scales are fixed; here masks are fixed and scales are
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -69,21 +69,26 @@ class StageReport:
 class StageLog(Protocol):
     """Keeps finished stages, so that an interrupted pipeline goes on behind the last of them."""
 
-    def finished(self, subject: int | None) -> Mapping[Stage, Path | None]:
-        """Return the stages of a subject that are kept, with their checkpoints."""
+    def latest(self, subject: int | None) -> tuple[Stage, Path] | None:
+        """Return a subject's last stage that has a checkpoint, with its file; None without."""
         ...
 
     def keep(self, report: StageReport, checkpoint: bytes | None) -> None:
-        """Keep a finished stage: report and checkpoint together, or neither."""
+        """Keep a finished stage, report and checkpoint together; one that is kept stays.
+
+        Args:
+            report: of the stage.
+            checkpoint: from which the next stage can go on; None behind the last one.
+        """
         ...
 
 
 class NoLog:
     """Forgets stages."""
 
-    def finished(self, subject: int | None) -> Mapping[Stage, Path | None]:
+    def latest(self, subject: int | None) -> tuple[Stage, Path] | None:
         """Know of none."""
-        return {}
+        return None
 
     def keep(self, report: StageReport, checkpoint: bytes | None) -> None:
         """Keep nothing."""
@@ -152,53 +157,43 @@ class _Pipeline:
         self._tuning, self._scores, self._policy = tuning, scores, policy
         self._subject, self._log = subject, log
         self._choices = policy.layer_choices(tuning.network.graph)
-        self._kept = log.finished(subject)
 
     def run(self, module: nn.Module) -> TunedNetwork:
-        state = _State(module.eval(), {})
-        for stage, work in self._training_stages().items():
+        state, todo = self._begin(module.eval())
+        for stage in todo:
             self._tuning.go_on()
-            path = self._kept.get(stage)
-            if path is not None:
-                state = _State.read(module, path)
-                continue
             began = time.perf_counter()
-            state = work(state)
-            self._keep(stage, self._computing(stage, state), began, state)
-        return self._fold(state)
+            state = self._after(stage, state)
+            network = TunedNetwork(self._computing(stage, state))
+            self._keep(stage, network, began, state.to_bytes(self._choices))
+        began = time.perf_counter()
+        network = self._tuning.quantised(state.module, self._choices, state.grids)
+        self._keep("fold", network, began, None, self._logit_change(state))
+        return network
 
-    def _training_stages(self) -> dict[Stage, Callable[[_State], _State]]:
-        return {
-            "prune": self._prune,
-            "distil": self._distil,
-            "activations": self._activations,
-            "weights": self._weights,
-        }
+    def _begin(self, module: nn.Module) -> tuple[_State, tuple[Stage, ...]]:
+        """Return where to go on, and the stages that are left before the last."""
+        kept = self._log.latest(self._subject)
+        if kept is None:
+            return _State(module, {}), STAGES[:-1]
+        return _State.read(module, kept[1]), STAGES[STAGES.index(kept[0]) + 1 : -1]
 
-    def _prune(self, state: _State) -> _State:
+    def _after(self, stage: Stage, state: _State) -> _State:
+        if stage == "prune":
+            self._prune(state)
+            return state
+        if stage == "activations":
+            state = replace(state, grids=self._tuning.input_grids(state.module, self._choices))
+        choices = _carried_out(self._choices, stage)
+        self._tuning.train(state.module, choices, state.grids, STAGES.index(stage))
+        state.module.eval()
+        return state
+
+    def _prune(self, state: _State) -> None:
         sparsities = {
             name: choice.sparsity for name, choice in self._choices.items() if choice.sparsity
         }
         prune(state.module, sparsities, self._tuning.network.plan.norm_after)
-        return state
-
-    def _distil(self, state: _State) -> _State:
-        self._train("distil", state)
-        return state
-
-    def _activations(self, state: _State) -> _State:
-        state = replace(state, grids=self._tuning.input_grids(state.module, self._choices))
-        self._train("activations", state)
-        return state
-
-    def _weights(self, state: _State) -> _State:
-        self._train("weights", state)
-        return state
-
-    def _train(self, stage: Stage, state: _State) -> None:
-        choices = _carried_out(self._choices, stage)
-        self._tuning.train(state.module, choices, state.grids, STAGES.index(stage))
-        state.module.eval()
 
     def _computing(self, stage: Stage, state: _State) -> nn.Module:
         """Return a copy that computes as the network does behind a stage, norms unfolded."""
@@ -210,13 +205,6 @@ class _Pipeline:
                     layer.weight.copy_(compressed_weights(layer.weight.detach(), choice).values)
         round_inputs(twin, state.grids)
         return twin.eval()
-
-    def _fold(self, state: _State) -> TunedNetwork:
-        began = time.perf_counter()
-        network = self._tuning.quantised(state.module, self._choices, state.grids)
-        if "fold" not in self._kept:
-            self._keep("fold", network, began, None, self._logit_change(state))
-        return network
 
     def _logit_change(self, state: _State) -> float:
         # Rounding of inputs would turn a change in the last bit into one of a whole step.
@@ -231,17 +219,17 @@ class _Pipeline:
     def _keep(
         self,
         stage: Stage,
-        network: nn.Module | TunedNetwork,
+        network: TunedNetwork,
         began: float,
-        state: _State | None,
+        checkpoint: bytes | None,
         logit_change: float | None = None,
     ) -> None:
         seconds = time.perf_counter() - began
-        tuned = network if isinstance(network, TunedNetwork) else TunedNetwork(network)
         layers = tuple(_carried_out(self._choices, stage).values())
-        measurement = self._scores.measured(tuned, replace(self._policy, layers=layers), "search")
+        policy = replace(self._policy, layers=layers)
+        measurement = self._scores.measured(network, policy, "search")
         report = StageReport(self._subject, stage, measurement, seconds, logit_change)
-        self._log.keep(report, None if state is None else state.to_bytes(self._choices))
+        self._log.keep(report, checkpoint)
 
 
 def _carried_out(choices: Mapping[str, LayerChoice], stage: Stage) -> dict[str, LayerChoice]:

@@ -20,7 +20,7 @@ class NewArtifact:
 
     job_id: str
     name: str  # file name, unique within the job
-    kind: str  # network, policy, card, packed, report, or a format for engines
+    kind: str  # network, policy, card, packed, report, checkpoint, or a format for engines
     media_type: str
 
 

@@ -15,7 +15,7 @@ def confirmed_before(
     fingerprint: Mapping[str, str],
     tuning: Mapping[str, Any],
 ) -> tuple[str, Json] | None:
-    """Find an earlier job's measurement of the same uncut network, tuned alike on the same data.
+    """Find what an earlier job measured of the same uncut network, tuned alike on the same data.
 
     The test split is scored once: what a job said of it, later jobs repeat.
 
@@ -26,7 +26,8 @@ def confirmed_before(
         tuning: all that tells one tuning from another, as the earlier job's result has it.
 
     Returns:
-        The id of the job and the measurement as JSON, of the first that ended; None without.
+        The id of the job, and its measurements as JSON: on the `test` split, and on the `search`
+        split, where the job took one. Of the first that ended; None without.
     """
     told = JobRow.spec["model"]["fingerprint"]
     query = (
@@ -40,5 +41,5 @@ def confirmed_before(
     )
     for job_id, result in session.execute(query):
         if result is not None and result.get("tuning") == dict(tuning):
-            return job_id, result["baseline"]
+            return job_id, {"test": result["baseline"], "search": result.get("baseline_search")}
     return None

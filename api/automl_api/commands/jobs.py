@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
-from automl_api.commands import options, steering
+from automl_api.commands import micronet, options, steering
 from automl_api.commands.following import Following
 from automl_api.commands.spread import spread
 
 app = typer.Typer(help="List, watch and steer jobs.", no_args_is_help=True)
 
-for command in (steering.change, steering.clone, steering.rm, steering.compare):
+for command in (
+    steering.change,
+    steering.clone,
+    steering.rm,
+    steering.compare,
+    micronet.stages,
+):
     app.command()(command)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]

@@ -186,6 +186,17 @@ class StudyOptions:
         str,
         typer.Option(help="forward covers the uncut network's answers, reverse settles on one."),
     ] = "forward"
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="How they are tuned: at_once, or micronet, in the stages of the MicroNet winners."
+        ),
+    ] = "at_once"
+    precision: Annotated[str, typer.Option(help="Of fine-tuning: float32 or bfloat16.")] = "float32"
+    floor_points: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Points that micronet may lose; the cheapest is best."),
+    ] = None
     formats: Annotated[
         str,
         typer.Option(help="Files that a job writes for engines: onnx,openvino,pt2,bundle; none."),
@@ -219,6 +230,9 @@ class StudyOptions:
                 "distillation_weight": self.distillation_weight,
                 "distillation_temperature": self.distillation_temperature,
                 "distillation_direction": self.distillation_direction,
+                "recipe": self.recipe,
+                "precision": self.precision,
+                "floor_points": self.floor_points,
                 "formats": [] if self.formats == "none" else self.formats.split(","),
             },
             "seed": self.seed,

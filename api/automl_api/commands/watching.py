@@ -73,6 +73,8 @@ class Display:
             self._show_trial(event)
         elif event.type == "pruning_net.progress":
             self._show_training(event)
+        elif event.type == "stage.finished":
+            self._show_stage(event)
 
     def _show_phase(self, state: str) -> None:
         phase = _PHASES.get(state)
@@ -92,6 +94,14 @@ class Display:
             self._epoch = epoch
             line = f"{self._title}: training the {trials}, {left:.0f} s left"
             self._console.print(line, markup=False, highlight=False)
+
+    def _show_stage(self, event: Event) -> None:
+        number, stage = event.data["trial_number"], event.data["stage"]
+        measured = event.data["measurement"]
+        network = "the uncut network" if number is None else f"trial {number}"
+        score = measured["cost"]["micronet"] / 1e9
+        told = f"{network} behind {stage}: score {score:.6f}, {measured['accuracy']:.2%}"
+        self._console.print(f"{self._title}: {told}", markup=False, highlight=False)
 
     def _show_trial(self, event: Event) -> None:
         data = event.data

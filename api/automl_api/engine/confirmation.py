@@ -9,14 +9,16 @@ from typing import Any
 from automl_api.engine.exports import Artifact, Exportable, write_exports
 from automl_api.engine.pipeline import Finished, FoundPolicy, OwnedJob
 from automl_api.engine.scores import Scored, Scores
+from automl_api.engine.stages import JobStages
 from automl_compress import __version__
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core import Measurement, StudySpec, Trial
 from automl_compress.core.document import ModelReference, PolicyDocument, RepairNote
 from automl_compress.costs import LatencyTable
 from automl_compress.data.datasets import ImageData
-from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.evaluate.confirm import Confirmer, UncutScores
 from automl_compress.evaluate.execution import execution_change
+from automl_compress.evaluate.ranking import accuracy_floor, best_first
 from automl_compress.evaluate.study_latency import finalist_latencies
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.trace import Network
@@ -73,8 +75,8 @@ class _Stored:
 def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Finished:
     """Confirm the best trials within each budget and write the artifacts.
 
-    The search split says which of them is the best; the test split, which nothing before has
-    touched, says how good each is.
+    The search split says which of them is the best, and which keep to the study's floor; the test
+    split, which nothing before has touched, says how good each is.
 
     Args:
         contest: the job.
@@ -83,24 +85,38 @@ def confirm(contest: Contest, stop_reason: str, go_on: Callable[[], None]) -> Fi
     """
     net = None if contest.trained is None else contest.trained.net
     parts = contest.network, contest.data, contest.study
-    confirmer = Confirmer(*parts, go_on, net, contest.table)
+    stages = JobStages(contest.job)
+    confirmer = Confirmer(*parts, go_on, net, contest.table, stages)
     tuning = {**confirmer.tuning, "version": __version__}
     scores = Scores(contest.job, confirmer, tuning)
-    baseline, told_by = scores.baseline()
-    confirmed = [scores.confirmed(trial) for trial in confirmer.finalists(contest.trials)]
-    confirmed.sort(key=lambda each: -each.search.score)  # stable: of equals the better trial
-    stored = _store(contest, confirmed, baseline, go_on)
+    uncut, told_by = scores.baseline()
+    finalists = [scores.confirmed(trial) for trial in confirmer.finalists(contest.trials)]
+    confirmed = best_first(finalists, lambda each: each.search, contest.study, uncut.search)
+    stored = _store(contest, confirmed, uncut.test, go_on)
     result = {
         "policy_id": stored[0].document.policy_id,
         "policies": [each.to_json() for each in stored],
-        "baseline": baseline.to_json(),
+        "baseline": uncut.test.to_json(),
         "baseline_job_id": told_by,
         "tuning": tuning,
+        **_floor(contest.study, uncut),
     }
     report = _write_json(contest, "report.json", "report", _report(contest, stop_reason, result))
     artifacts = [artifact for each in stored for artifact in each.artifacts]
     documents = [each.document for each in stored]
     return Finished(result, stop_reason, documents, [*artifacts, report])
+
+
+def _floor(study: StudySpec, uncut: UncutScores) -> dict[str, Any]:
+    """Say what a study that has stages asked of accuracy, on search and on test images."""
+    if uncut.search is None:
+        return {}
+    floors = {
+        "search": accuracy_floor(study, uncut.search),
+        "test": accuracy_floor(study, uncut.test),
+    }
+    told = None if study.confirmation.floor_points is None else floors
+    return {"baseline_search": uncut.search.to_json(), "accuracy_floor": told}
 
 
 def _store(

@@ -12,7 +12,7 @@ from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import Measurement, Policy, Trial
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.layer_rows import LayerQuantisation
-from automl_compress.evaluate.confirm import Confirmer
+from automl_compress.evaluate.confirm import Confirmer, UncutScores
 from automl_compress.evaluate.tuned_network import TunedNetwork
 from automl_compress.export.documents import network_bytes
 from automl_compress.store import WrittenFile, events
@@ -53,13 +53,15 @@ class Scores:
             told = events.of_kinds(session, job.job_id, (BASELINE, TRIAL))
             self._told = {(each.kind, each.data.get("number")): each.data for each in told}
 
-    def baseline(self) -> tuple[Measurement, str]:
+    def baseline(self) -> tuple[UncutScores, str]:
         """Return what the uncut network scores, tuned alike, and the job that scored it."""
         stored = self._told.get((BASELINE, None))
         if stored is None:
             stored = self._new_baseline()
             self._job.publish(BASELINE, stored)
-        return Measurement.from_json(stored["test"]), stored["job_id"]
+        test, search = stored["test"], stored.get("search")
+        searched = None if search is None else Measurement.from_json(search)
+        return UncutScores(Measurement.from_json(test), searched), stored["job_id"]
 
     def _new_baseline(self) -> dict[str, Any]:
         row = self._job.row()
@@ -68,8 +70,10 @@ class Scores:
             with self._job.database.reading() as session:
                 earlier = confirmed_before(session, row.data_id, fingerprint, self._tuning)
             if earlier is not None:
-                return {"job_id": earlier[0], "test": earlier[1]}
-        return {"job_id": row.id, "test": self._confirmer.baseline().to_json()}
+                return {"job_id": earlier[0], **earlier[1]}
+        scores = self._confirmer.uncut_scores()
+        search = None if scores.search is None else scores.search.to_json()
+        return {"job_id": row.id, "test": scores.test.to_json(), "search": search}
 
     def confirmed(self, trial: Trial) -> Scored:
         """Return a trial's scores and its tuned network.

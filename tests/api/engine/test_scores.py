@@ -27,7 +27,7 @@ from automl_compress.core.errors import StorageFailed
 from automl_compress.costs import compression_space
 from automl_compress.data.datasets import Split
 from automl_compress.data.loading import load_data
-from automl_compress.evaluate import confirm as confirm_module
+from automl_compress.evaluate import tuned_network
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.trace import trace
 from automl_compress.store import ArtifactFiles, Database, WrittenFile, jobs
@@ -87,13 +87,13 @@ def trial(space: CompressionSpace, number: int, keep: float) -> Trial:
 def scored(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each split was scored."""
     counted: Counter[str] = Counter()
-    evaluate_accuracy = confirm_module.evaluate_accuracy
+    evaluate_accuracy = tuned_network.evaluate_accuracy
 
     def counting(module: nn.Module, split: Split) -> tuple[int, int]:
         counted[split.provenance] += 1
         return evaluate_accuracy(module, split)
 
-    monkeypatch.setattr(confirm_module, "evaluate_accuracy", counting)
+    monkeypatch.setattr(tuned_network, "evaluate_accuracy", counting)
     return counted
 
 

@@ -1,6 +1,5 @@
 """The winners' pipeline on a tiny network and digits, with ratios and bits set by hand."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,14 +53,17 @@ class Log:
     dies_behind: Stage | None = None
     reports: list[StageReport] = field(default_factory=list)
 
-    def finished(self, subject: int | None) -> Mapping[Stage, Path | None]:
-        kept: list[Stage] = [each.stage for each in self.reports if each.subject == subject]
-        return {stage: self._path(stage) if stage != "fold" else None for stage in kept}
+    def latest(self, subject: int | None) -> tuple[Stage, Path] | None:
+        for report in reversed(self.reports):
+            if report.subject == subject and report.stage != "fold":
+                return report.stage, self._path(report.stage)
+        return None
 
     def keep(self, report: StageReport, checkpoint: bytes | None) -> None:
-        self.reports.append(report)
         if checkpoint is not None:
             self._path(report.stage).write_bytes(checkpoint)
+        if report.stage not in [each.stage for each in self.reports]:
+            self.reports.append(report)
         if report.stage == self.dies_behind:
             raise KeyboardInterrupt
 

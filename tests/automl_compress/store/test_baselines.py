@@ -37,7 +37,7 @@ def test_the_same_network_tuned_alike_on_the_same_data_is_found(database: Databa
     job_id, dataset_id = finished(database)
     finished(database, dataset_id=dataset_id)
 
-    assert find(database, dataset_id) == (job_id, {"correct": 390})
+    assert find(database, dataset_id) == (job_id, {"test": {"correct": 390}, "search": None})
 
 
 @pytest.mark.parametrize(
