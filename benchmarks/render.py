@@ -14,6 +14,7 @@ from benchmarks import (
     latency_model,
     latency_report,
     main_report,
+    micronet_report,
     pictures,
     records,
     search_page,
@@ -67,6 +68,7 @@ def _sections_of_cells() -> list[str]:
         deep_compression_report.NAME: deep_compression_report.section(
             Cells(deep_compression_report.NAME)
         ),
+        micronet_report.NAME: micronet_report.section(Cells(micronet_report.NAME)),
         latency_report.NAME: latency_report.section(Cells(latency_report.NAME)),
         cut_speed.NAME: cut_speed.section(Cells(cut_speed.NAME)),
         latency_model.NAME: latency_model.section(Cells(latency_model.NAME)),

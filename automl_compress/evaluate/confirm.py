@@ -130,7 +130,7 @@ class Confirmer:
         Raises:
             ModelInvalid: the cut network costs more than the budget allows.
         """
-        policy = self._repairer.explicit(trial.policy)
+        policy = self.explicit(trial.policy)
         network = self.compressed(policy, trial.number)
         keep(network)
         measurement = self._scores.measured(network, policy, "test")
@@ -146,6 +146,10 @@ class Confirmer:
             )
         search = self._scores.measured(network, policy, "search")
         return Confirmed(trial, policy, network, measurement, search)
+
+    def explicit(self, policy: Policy) -> Policy:
+        """Return a policy with its channels written out."""
+        return self._repairer.explicit(policy)
 
     def compressed(self, policy: Policy, number: int = 0) -> TunedNetwork:
         """Cut, repair, tune and quantise; nothing is scored on the test split.
