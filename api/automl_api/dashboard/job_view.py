@@ -10,6 +10,7 @@ from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.policy_view import bits_text
 from automl_api.jobs.logs import log_line
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
+from automl_api.jobs.stages import StageBody, stages_of
 from automl_api.jobs.uncut import uncut_costs
 from automl_api.models.schemas import ModelBody, model_body
 from automl_compress.core import TrialState, kept_channels
@@ -85,6 +86,7 @@ class JobView:
         score, filled up with the best of the others; the best score first.
     confirmed: the entries of the job's result, the best first.
     confirmations: jobs that confirm further trials, the newest first.
+    stages: what each stage gave, where confirmations go by them.
     doing: what happens to the latest trial, and why the searcher asked for it.
     """
 
@@ -98,6 +100,7 @@ class JobView:
     chosen: Layered | None
     confirmed: Sequence[Mapping[str, Any]]
     confirmations: Sequence[JobBody]
+    stages: Sequence[StageBody]
     doing: str
     events: Sequence[EventBody]
     files: Sequence[Files]
@@ -152,6 +155,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         chosen=_chosen(session, row, table.chosen, shown, groups),
         confirmed=(row.result or {}).get("policies", []),
         confirmations=[job_body(each) for each in confirmations.of_search(session, job_id)],
+        stages=stages_of(session, job_id),
         doing=_doing(latest),
         events=[event_body(each) for each in events],
         files=_files(row, [artifact_body(each) for each in made]),

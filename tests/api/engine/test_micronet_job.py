@@ -1,5 +1,6 @@
 """The winners' pipeline as one job: by hand, killed between two stages, and searched."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.evaluate.stages import STAGES
 from automl_compress.networks.program_file.reading import read_program
 from automl_compress.store import JobState
+from tests.api.conftest import RunningService
 from tests.api.conftest import running_service as http_service
 from tests.api.engine.conftest import Service, running_service
 from tests.automl_compress.networks.program_file.networks import grey_program
@@ -39,8 +41,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def client(service: Service) -> Iterator[Client]:
-    with http_service(service.settings) as http, http.client() as client:
+def http(service: Service) -> Iterator[RunningService]:
+    with http_service(service.settings) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def client(http: RunningService) -> Iterator[Client]:
+    with http.client() as client:
         yield client
 
 
@@ -124,6 +132,17 @@ def test_the_command_line_shows_the_stages(client: Client, by_hand: Job) -> None
 
     assert told.exit_code == 0, told.output
     assert [line.split()[1] for line in told.output.splitlines()[1:]] == list(STAGES) * 2
+
+
+def test_the_page_of_the_job_shows_the_stages(http: RunningService, by_hand: Job) -> None:
+    page = http.http.get(f"/jobs/{by_hand.id}").text
+
+    table = page.partition('<table id="stages">')[2].partition("</table>")[0]
+    rows = re.findall(r"<th scope=\"row\">([^<]*)</th><td>([^<]*)</td>", table)
+    assert [stage for _, stage in rows] == list(STAGES) * 2
+    assert [network for network, _ in rows[: len(STAGES)]] == ["uncut"] * len(STAGES)
+    floor = by_hand.content["result"]["accuracy_floor"]["search"]
+    assert f"The floor is {100 * floor:.2f} %" in page
 
 
 def test_a_searched_policy_keeps_to_its_share_of_the_score_by_hand(

@@ -113,7 +113,7 @@ function listen() {
     stream.close();
     if (!ENDED.includes(job().status)) update(true);
   });
-  for (const kind of ["trial.started", "trial.failed", "baseline.confirmed"]) on(kind, () => {});
+  for (const kind of ["trial.started", "trial.failed", "baseline.confirmed", "stage.finished"]) on(kind, () => {});
 }
 
 function choose(number) {
