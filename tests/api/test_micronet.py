@@ -1,9 +1,12 @@
 """`POST /v1/models/{id}/micronet`: what it submits, and what it refuses."""
 
+import json
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from automl_api.cli import app
 from tests.api.conftest import RunningService, job_body, problem
 
 
@@ -151,3 +154,21 @@ def test_the_same_request_under_a_key_gives_the_same_job(
     assert service.post(path, body, **key).json()["id"] == first["id"]
     other = service.post(path, {**body, "seed": 1}, **key)
     problem(other, 422, "idempotency-mismatch")
+
+
+def test_the_command_line_submits_a_search_of_ratios_and_bits(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    told = ["--searcher", "auto", "--share", "90%,60%", "--by-hand", "sparsity=0.5"]
+    told += ["--images", "64", "--precision", "bfloat16", "--url", service.url, "--json"]
+
+    done = CliRunner().invoke(app, ["micronet", model["id"], dataset["id"], *told])
+
+    assert done.exit_code == 0, done.output
+    study = json.loads(done.stdout)["study"]
+    body = {"dataset_id": dataset["id"], "searcher": "auto", "hand_set": {"sparsity": 0.5}}
+    usual = submit(service, model, body)["study"]
+    share = study["budget"]["ratio"] / usual["budget"]["ratio"]
+    assert share == pytest.approx(0.9 / 0.95)
+    assert study["smaller_ratios"] == [pytest.approx(study["budget"]["ratio"] * 0.6 / 0.9)]
+    assert (study["recipe"]["images"], study["confirmation"]["precision"]) == (64, "bfloat16")

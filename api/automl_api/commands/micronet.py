@@ -7,7 +7,8 @@ import typer
 
 from automl_agents.names import SEARCHER_NAMES
 from automl_api.commands import options, texts
-from automl_api.commands.network_options import NetworkOptions
+from automl_api.commands.following import Following
+from automl_api.commands.network_options import DataOptions, NetworkOptions
 from automl_api.commands.spread import spread
 
 
@@ -81,16 +82,15 @@ def micronet(
     data: options.DataArgument,
     stages: StageOptions,
     network: NetworkOptions,
+    images: DataOptions,
     service: options.ServiceOptions,
-    name: Annotated[str | None, typer.Option("--name", help="What lists call the job.")] = None,
-    is_watching: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
-    is_waiting: Annotated[bool, typer.Option("--wait", help="Wait silently.")] = False,
-    timeout: options.Timeout = None,
+    listed: options.JobOptions,
+    following: Following,
     is_json: options.Json = False,
 ) -> None:
     """Submit that MODEL goes through the stages of the MicroNet Challenge's winners."""
-    wanted = stages.body() | ({} if name is None else {"name": name})
-    fields, given = network.fields(), network.data_options()
+    wanted = {**stages.body(), **listed.body()}
+    given = images.data_options()
 
     from automl_api.client import Client
     from automl_api.commands.inputs import known_options, register_data, register_model
@@ -98,12 +98,10 @@ def micronet(
 
     with Client(service.url, service.key) as client:
         known = known_options(model, network.weights)
-        model_id = register_model(client, model, network.weights, fields)
+        model_id = register_model(client, model, network.weights, network.fields())
         dataset_id = register_data(client, data, {**known, **given})
         job = client.micronet(model_id, dataset_id, **wanted)
-        finish(
-            job, is_watching=is_watching, is_waiting=is_waiting, timeout=timeout, is_json=is_json
-        )
+        finish(job, following, is_json=is_json)
 
 
 @spread

@@ -8,6 +8,7 @@ import typer
 
 from automl_agents.names import SEARCHER_NAMES
 from automl_api.commands import texts
+from automl_api.commands.confirmation_options import ConfirmationOptions
 from automl_compress.targets import TARGETS
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -131,7 +132,7 @@ class BudgetOptions:
 
 
 @dataclass(frozen=True)
-class StudyOptions:
+class StudyOptions(ConfirmationOptions):
     """The search."""
 
     searcher: Annotated[str, typer.Option(help=f"One of: {', '.join(SEARCHER_NAMES)}.")] = "auto"
@@ -173,34 +174,6 @@ class StudyOptions:
     backend: Annotated[
         str, typer.Option(help="What runs candidates: torch, openvino, or auto: the faster one.")
     ] = "auto"
-    top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
-    finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
-    distillation_weight: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Fine-tuning learns from the uncut network: 0 (no) to 1."),
-    ] = 0.0
-    distillation_temperature: Annotated[
-        float, typer.Option(min=0, help="Both networks' logits are divided by it.")
-    ] = 4.0
-    distillation_direction: Annotated[
-        str,
-        typer.Option(help="forward covers the uncut network's answers, reverse settles on one."),
-    ] = "forward"
-    recipe: Annotated[
-        str,
-        typer.Option(
-            help="How they are tuned: at_once, or micronet, in the stages of the MicroNet winners."
-        ),
-    ] = "at_once"
-    precision: Annotated[str, typer.Option(help="Of fine-tuning: float32 or bfloat16.")] = "float32"
-    floor_points: Annotated[
-        float | None,
-        typer.Option(min=0, max=100, help="Points that micronet may lose; the cheapest is best."),
-    ] = None
-    formats: Annotated[
-        str,
-        typer.Option(help="Files that a job writes for engines: onnx,openvino,pt2,bundle; none."),
-    ] = "onnx"
     parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
 
     def body(self, budget: BudgetOptions) -> dict[str, Any]:
@@ -224,17 +197,7 @@ class StudyOptions:
             "budget": kept,
             "effort": {name: value for name, value in effort.items() if value is not None},
             "recipe": {name: value for name, value in recipe.items() if value is not None},
-            "confirmation": {
-                "top_k": self.top_k,
-                "finetune_epochs": self.finetune_epochs,
-                "distillation_weight": self.distillation_weight,
-                "distillation_temperature": self.distillation_temperature,
-                "distillation_direction": self.distillation_direction,
-                "recipe": self.recipe,
-                "precision": self.precision,
-                "floor_points": self.floor_points,
-                "formats": [] if self.formats == "none" else self.formats.split(","),
-            },
+            "confirmation": self.confirmation(),
             "seed": self.seed,
             "parallelism": self.parallelism,
             "searcher_options": texts.assignments(self.option, "--option"),
