@@ -24,6 +24,7 @@ from automl_api.jobs import (
     evaluations,
     events,
     front,
+    layer_sensitivity,
     logs,
     micronet,
     stages,
@@ -92,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
         evaluations,
         micronet,
         stages,
+        layer_sensitivity,
     ):
         app.include_router(noun.router)
     for noun in (artifacts, logs, trial_file, workers, metrics, schemas):

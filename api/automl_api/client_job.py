@@ -146,6 +146,14 @@ class Job:
         """Return the finished stages under the recipe `micronet`, in the order of their ends."""
         return self._client.get(f"/v1/jobs/{self.id}/stages")["data"]
 
+    def layer_sensitivity(self) -> Json:
+        """Return what changing one layer alone cost, as the job's profile measured it.
+
+        Raises:
+            NotFound: the job profiled no layers.
+        """
+        return self._client.get(f"/v1/jobs/{self.id}/layer-sensitivity")
+
     def logs(self) -> Iterator[str]:
         """Yield what happened, as lines of text."""
         return self._client.lines(f"/v1/jobs/{self.id}/logs")

@@ -21,6 +21,19 @@ class StoredProbe:
     measurement: Measurement
 
 
+_PROBES = (
+    select(JobRow.id, JobRow.dataset_id, TrialRow.policy, TrialRow.measurement)
+    .join(JobRow, JobRow.id == TrialRow.job_id)
+    .where(IS_PROBE, TrialRow.state == TrialState.COMPLETE)
+)
+
+
+def of_job(session: Session, job_id: str) -> Sequence[StoredProbe]:
+    """Return the complete probes of a job, by number."""
+    query = _PROBES.where(JobRow.id == job_id).order_by(TrialRow.number)
+    return [_probe(*row) for row in session.execute(query)]
+
+
 def of_model(
     session: Session, model_id: str, dataset_id: str | None = None
 ) -> Sequence[StoredProbe]:
@@ -31,16 +44,8 @@ def of_model(
         model_id: of the network.
         dataset_id: of these data alone; None for any.
     """
-    query = (
-        select(JobRow.id, JobRow.dataset_id, TrialRow.policy, TrialRow.measurement)
-        .join(JobRow, JobRow.id == TrialRow.job_id)
-        .where(
-            JobRow.model_id == model_id,
-            IS_PROBE,
-            TrialRow.state == TrialState.COMPLETE,
-        )
-        .order_by(JobRow.created_at.desc(), JobRow.id, TrialRow.number)
-    )
+    query = _PROBES.where(JobRow.model_id == model_id)
+    query = query.order_by(JobRow.created_at.desc(), JobRow.id, TrialRow.number)
     if dataset_id is not None:
         query = query.where(JobRow.dataset_id == dataset_id)
     return [_probe(*row) for row in session.execute(query)]

@@ -141,6 +141,8 @@ def test_a_job_of_another_recipe_has_no_stages(
 
     assert service.http.get(f"/v1/jobs/{job['id']}/stages").json() == {"data": []}
     problem(service.http.get("/v1/jobs/job_00000000000000000000/stages"), 404, "not-found")
+    unprofiled = service.http.get(f"/v1/jobs/{job['id']}/layer-sensitivity")
+    assert "profiled no layers" in problem(unprofiled, 404, "not-found")["detail"]
 
 
 def test_the_same_request_under_a_key_gives_the_same_job(

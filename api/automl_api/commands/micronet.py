@@ -1,5 +1,6 @@
 """`automl-compress micronet`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -108,6 +109,10 @@ def micronet(
 def stages(
     job: Annotated[str, typer.Argument(metavar="JOB")],
     service: options.ServiceOptions,
+    is_sensitivity: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Instead: what changing one layer alone cost."),
+    ] = False,
     is_json: options.Json = False,
 ) -> None:
     """List the finished stages of a job under the recipe micronet."""
@@ -115,6 +120,9 @@ def stages(
     from automl_api.commands.results import print_json
 
     with Client(service.url, service.key) as client:
+        if is_sensitivity:
+            _print_sensitivity(client.job(job).layer_sensitivity(), is_json)
+            return
         found = client.job(job).stages()
     if is_json:
         print_json(found)
@@ -126,4 +134,19 @@ def stages(
         typer.echo(
             f"{network.replace(' ', '-'):<10} {each['stage']:<12} {each['micronet'] / 1e9:>12.6f} "
             f"{each['accuracy']:>9.2%} {each['wall_seconds']:>8.1f}"
+        )
+
+
+def _print_sensitivity(told: Mapping[str, Any], is_json: bool) -> None:
+    from automl_api.commands.results import print_json
+
+    if is_json:
+        print_json(told)
+        return
+    typer.echo(f"nothing changed: {told['unchanged']:.2%} of {told['images']} images")
+    width = max(len(point["layer"]) for point in told["points"])
+    for point in told["points"]:
+        what = point["decision"].replace("_", " ")
+        typer.echo(
+            f"{point['layer']:<{width}}  {what:<15} {point['value']:>4} {point['accuracy']:>8.2%}"
         )

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.policy_view import bits_text
+from automl_api.jobs.layer_sensitivity import LayerSensitivityBody, layer_sensitivity
 from automl_api.jobs.logs import log_line
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
 from automl_api.jobs.stages import StageBody, stages_of
@@ -87,6 +88,7 @@ class JobView:
     confirmed: the entries of the job's result, the best first.
     confirmations: jobs that confirm further trials, the newest first.
     stages: what each stage gave, where confirmations go by them.
+    layers: what changing one layer alone cost; None where nothing of the like was measured.
     doing: what happens to the latest trial, and why the searcher asked for it.
     """
 
@@ -101,6 +103,7 @@ class JobView:
     confirmed: Sequence[Mapping[str, Any]]
     confirmations: Sequence[JobBody]
     stages: Sequence[StageBody]
+    layers: LayerSensitivityBody | None
     doing: str
     events: Sequence[EventBody]
     files: Sequence[Files]
@@ -156,6 +159,7 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         confirmed=(row.result or {}).get("policies", []),
         confirmations=[job_body(each) for each in confirmations.of_search(session, job_id)],
         stages=stages_of(session, job_id),
+        layers=layer_sensitivity(session, job_id),
         doing=_doing(latest),
         events=[event_body(each) for each in events],
         files=_files(row, [artifact_body(each) for each in made]),

@@ -80,7 +80,7 @@ class NewMicroNetBody(RequestBody):
 
 @router.post("/micronet", status_code=202)
 def compress_in_stages(
-    model_id: Identity,
+    model_id: str,
     new: NewMicroNetBody,
     response: Response,
     service: ServiceDependency,
@@ -94,8 +94,9 @@ def compress_in_stages(
     """
     with service.database.reading() as session:
         model = model_rows.get(session, model_id)
+    how = "by hand" if new.is_by_hand else new.searcher
     job = NewJobBody(
-        name=new.name or f"{model.name} {'by hand' if new.is_by_hand else new.searcher}, in stages",
+        name=new.name or f"{model.name} {how}, in stages"[:200],
         model_id=model_id,
         dataset_id=new.dataset_id,
         study=_study(new, model),

@@ -67,6 +67,8 @@ def sensitivity_body(model: ModelRow, probes: Sequence[StoredProbe]) -> Sensitiv
         if len(cut) <= 1:
             place = (cut[0].group, cut[0].sparsity) if cut else ("", 0.0)
             alike.setdefault(_conditions(probe), {}).setdefault(place, probe)
+    # Profiles of single layers cut no group; they are told by their job.
+    alike = {key: places for key, places in alike.items() if any(group for group, _ in places)}
     if not alike:
         raise NotFound(
             f"nothing was profiled of model {model.id!r} on these data; submit a job on them "

@@ -145,6 +145,26 @@ def test_the_page_of_the_job_shows_the_stages(http: RunningService, by_hand: Job
     assert f"The floor is {100 * floor:.2f} %" in page
 
 
+def test_the_profile_says_what_changing_one_layer_alone_costs(
+    http: RunningService, by_hand: Job
+) -> None:
+    told = by_hand.layer_sensitivity()
+
+    points = told["points"]
+    names = [layer.layer for layer in by_hand.best().policy.layers]
+    assert list(dict.fromkeys(point["layer"] for point in points)) == names
+    of_first = [point for point in points if point["layer"] == names[0]]
+    assert {point["decision"] for point in of_first} >= {"sparsity", "weight_bits"}
+    probes = [each for each in by_hand.trials() if each["role"] == "probe"]
+    measured = {each["measurement"]["accuracy"] for each in probes}
+    assert {point["accuracy"] for point in points} <= measured
+    assert told["unchanged"] == probes[0]["measurement"]["accuracy"]
+    assert "What changing one layer alone costs" in http.http.get(f"/jobs/{by_hand.id}").text
+    # Nothing was cut, so the network's profile of groups has nothing to show.
+    path = f"/v1/models/{by_hand.content['model_id']}/sensitivity"
+    assert http.http.get(path).status_code == 404
+
+
 def test_a_searched_policy_keeps_to_its_share_of_the_score_by_hand(
     service: Service, client: Client, registered: tuple[str, str], by_hand: Job
 ) -> None:
