@@ -18,7 +18,11 @@ from torch import nn
 
 from automl_compress.compress.input_grids import round_inputs
 from automl_compress.compress.layer_weights import compressed_weights
-from automl_compress.compress.quantised_network import input_grid, quantisation_rows
+from automl_compress.compress.quantised_network import (
+    input_grid,
+    quantisation_rows,
+    quantise_network,
+)
 from automl_compress.compress.quantisers import Grid
 from automl_compress.core import LayerChoice, Measurement, Policy
 from automl_compress.core.json_field import JsonField
@@ -208,9 +212,9 @@ class _Pipeline:
 
     def _logit_change(self, state: _State) -> float:
         # Rounding of inputs would turn a change in the last bit into one of a whole step.
-        state = replace(state, grids={})
-        before = self._computing("weights", state)
-        after = self._tuning.quantised(state.module, self._choices, {}).module
+        before = self._computing("weights", replace(state, grids={}))
+        norms = self._tuning.network.plan.norm_after
+        after = quantise_network(state.module, self._choices, norms, {}).module
         images, _ = self._tuning.calibration[0]
         with torch.inference_mode():
             told, found = before(images), after(images)

@@ -1,7 +1,7 @@
 """`/v1/jobs/{id}/layer-sensitivity`: what changing one layer alone cost, by a job's probes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
@@ -81,7 +81,7 @@ def _point(base: StoredProbe, probe: StoredProbe) -> LayerPointBody | None:
     if probe.policy.choices != base.policy.choices or measured.total != base.measurement.total:
         return None
     before, after = _choices(base.policy), _choices(probe.policy)
-    changes = [
+    changes: list[tuple[str, LayerDecision, Any]] = [
         (layer, decision, getattr(after.get(layer, LayerChoice(layer)), decision))
         for layer in {**before, **after}
         for decision in _DECISIONS
