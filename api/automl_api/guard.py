@@ -23,6 +23,7 @@ from automl_compress.core.errors import AutomlCompressError
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 OPEN_PATHS = ("/v1/health", "/v1/ready")  # what a load balancer asks
 SIGN_IN_PATH = "/sign-in"
+KEYS_PATH = "/keys"  # the one page whose forms a browser sends by itself
 STATIC_PATH = "/static/"  # the pages' scripts and styles, the same for everyone
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -139,9 +140,11 @@ def _check_scope(request: Request, caller: Caller) -> None:
 def _answer(request: Request, refusal: Problem) -> ASGIApp:
     """Send a browser that asks for a page to the sign-in page, and everyone else a document."""
     path = path_below_root(request)
-    if refusal.status != 401 or request.method != "GET" or not wants_page(request):
+    if refusal.status != 401 or not wants_page(request):
         return respond(request, refusal)
     wanted = f"{path}?{request.url.query}" if request.url.query else path
+    if request.method != "GET":  # a form: back to the page that it stands on
+        wanted = KEYS_PATH if path.startswith(KEYS_PATH) else "/"
     # Relative, since a proxy may serve us under a prefix that it does not tell.
     way_up = "../" * (path.count("/") - 1)
     return RedirectResponse(f"{way_up or './'}sign-in?next={quote(wanted, safe='/')}", 303)

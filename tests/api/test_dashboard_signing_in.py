@@ -40,6 +40,20 @@ def test_a_browser_is_asked_for_the_key_and_led_back(locked: RunningService) -> 
     problem(locked.http.get("/v1/jobs", headers=BROWSER), 401, "unauthorized")
 
 
+@pytest.mark.parametrize(
+    ("sent_to", "page"),
+    [("/keys", "/keys"), ("/keys/key_0/revoke", "/keys"), ("/sign-out", "/")],
+)
+def test_a_form_without_a_session_leads_to_the_sign_in_page(
+    locked: RunningService, sent_to: str, page: str
+) -> None:
+    answer = locked.http.post(sent_to, data={"account": "a"}, headers=BROWSER)
+
+    assert answer.status_code == 303
+    target = urljoin(sent_to, answer.headers["Location"])
+    assert target == f"/sign-in?next={page}"
+
+
 def test_a_session_opens_pages_and_interface_and_does_not_hold_the_key(
     locked: RunningService,
 ) -> None:

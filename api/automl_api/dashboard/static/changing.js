@@ -1,16 +1,21 @@
 // Buttons that change what stands at an address: data-rename asks for another name, data-extend for
 // more evaluations.
 
-import { SILENT, trouble } from "./live.js";
+import { trouble } from "./live.js";
+import { ask, SILENT } from "./session.js";
 
 async function change(address, question, told, changed) {
-  const before = await fetch(address, { cache: "no-store" });
+  const before = await ask(address, { cache: "no-store" });
+  if (!before.ok) {
+    trouble((await before.json()).detail);
+    return;
+  }
   const known = told(await before.json());
   const wanted = window.prompt(question, known);
   if (!wanted || wanted === String(known)) return;
   // Under the tag of what the reader saw, so that nobody else's change is undone unseen.
   const headers = { "Content-Type": "application/json", "If-Match": before.headers.get("ETag") };
-  const response = await fetch(address, { method: "PATCH", headers, body: JSON.stringify(changed(wanted)) });
+  const response = await ask(address, { method: "PATCH", headers, body: JSON.stringify(changed(wanted)) });
   if (response.ok) location.reload();
   else trouble((await response.json()).detail);
 }

@@ -1,6 +1,6 @@
 // A form that begins as a job was: everything that the form has no field for is kept.
 
-import { addressOf } from "./live.js";
+import { addressOf } from "./addresses.js";
 
 let base; // the job; undefined for a search that begins with nothing
 

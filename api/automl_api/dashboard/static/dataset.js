@@ -1,6 +1,6 @@
 // One data set: its images come behind the page, since reading them takes seconds.
 
-import { SILENT } from "./live.js";
+import { SILENT } from "./session.js";
 
 const link = document.getElementById("show-images");
 

@@ -1,6 +1,7 @@
 // What the job of the form would have to do, as the service estimates it.
 
-import { addressOf, send } from "./live.js";
+import { addressOf } from "./addresses.js";
+import { send } from "./live.js";
 
 const DELAY_MS = 300;
 const lines = document.getElementById("estimate");
@@ -21,7 +22,7 @@ export function estimateSoon(body, costName) {
   const mine = ++latest;
   timer = setTimeout(async () => {
     const headers = { "Content-Type": "application/json" };
-    const { told, problem } = await send(addressOf("v1/estimates"), { body: JSON.stringify(body), headers });
+    const { told, problem } = await send(addressOf("v1/estimates"), { body: JSON.stringify(body), headers }, fetch);
     if (mine !== latest) return;
     lines.classList.toggle("wrong", Boolean(problem) || !told.is_reachable);
     say(problem ? [problem.detail] : [budget(told, costName), time(told), accuracy(told), work(told)]);

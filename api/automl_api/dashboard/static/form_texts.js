@@ -1,7 +1,7 @@
 // The job that the form would submit, for a shell and in Python.
 
 import { BITS, architecture, chosenOption, fields, imagesName, isUpload, percents, programName, space, study, weightsName } from "./form.js";
-import { addressOf } from "./live.js";
+import { addressOf } from "./addresses.js";
 
 const BUDGET_FLAGS = {
   macs: "--max-macs",

@@ -2,8 +2,9 @@
 
 import { drawBars, drawHeat, ready } from "./charts.js";
 import { bestWithin, redrawFront, redrawProgress, sayLimit } from "./front.js";
-import { refresh, sendForms, SILENT, steer, trouble } from "./live.js";
+import { refresh, sendForms, steer, trouble } from "./live.js";
 import { addConfirmed, addTrial, fetchPoints } from "./points.js";
+import { SILENT } from "./session.js";
 import { drawFrom, drawSensitivityTable, forgetDrawn } from "./tables.js";
 
 const ENDED = ["succeeded", "failed", "cancelled"];
@@ -72,7 +73,7 @@ async function start() {
     lastSeq = await fetchPoints(job().points);
   } catch {
     trouble(SILENT);
-    setTimeout(async () => (await refresh()) && start(), RETRY_MS);
+    onceItAnswers(start);
     return;
   }
   redraw();
@@ -80,7 +81,12 @@ async function start() {
   if (!ENDED.includes(job().status) && !document.hidden) listen();
 }
 
+function onceItAnswers(act) {
+  setTimeout(async () => ((await refresh()) ? act() : onceItAnswers(act)), RETRY_MS);
+}
+
 function listen() {
+  stream?.close();
   const address = new URL(job().stream, location.href);
   address.searchParams.set("after", lastSeq);
   stream = new EventSource(address);
@@ -90,7 +96,7 @@ function listen() {
       trouble(SILENT);
       return;
     }
-    setTimeout(async () => (await refresh()) && listen(), RETRY_MS); // a session that ran out leads away
+    onceItAnswers(listen); // such as after a session that ended
   });
   const on = (kind, act) =>
     stream.addEventListener(kind, (message) => {

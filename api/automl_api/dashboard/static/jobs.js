@@ -1,6 +1,7 @@
 // The list of jobs, alive; several can be chosen to be compared or steered.
 
-import { addressOf, refresh, send, steer, trouble } from "./live.js";
+import { addressOf } from "./addresses.js";
+import { refresh, send, steer, trouble } from "./live.js";
 
 const EVERY_MS = 2000;
 const selection = document.getElementById("selection");

@@ -1,6 +1,7 @@
 // Which groups and layers of the chosen network a search leaves alone, or cuts by a fixed share.
 
-import { addressOf } from "./live.js";
+import { addressOf } from "./addresses.js";
+import { ask } from "./session.js";
 
 const groups = document.querySelector("#groups-table tbody");
 const floats = document.getElementById("floats");
@@ -14,7 +15,7 @@ export function network() {
 // Shows what can be chosen of a network; "" is one that is not registered yet.
 export async function showNetwork(modelId) {
   const mine = ++latest;
-  const response = modelId ? await fetch(addressOf(`v1/models/${modelId}`)).catch(() => undefined) : undefined;
+  const response = modelId ? await ask(addressOf(`v1/models/${modelId}`)).catch(() => undefined) : undefined;
   const answer = response?.ok ? await response.json() : undefined;
   if (mine !== latest) return; // another one was chosen meanwhile
   told = answer;

@@ -1,19 +1,16 @@
 // Keeps a page in step with its service: what is marked data-live is fetched again and patched in
 // place, so that focus, scrolling and open details stay where they are.
 
-const home = new URL("..", import.meta.url);
+import { ask, ENDED, isSignedOut, signInLink, SILENT } from "./session.js";
 
-export function addressOf(path) {
-  return new URL(path, home).href;
-}
+const AWAY = "Your session has ended. This page goes on by itself as soon as you signed in again.";
 
 export function trouble(text) {
   const banner = document.getElementById("trouble");
-  banner.textContent = text;
   banner.hidden = text === "";
+  if (banner.firstChild?.data === text) return;
+  banner.replaceChildren(text, ...([AWAY, ENDED].includes(text) ? [" ", signInLink()] : []));
 }
-
-export const SILENT = "The service does not answer. This page goes on by itself as soon as it does.";
 
 // Fetches this page again; with isWhole also what is expensive to make. Says whether it could.
 export async function refresh(isWhole = false) {
@@ -27,8 +24,8 @@ export async function refresh(isWhole = false) {
     trouble(SILENT);
     return false;
   }
-  if (response.redirected && new URL(response.url).pathname.endsWith("/sign-in")) {
-    location.assign(response.url);
+  if (isSignedOut(response)) {
+    trouble(AWAY);
     return false;
   }
   const wanted = new DOMParser().parseFromString(text, "text/html");
@@ -44,10 +41,12 @@ export async function refresh(isWhole = false) {
   return true;
 }
 
-// Sends a POST; a refusal is shown and returned as its problem document, success as undefined.
-export async function send(address, options = {}) {
+// Sends a POST; returns what is `told`, or the `problem` document of a refusal.
+// by: `ask`, which has a user sign in who has to, or `fetch` for what nobody waits for.
+export async function send(address, options = {}, by = ask) {
   try {
-    const response = await fetch(address, { method: "POST", ...options });
+    const response = await by(address, { method: "POST", ...options });
+    if (isSignedOut(response)) return { problem: { detail: ENDED } };
     const told = await response.json();
     return response.ok ? { told } : { problem: told };
   } catch {

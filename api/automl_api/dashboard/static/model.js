@@ -1,7 +1,8 @@
 // One network: its coupled channels, its sensitivity, and policies that its user brings.
 
 import { drawMap } from "./channel_map.js";
-import { addressOf, send, trouble } from "./live.js";
+import { addressOf } from "./addresses.js";
+import { send, trouble } from "./live.js";
 import { drawFrom, drawSensitivityTable, keepDrawn } from "./tables.js";
 
 function listed(row, kind) {

@@ -1,12 +1,14 @@
 // The form of a new search: it shows the job that it would submit in three languages, then submits.
 
+import { addressOf } from "./addresses.js";
 import { fill, original, tags } from "./cloning.js";
 import { copyOnClick } from "./copying.js";
 import { count, estimateSoon, sayInstead } from "./estimate.js";
 import { architecture, chosenOption, example, fields, file, form, isUpload, programName, study, weightsName } from "./form.js";
 import { asPython, asShell } from "./form_texts.js";
 import { chooseLayers, network, showNetwork } from "./layers.js";
-import { addressOf, send } from "./live.js";
+import { send } from "./live.js";
+import { ask, ENDED, isSignedOut } from "./session.js";
 
 const UNKNOWN =
   "A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take.";
@@ -112,7 +114,8 @@ function stem(name) {
 }
 
 async function exampleFile() {
-  const response = await fetch(new URL(example().example, location.href));
+  const response = await ask(new URL(example().example, location.href));
+  if (isSignedOut(response)) throw new Refused(ENDED);
   return new File([await response.blob()], weightsName());
 }
 
