@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
-from automl_compress.core import Metric, TrialState
+from automl_compress.core import Metric
 from automl_compress.core.errors import InvalidInput
 from automl_compress.store.paging import Page, check_limit, page_of
 from automl_compress.store.tables import (
@@ -228,20 +228,6 @@ def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Seq
                 break
     query = select(TrialRow).where(TrialRow.job_id == job_id, TrialRow.number.in_(numbers))
     return session.scalars(query.order_by(TrialRow.score.desc())).all()
-
-
-def finished_candidates(session: Session, job_id: str) -> Sequence[tuple[int, Mapping[str, Any]]]:
-    """Return number and measurement of the trials that compete, by number; no policies."""
-    query = (
-        select(TrialRow.number, TrialRow.measurement)
-        .where(
-            TrialRow.job_id == job_id,
-            TrialRow.state == TrialState.COMPLETE,
-            TrialRow.score.is_not(None),
-        )
-        .order_by(TrialRow.number)
-    )
-    return [(number, measured or {}) for number, measured in session.execute(query)]
 
 
 def check_column(things: str, columns: Mapping[str, Any], wanted: str) -> Any:

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from automl_compress.core import Choice, Cost, Measurement, Policy, Recipe, Suggestion, Trial
+from automl_compress.core import (
+    Choice,
+    Cost,
+    LayerChoice,
+    Measurement,
+    Policy,
+    Recipe,
+    Suggestion,
+    Trial,
+)
 from automl_compress.core import TrialState as State
 from automl_compress.store import SqlTrialStore
 from tests.api.conftest import RunningService
@@ -35,14 +44,18 @@ class Links(HTMLParser):
 
 
 def store_trials(
-    service: RunningService, job_id: str, groups: list[str], macs: Sequence[int]
+    service: RunningService,
+    job_id: str,
+    groups: list[str],
+    macs: Sequence[int],
+    layers: Sequence[LayerChoice] = (),
 ) -> None:
     """Store a trial for each of these costs; each scores more than the one before."""
     store = SqlTrialStore(service.database, job_id)
     count = len(macs)
     for number, cost in enumerate(macs):
         sparsity = number / (count + 1)
-        policy = Policy(tuple(Choice(group, sparsity) for group in groups))
+        policy = Policy(tuple(Choice(group, sparsity) for group in groups), tuple(layers))
         store.asked(Suggestion(number, policy, HOSTILE))
         measurement = Measurement(
             cost=Cost(cost, 100, 400, 1024),

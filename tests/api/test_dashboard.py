@@ -188,13 +188,15 @@ def test_bits_and_zeros_of_a_policy_are_told_layer_by_layer(
 ) -> None:
     created = submit(service, job_body(model, dataset))
     layers = (LayerChoice("conv1", weight_bits=4, activation_bits=8), LayerChoice("linear", 0.25))
-    choices = tuple(Choice(each["name"], 0.0) for each in model["groups"])
-    store = SqlTrialStore(service.database, created["id"])
-    store.asked(Suggestion(0, Policy(choices, layers)))
+    groups = [each["name"] for each in model["groups"]]
+    store_trials(service, created["id"], groups, [1000], layers=layers)
 
     page = service.http.get(f"/jobs/{created['id']}", params={"trial": 0}).text
 
-    assert "<td>weights 4, inputs 8</td>" in page
+    report = service.http.get(f"/v1/jobs/{created['id']}/report.html").text
+    for told in (page, report):
+        assert "<td>weights 4, inputs 8; float</td>" in told, "of the layers of conv1's group"
+        assert "<td>weights 4, inputs 8</td>" in told
     assert 'data-bits="weights 4, inputs 8; float"' in page, "of the layers of conv1's group"
     assert '<td>float</td><td class="number">25 %</td>' in page
 
@@ -239,7 +241,7 @@ def test_the_points_are_what_the_trials_cost_and_scored(
     assert told["accuracy"] == [round(each["measurement"]["accuracy"], 6) for each in trials]
     assert told["seq"] == service.http.get(f"/v1/jobs/{job['id']}").json()["last_event_seq"]
     # Without a portfolio a searcher's notes may say anything.
-    assert set(told["searcher"]) == {HOSTILE.partition(":")[0]}
+    assert set(told["searcher"]) == {"random"}
     problem(service.http.get("/jobs/job_0/points"), 404, "not-found")
 
 
@@ -307,6 +309,11 @@ def test_the_report_is_one_file(service: RunningService, job: dict[str, Any]) ->
     assert [each for each in Links(report.text).addresses if each != "data:,"] == []
     assert "<script" not in report.text
     assert report.text.count('<circle class="searched"') == 30
+    twin = report.text.partition("The picture as a table</summary>")[2].partition("</details>")[0]
+    assert twin.count("<tr>") == 1 + 30
+    cheapest_and_best = re.findall(r'<th scope="row">(\d+)</th>.*<td>yes</td></tr>', twin)
+    assert cheapest_and_best == ["29"]
+    assert "<td>random</td>" in twin, "who asked for it"
     style = report.text.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in report.headers["Content-Security-Policy"]

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.dashboard.configuration import Difference, differences, flattened
+from automl_api.dashboard.fronts import unbeaten
 from automl_api.dashboard.hypervolume import Reached, reached
 from automl_api.dashboard.spread import Series, by_seed
 from automl_api.jobs.schemas import JobBody, job_body
@@ -174,17 +175,10 @@ def _reached(
 
 def _with_front(points: Sequence[Point]) -> list[Point]:
     """Mark the joint front; the order stays."""
-    best = -1.0
-    front: set[tuple[int, int]] = set()
-    searched = [point for point in points if not point.is_confirmed]
-    for point in sorted(searched, key=lambda each: (each.share, -each.accuracy)):
-        if point.accuracy > best:
-            best = point.accuracy
-            front.add((point.job, point.number))
-    return [
-        replace(each, is_on_front=not each.is_confirmed and (each.job, each.number) in front)
-        for each in points
-    ]
+    searched = [place for place, point in enumerate(points) if not point.is_confirmed]
+    told = [(points[place].share, points[place].accuracy) for place in searched]
+    front = {searched[each] for each in unbeaten(told)}
+    return [replace(each, is_on_front=place in front) for place, each in enumerate(points)]
 
 
 def _network(row: ModelRow) -> str:

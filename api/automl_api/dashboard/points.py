@@ -2,11 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from automl_api.dashboard.fronts import searcher_of
 from automl_api.service import ServiceDependency
 from automl_compress.core.budget import METRICS
 from automl_compress.store import confirmations, events, jobs, points
@@ -25,12 +26,13 @@ def get_points(job_id: str, request: Request, service: ServiceDependency) -> Res
     """
     with service.database.reading() as session:
         # Read first: what is stored meanwhile is told twice rather than never.
-        seq = jobs.get(session, job_id).event_count
+        row = jobs.get(session, job_id)
+        seq, study = row.event_count, jobs.study_of(row)
         found = points.points(session, job_id)
         later = [each.id for each in confirmations.of_search(session, job_id)]
         told = [events.of_kinds(session, each, [CONFIRMED]) for each in (job_id, *later[::-1])]
         confirmed = [each.data for rows in told for each in rows]
-    content = json.dumps({"seq": seq, "confirmed": confirmed, **_columns(found)})
+    content = json.dumps({"seq": seq, "confirmed": confirmed, **_columns(study, found)})
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     body = content.encode()
     if "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -38,14 +40,13 @@ def get_points(job_id: str, request: Request, service: ServiceDependency) -> Res
     return Response(body, media_type="application/json", headers=headers)
 
 
-def _columns(found: Sequence[Point]) -> dict[str, Any]:
+def _columns(study: Mapping[str, Any], found: Sequence[Point]) -> dict[str, Any]:
     return {
         "number": [each.number for each in found],
         "evaluations": [round(each.evaluations, 2) for each in found],
         "score": [round(each.score, 6) for each in found],
         "accuracy": [round(each.accuracy, 6) for each in found],
-        # A portfolio's notes begin with whose turn it was.
-        "searcher": [each.note.partition(":")[0] for each in found],
+        "searcher": [searcher_of(study, each.note) for each in found],
         "cost": {
             metric: [each.cost[place] for each in found] for place, metric in enumerate(METRICS)
         },

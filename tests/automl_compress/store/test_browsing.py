@@ -17,6 +17,7 @@ from automl_compress.store import (
     jobs,
     policies,
 )
+from automl_compress.store import points as point_rows
 from automl_compress.store.browsing import ALL_JOBS, JobFilter
 from tests.automl_compress.store.conftest import new_job
 from tests.automl_compress.store.measured import complete, failed, suggestion
@@ -84,11 +85,11 @@ def test_a_page_behind_the_last_one_is_the_last_one(
     assert [row.number for row in page.rows] == [3]
 
 
-def test_candidates_come_without_those_that_failed(database: Database, with_trials: JobRow) -> None:
+def test_points_come_without_those_that_failed(database: Database, with_trials: JobRow) -> None:
     with database.reading() as session:
-        found = browsing.finished_candidates(session, with_trials.id)
+        found = point_rows.points(session, with_trials.id)
 
-    assert [(number, measured["cost"]["macs"]) for number, measured in found] == [*MACS.items()]
+    assert [(each.number, each.cost[0]) for each in found] == [*MACS.items()]
 
 
 def test_jobs_are_found_by_state_and_by_a_part_of_the_name(database: Database) -> None:
