@@ -95,7 +95,8 @@ def check_the_twins(page: Page) -> None:
         each["number"]: each for each in api(page, f"/v1/jobs/{job_id}/trials").json()["data"]
     }
     for row in page.locator("#front-table tbody tr").all():
-        number, kind, cost, _, quality = row.locator("th, td").all_text_contents()
+        number, kind, searcher, cost, _, quality = row.locator("th, td").all_text_contents()
+        assert searcher == "random"
         if kind == "searched":
             measured = trials[int(number)]["measurement"]
             assert int(cost.replace(",", "")) == measured["cost"]["macs"]

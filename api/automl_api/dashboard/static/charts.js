@@ -2,6 +2,8 @@
 
 /* global Plot, d3 */
 
+import { RING } from "./searchers.js";
+
 // Reading the libraries takes long: they wait until the page has been painted, and drawing for them.
 export const ready = (async () => {
   await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
@@ -39,8 +41,10 @@ export function ticksIn(width) {
 
 // points: {number, x, y, isConfirmed}; front: those that nothing beats, by rising x; budgets and
 // limit: places on x.
+// nameOf: says whose a point is. look: tells the {symbol, colour, outline} of a point by that, where
+// several searchers share the picture.
 // Returns how many points lie below the picture.
-export function drawFront(target, { points, front: whole, limit, budgets, uncut, xLabel, yLabel, choose }) {
+export function drawFront(target, { points, front: whole, limit, budgets, uncut, xLabel, yLabel, nameOf, look, choose }) {
   const floor = floorOf(points, whole, budgets);
   const front = whole.filter((point) => point.y >= floor);
   const searched = apart(points.filter((point) => !point.isConfirmed && point.y >= floor));
@@ -50,16 +54,26 @@ export function drawFront(target, { points, front: whole, limit, budgets, uncut,
     marginLeft: 56,
     x: { label: `${xLabel} →`, labelOffset: 40, tickFormat: "%", ticks: ticksIn(width), nice: true },
     y: { label: `↑ ${yLabel}`, grid: true, nice: true },
+    color: { type: "identity" },
+    symbol: { type: "identity" },
     marks: [
       uncut === undefined ? null : Plot.ruleY([uncut], { stroke: "currentColor", strokeDasharray: "1 4" }),
       uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "left", dx: 4, dy: -7 }),
       Plot.ruleX(budgets, { stroke: "currentColor", strokeOpacity: 0.25 }),
       Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
-      cloud(searched),
+      ...clouds(searched, look),
       Plot.line(front, { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)" }),
-      Plot.dot(front, { x: "x", y: "y", r: 4.5, stroke: "var(--accent)", strokeWidth: 2, fill: "var(--raised)" }),
+      Plot.dot(front, {
+        x: "x",
+        y: "y",
+        r: 4.5,
+        symbol: look ? (point) => look(point).symbol : "circle",
+        stroke: look ? (point) => look(point).colour : "var(--accent)",
+        strokeWidth: 2,
+        fill: "var(--raised)",
+      }),
       Plot.dot(confirmed, { x: "x", y: "y", r: 6, symbol: "diamond", fill: "var(--good)" }),
-      Plot.tip([...searched, ...front, ...confirmed], Plot.pointer({ x: "x", y: "y", title: saying(xLabel), maxRadius: 30 })),
+      Plot.tip([...searched, ...front, ...confirmed], Plot.pointer({ x: "x", y: "y", title: saying(xLabel, nameOf), maxRadius: 30 })),
     ],
   }));
   drawn.classList.add("point");
@@ -122,11 +136,11 @@ function floorOf(points, front, budgets) {
   return isCrowded ? Math.min(most - 1.5 * spread, ...best.map((height) => height - 0.5 * spread)) : least;
 }
 
-function saying(xLabel) {
-  return (point) => `trial ${point.number}${point.isConfirmed ? ", confirmed" : ""}\n${point.y.toFixed(4)}\n${percent(point.x)} of ${xLabel.replace(" kept", "")}`;
+function saying(xLabel, nameOf) {
+  return (point) => `trial ${point.number}${point.isConfirmed ? ", confirmed" : ""}, ${nameOf(point)}\n${point.y.toFixed(4)}\n${percent(point.x)} of ${xLabel.replace(" kept", "")}`;
 }
 
-const RADIUS = 3;
+const ONE_LOOK = { outline: RING, colour: "currentColor" };
 const APART = { columns: 160, rows: 70 }; // cells of about the size of a point
 
 // Of points that would cover each other, one.
@@ -140,14 +154,13 @@ function apart(points) {
   return [...cells.values()];
 }
 
-// A mark of hollow points in one path: thousands of elements would take long to lay out.
-function cloud(points) {
-  return (_, { x, y }) => {
-    const drawn = d3.create("svg:path").attr("class", "cloud");
-    const circle = `a${RADIUS} ${RADIUS} 0 1 0 ${2 * RADIUS} 0a${RADIUS} ${RADIUS} 0 1 0 ${-2 * RADIUS} 0`;
-    drawn.attr("d", points.map((point) => `M${(x(point.x) - RADIUS).toFixed(1)} ${y(point.y).toFixed(1)}${circle}`).join(""));
+// Marks of hollow points, one path for each look: thousands of elements would take long to lay out.
+function clouds(points, look = () => ONE_LOOK) {
+  return [...d3.group(points, look)].map(([{ outline, colour }, own]) => (_, { x, y }) => {
+    const drawn = d3.create("svg:path").attr("class", "cloud").attr("stroke", colour);
+    drawn.attr("d", own.map((point) => `M${x(point.x).toFixed(1)} ${y(point.y).toFixed(1)}${outline}`).join(""));
     return drawn.node();
-  };
+  });
 }
 
 // bars: {group, kept, channels, bits}, where bits is a text that may be empty

@@ -3,8 +3,9 @@
 /* global d3 */
 
 import { drawFront, percent } from "./charts.js";
-import { frontOf, pointsBy } from "./points.js";
+import { columns, frontOf, pointsBy, PORTFOLIO, searchers } from "./points.js";
 import { showProgress } from "./progress.js";
+import { looks, showLegend } from "./searchers.js";
 
 const axes = document.getElementById("axes");
 const limit = document.getElementById("limit");
@@ -43,15 +44,30 @@ export function redrawFront(choose) {
   const hasUncut = job().uncut !== "" && (isAccuracy || job().signal === "accuracy");
   drawn.hidden = drawFront(target, {
     ...drawn,
+    nameOf: searcherOf,
     limit: limit.value / 100,
     budgets: metric === job().metric ? budgets() : [],
     uncut: hasUncut ? Number(job().uncut) : undefined,
     xLabel: `${costName()} kept`,
     yLabel: qualityName(),
+    look: bySearcher(),
     choose,
   });
   fillTable([...points.filter((each) => each.isConfirmed), ...drawn.front]);
   sayWhatIf();
+}
+
+// Returns how the points of each searcher look, where there are several; says so beside the picture.
+function bySearcher() {
+  if (job().searcher !== PORTFOLIO) return undefined;
+  const counts = searchers();
+  const known = looks([...counts.keys()]);
+  showLegend(document.getElementById("searchers"), known, counts);
+  return (point) => known.get(searcherOf(point));
+}
+
+function searcherOf(point) {
+  return columns.searcher[point.place] ?? "";
 }
 
 function budgets() {
@@ -63,7 +79,7 @@ export function redrawProgress() {
   showProgress(document.getElementById("progress"), document.querySelector("#progress-table tbody"), {
     points: drawn.points.filter((each) => !each.isConfirmed),
     ratios: axes.elements.metric.value === job().metric ? budgets() : [1],
-    isBySearcher: job().searcher === "portfolio",
+    isBySearcher: job().searcher === PORTFOLIO,
     kind,
     yLabel: qualityName(),
   });
@@ -81,10 +97,10 @@ function fillTable(points) {
     head.append(link);
     row.append(head);
     const cost = d3.format(",")(each.cost);
-    const texts = [each.isConfirmed ? "confirmed" : "searched", cost, percent(each.x), each.y.toFixed(4)];
+    const texts = [each.isConfirmed ? "confirmed" : "searched", searcherOf(each), cost, percent(each.x), each.y.toFixed(4)];
     texts.forEach((text, place) => {
       const cell = document.createElement("td");
-      if (place > 0) cell.className = "number";
+      if (place > 1) cell.className = "number";
       cell.textContent = text;
       row.append(cell);
     });

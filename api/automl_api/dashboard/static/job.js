@@ -106,7 +106,7 @@ function listen() {
       if (event.seq > Number(job().seq)) refreshSoon();
     });
   on("trial.completed", (data) => {
-    addTrial(data, Number(job().images) || undefined);
+    addTrial(data, Number(job().images) || undefined, job().searcher);
     redrawSoon();
     progressSoon();
   });

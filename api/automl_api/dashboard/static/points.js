@@ -1,6 +1,7 @@
 // What the trials of a job cost and scored: what is stored, then what the stream tells. A list for
 // each figure takes a tenth of the memory of an object for each trial, and there may be thousands.
 
+export const PORTFOLIO = "portfolio";
 const FIGURES = ["number", "evaluations", "score", "accuracy", "searcher"];
 
 export let columns = { ...Object.fromEntries(FIGURES.map((name) => [name, []])), cost: {} };
@@ -26,11 +27,12 @@ function once(name) {
 }
 
 // data: of an event `trial.completed`. Probes cannot win, and a subset's score compares with no other.
-export function addTrial(data, images) {
+// searcher: of the study; the notes of a portfolio begin with whose turn it was.
+export function addTrial(data, images, searcher) {
   if (data.role !== "candidate" || (images !== undefined && data.images < images)) return;
   if (known.has(data.number)) return;
   known.add(data.number);
-  const told = { ...data, searcher: once(data.note.split(":")[0]) };
+  const told = { ...data, searcher: once(searcher === PORTFOLIO ? data.note.split(":")[0] : searcher) };
   for (const name of FIGURES) columns[name].push(told[name]);
   for (const [metric, cost] of Object.entries(data.cost)) (columns.cost[metric] ??= []).push(cost);
 }
@@ -40,16 +42,24 @@ export function addConfirmed({ number, test, search }) {
   confirmed.set(number, { number, cost: test.cost, score: search.score, accuracy: test.accuracy });
 }
 
+// Returns how many of the trials each searcher asked for, in the order in which they first came.
+export function searchers() {
+  const counts = new Map();
+  for (const name of columns.searcher) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
+
 // Returns {number, x, y, cost, isConfirmed, place} of everything that was measured, in the order in
 // which it came: x is the share of a cost that is kept, y the quality ("score" or "accuracy"), and
-// place where a searched one stands in `columns`.
+// place where it stands in `columns`, of which a confirmed one may be missing.
 export function pointsBy(metric, full, quality) {
   const [costs, heights] = [columns.cost[metric] ?? [], columns[quality]];
   const points = columns.number.map((number, place) => ({
     number, x: costs[place] / full, y: heights[place], cost: costs[place], isConfirmed: false, place,
   }));
   for (const { number, cost, ...told } of confirmed.values()) {
-    points.push({ number, x: cost[metric] / full, y: told[quality], cost: cost[metric], isConfirmed: true });
+    const place = columns.number.indexOf(number);
+    points.push({ number, x: cost[metric] / full, y: told[quality], cost: cost[metric], isConfirmed: true, place });
   }
   return points;
 }
