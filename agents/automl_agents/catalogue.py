@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from automl_agents.entries import SEARCHERS, Entry
-from automl_agents.options import options_of, read_options
+from automl_agents.options import options_of, read_options, words_of
 from automl_agents.portfolio import PortfolioSearcher
 from automl_agents.portfolio_config import PortfolioConfig
 from automl_compress.core import Searcher, SearchProblem
@@ -111,12 +111,21 @@ def complete_recipe(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe() -> list[dict[str, Any]]:
-    """Return name, summary and options with defaults of every searcher, ready for JSON."""
+    """Return what there is to know of every searcher, ready for JSON.
+
+    That is name, summary, options with their defaults, what each option takes in words (without
+    those that no request may give), and the recipe of its method.
+    """
     return [
         {
             "name": name,
             "summary": entry.summary,
             "options": options_of(entry.defaults({})),
+            "takes": {
+                option: words
+                for option, words in words_of(entry.defaults({})).items()
+                if option not in entry.path_options
+            },
             "recipe": dict(entry.recipe),
         }
         for name, entry in SEARCHERS.items()

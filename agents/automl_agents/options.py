@@ -48,6 +48,12 @@ def read_options(searcher: str, defaults: Config, options: Mapping[str, Any]) ->
     return dataclasses.replace(defaults, **values)  # type: ignore[type-var]
 
 
+def words_of(config: Any) -> dict[str, str]:
+    """Return the fields of a configuration and, in words, which values each takes."""
+    hints = get_type_hints(type(config))
+    return {each.name: accepted(hints[each.name]) for each in dataclasses.fields(config)}
+
+
 def accepted(hint: Any) -> str:
     """Say in words which values an option of this type takes."""
     return " or ".join(_words(kind) for kind in _kinds(hint))

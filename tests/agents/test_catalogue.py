@@ -76,6 +76,12 @@ def test_catalogue_is_ready_for_json() -> None:
     assert all(each["summary"] for each in described)
     options = {each["name"]: each["options"] for each in described}
     assert options["amc"]["mode"] == "corrected"
+    takes = {each["name"]: each["takes"] for each in described}
+    assert takes["amc"]["mode"] == "'corrected' or 'faithful'"
+    assert takes["amc"]["replay_episodes"] == "an integer or null"
+    assert takes["portfolio"] == {"members": "a list of strings"}
+    missing = {name: set(options[name]) - set(takes[name]) for name in options}
+    assert {name: each for name, each in missing.items() if each} == {"agmc": {"transfer_from"}}
 
 
 def test_names_are_listed_and_options_checked_without_loading_anything_heavy() -> None:

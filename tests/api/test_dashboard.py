@@ -130,6 +130,10 @@ def test_the_jobs_can_be_filtered(
         newest_last.index(each["id"]) for each in service.http.get("/v1/jobs").json()["data"]
     )
     assert service.http.get("/", params={"sort": "policy"}).status_code == 422
+    wrong = service.http.get("/", params={"status": "bogus"})
+    assert wrong.status_code == 422
+    assert "no job is ever &#39;bogus&#39;" in wrong.text
+    assert "queued, validating, profiling, running" in wrong.text
     assert "No job is like this" in service.http.get("/", params={"text": "something else"}).text
 
 

@@ -50,6 +50,10 @@ def clone(
     budget: options.BudgetOptions,
     searcher: Annotated[str | None, typer.Option(help="Another searcher.")] = None,
     evaluations: Evaluations = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the searcher; null removes it."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     name: Name = None,
     is_json: options.Json = False,
@@ -60,6 +64,8 @@ def clone(
     study: dict[str, Any] = {"searcher": searcher, "seed": seed}
     if budget.is_given:
         study["budget"], study["smaller_ratios"] = budget.required()
+    if option:
+        study["searcher_options"] = texts.assignments(option, "--option")
     if evaluations is not None:
         study["effort"] = {"evaluations": evaluations}
     told = {each: value for each, value in study.items() if value is not None}

@@ -18,6 +18,7 @@ from automl_api.jobs.schemas import job_body
 from automl_api.models.schemas import model_body
 from automl_api.service import ServiceDependency
 from automl_api.system.capabilities import capabilities
+from automl_compress.core.errors import InvalidInput
 from automl_compress.store import JobKind, JobState, browsing
 from automl_compress.store import datasets as dataset_rows
 from automl_compress.store import jobs as job_rows
@@ -51,15 +52,15 @@ for pages in (registered_pages, comparing_pages, system_pages):
 def get_jobs(
     request: Request,
     service: ServiceDependency,
-    status: JobState | Literal[""] = "",
+    status: Annotated[str, Query(max_length=40)] = "",
     text: Annotated[str, Query(max_length=200)] = "",
     sort: Sort = "created",
     order: Order = "desc",
     page: PageNumber = 1,
 ) -> Response:
     """Show the jobs, the newest first unless another order is wanted."""
+    states = _states(status)
     with service.database.reading() as session:
-        states = [status] if status else ()
         wanted = JobFilter(states, text, kind=JobKind.SEARCH)  # policies show their evaluations
         found = browsing.jobs(session, wanted, column=sort, is_falling=order == "desc", number=page)
         jobs = [job_body(row) for row in found.rows]
@@ -74,6 +75,16 @@ def get_jobs(
         status=status,
         text=text,
     )
+
+
+def _states(told: str) -> list[JobState]:
+    """Read a state to filter by; none is every one."""
+    if told and told not in list(JobState):
+        raise InvalidInput(
+            f"no job is ever {told!r}; a state is one of: {', '.join(JobState)}; leave it out to "
+            "see all jobs"
+        )
+    return [JobState(told)] if told else []
 
 
 @router.get("/jobs/{job_id}")

@@ -50,7 +50,9 @@ class PageRoute(APIRoute):
                 return explain(request, from_known(error))
             except RequestValidationError as error:
                 first = error.errors()[0]
-                detail = f"{first['loc'][-1]}: {first['msg']}"
+                # Behind where it came from and its name, a place tells which of several types.
+                name = ".".join(map(str, first["loc"][1:2])) or first["loc"][0]
+                detail = f"{name}: {first['msg']}, not {first['input']!r:.100}"
                 return explain(request, Problem(422, "invalid", detail))
 
         return handle_or_explain

@@ -162,6 +162,16 @@ def test_what_the_service_refuses_is_told_beside_the_button(opened: Opened) -> N
     opened.check()
 
     page.get_by_role("spinbutton", name="Evaluations").fill("5")
+    page.get_by_role("combobox", name="Searcher").select_option("amc")
+    page.get_by_text("Options of amc").click()
+    page.get_by_label("batch size", exact=True).fill("2000000")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#refusal")).to_contain_text(
+        "option batch_size of searcher 'amc' is 2,000,000; give 1,000,000 at most",
+        timeout=PATIENCE_MS,
+    )
+    page.get_by_role("combobox", name="Searcher").select_option("random")
+
     page.get_by_role("combobox", name="Which").first.select_option("A new one …")
     page.get_by_role("combobox", name="Architecture").select_option("lenet-5")
     page.get_by_label("image size").fill("32")

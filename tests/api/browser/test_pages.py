@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from automl_api.client import Client
+from automl_api.commands import texts
 from tests.api.browser.conftest import KEY, Opened, serving
 from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS, job_body
 
@@ -216,8 +218,10 @@ def test_a_button_pressed_before_the_script_is_there_leads_nowhere(
         f"/models/{job['model_id']}",
     ):
         page.goto(PREFIX + path)
+        expect(page.locator("noscript .banner")).to_be_visible()
         for button in page.locator(SENDING).all():
-            button.click()
+            expect(button).to_have_css("pointer-events", "none")
+            button.press("Enter")
             pressed += 1
             expect(page).to_have_url(searched.url + path)
     context.close()
@@ -299,6 +303,64 @@ def test_a_search_leaves_groups_alone_and_is_estimated(page: Page) -> None:
     expect(estimate).to_contain_text("Out of reach")
 
 
+def test_options_and_seed_of_a_searcher_are_told_in_every_language(page: Page) -> None:
+    page.goto(f"{PREFIX}/new")
+    expect(page.locator("#options-of")).to_have_text("auto")
+    page.get_by_role("combobox", name="Searcher").select_option("amc")
+    page.get_by_text("Options of amc").click()
+    page.get_by_label("tau", exact=True).fill("0.5")
+    page.get_by_role("combobox", name="mode", exact=True).select_option("faithful")
+    page.get_by_label("hidden", exact=True).fill("64, 32")
+    page.get_by_role("spinbutton", name="Seed").fill("7")
+
+    wanted = {"mode": "faithful", "tau": 0.5, "hidden": [64, 32]}
+    assert study_of_the_form(page)["searcher_options"] == wanted
+    assert study_of_the_form(page)["seed"] == 7
+    words = shlex.split((page.locator("#as-shell").text_content() or "").replace("\\\n", ""))
+    given = [words[place + 1] for place, word in enumerate(words) if word == "--option"]
+    assert texts.assignments(given, "--option") == wanted
+    assert words[words.index("--seed") + 1] == "7"
+    code = page.locator("#as-python").text_content() or ""
+    compile(code, "the form", "exec")
+    assert '"mode": "faithful"' in code
+    expect(page.locator("#estimate")).to_contain_text("Within reach")
+
+    page.get_by_label("batch size", exact=True).fill("1.5")
+    expect(page.locator("#estimate")).to_contain_text("not filled in")
+
+
+def study_of_the_form(page: Page) -> dict[str, Any]:
+    return json.loads(page.locator("#as-json").text_content() or "")["study"]
+
+
+def test_several_searchers_share_a_search_and_its_copy(page: Page) -> None:
+    page.goto(f"{PREFIX}/new")
+    page.get_by_role("combobox", name="Searcher").select_option("portfolio")
+    members = page.get_by_role("group", name="Which share the evaluations")
+    for name in ("auto", "tpe", "amc"):
+        members.get_by_role("checkbox", name=name, exact=True).uncheck()
+    expect(page.locator("#estimate")).to_contain_text("at least one searcher")
+    for name in ("random", "uniform"):
+        members.get_by_role("checkbox", name=name, exact=True).check()
+    expect(page.locator("#as-shell")).to_contain_text("""--option 'members=["uniform","random"]'""")
+    page.get_by_label("Evaluations", exact=True).fill("4")
+    page.get_by_label("Epochs").fill("0")
+    page.get_by_label("Name (for you)").fill("two of them")
+    page.get_by_role("button", name="Start", exact=True).click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("two of them", timeout=PATIENCE_MS)
+    expect(page.locator("#job[data-status=succeeded]")).to_be_attached(timeout=PATIENCE_MS)
+    expect(page.locator("#searchers li")).to_have_text(
+        [re.compile(r"uniform \(\d\)"), re.compile(r"random \(\d\)")]
+    )
+    page.get_by_role("link", name="Clone").click()
+    expect(page.locator("#as-shell")).to_contain_text("jobs clone")
+    assert study_of_the_form(page)["searcher_options"] == {"members": ["uniform", "random"]}
+    page.get_by_role("combobox", name="Searcher").select_option("random")
+    expect(page.locator("#as-shell")).not_to_contain_text("members")
+    assert study_of_the_form(page)["searcher_options"] == {}
+
+
 def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:
     box = page.get_by_role("checkbox", name="Choose random one")
     box.check()
@@ -373,7 +435,6 @@ def test_another_trial_is_confirmed_and_written_in_another_format(
     expect(page.locator("#confirm")).to_have_count(0)
     found.click()
     expect(page.get_by_label("Another format")).to_be_visible()
-    settle(page)  # before the page's script is there, the button would only reload the page
     page.get_by_label("Another format").select_option("pt2")
     page.get_by_role("button", name="Write it").click()
     expect(page.get_by_role("link", name="network.pt2")).to_be_visible(timeout=PATIENCE_MS)

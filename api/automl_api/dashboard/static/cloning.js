@@ -1,6 +1,7 @@
 // A form that begins as a job was: everything that the form has no field for is kept.
 
 import { addressOf } from "./addresses.js";
+import { fillOptions } from "./searcher_options.js";
 
 let base; // the job; undefined for a search that begins with nothing
 
@@ -18,7 +19,6 @@ export function completed(told) {
   const kept = { ...study };
   if (told.searcher !== study.searcher) {
     // What was completed for one searcher does not suit another.
-    kept.searcher_options = {};
     const { repair, weights, pruning_net, ...recipe } = study.recipe;
     kept.recipe = recipe;
   }
@@ -28,6 +28,8 @@ export function completed(told) {
     ...told,
     smaller_ratios: told.smaller_ratios ?? [],
     target: told.target ?? null,
+    seed: told.seed ?? 0,
+    searcher_options: told.searcher_options ?? {},
     effort: { ...study.effort, ...told.effort },
     space: { ...study.space, weight_bits: [], activation_bits: [], skip: [], fix: {}, ...told.space },
     confirmation: { ...study.confirmation, finetune_epochs },
@@ -60,6 +62,8 @@ export function fill(fields, job, evaluations) {
     fields.target.value = study.target;
   }
   fields.searcher.value = study.searcher;
+  fillOptions(fields.searcher.selectedOptions[0], study.searcher_options);
+  fields.seed.value = study.seed;
   fields.evaluations.step = "any";
   fields.evaluations.value = evaluations ?? study.effort.evaluations;
   fields.epochs.value = study.confirmation.finetune_epochs;

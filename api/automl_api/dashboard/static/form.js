@@ -2,6 +2,7 @@
 
 import { completed } from "./cloning.js";
 import { chosenLayers } from "./layers.js";
+import { chosenOptions } from "./searcher_options.js";
 
 export const form = document.getElementById("search");
 export const fields = form.elements;
@@ -24,12 +25,18 @@ export function space() {
   return { ...bits, ...chosenLayers(Object.keys(bits).length > 0) };
 }
 
+export function searcherOptions() {
+  return chosenOptions(chosenOption("searcher"));
+}
+
 export function study() {
   return completed({
     searcher: fields.searcher.value,
     budget: { metric: fields.metric.value, ratio: percents()[0] / 100 },
     ...(numbers("smaller").length ? { smaller_ratios: percents().slice(1).map((each) => each / 100) } : {}),
     effort: { evaluations: Number(fields.evaluations.value) },
+    ...(Object.keys(searcherOptions()).length ? { searcher_options: searcherOptions() } : {}),
+    ...(Number(fields.seed.value) ? { seed: Number(fields.seed.value) } : {}),
     ...(Object.keys(space()).length ? { space: space() } : {}),
     confirmation: { top_k: 1, finetune_epochs: Number(fields.epochs.value) },
     ...(fields.target.value ? { target: fields.target.value } : {}),

@@ -1,6 +1,6 @@
 // The job that the form would submit, for a shell and in Python.
 
-import { BITS, architecture, chosenOption, fields, imagesName, isUpload, percents, programName, space, study, weightsName } from "./form.js";
+import { BITS, architecture, chosenOption, fields, imagesName, isUpload, percents, programName, searcherOptions, space, study, weightsName } from "./form.js";
 import { addressOf } from "./addresses.js";
 
 const BUDGET_FLAGS = {
@@ -20,6 +20,11 @@ function budgetFlag() {
   return `${BUDGET_FLAGS[fields.metric.value]} ${percents().map((each) => `${each}%`).join(",")}`;
 }
 
+function searcherFlags() {
+  const told = Object.entries(searcherOptions()).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  return [`--searcher ${fields.searcher.value}`, ...told.map((each) => `--option ${quoted(each)}`), `--evaluations ${fields.evaluations.value}`];
+}
+
 function newDataName() {
   return isUpload() ? quoted(imagesName()) : chosenOption("dataset").dataset.builtin;
 }
@@ -27,8 +32,12 @@ function newDataName() {
 // cloned: the job that the form began with, if any.
 export function asShell(isNew, cloned) {
   if (cloned) {
-    const flags = [budgetFlag(), `--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`, `--name ${quoted(fields.name.value)}`];
-    return [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
+    const left = Object.keys(cloned.study.searcher === fields.searcher.value ? cloned.study.searcher_options : {});
+    const gone = left.filter((name) => !(name in searcherOptions())).map((name) => `--option ${name}=null`);
+    const flags = [budgetFlag(), ...searcherFlags(), ...gone, `--seed ${fields.seed.value}`, `--name ${quoted(fields.name.value)}`];
+    const hasMore = ["space", "confirmation", "target"].some((name) => JSON.stringify(study()[name]) !== JSON.stringify(cloned.study[name]));
+    const more = hasMore ? "# Changed layers, bits, engine or epochs have no flag of clone: take the Python or the JSON below.\n" : "";
+    return more + [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
   }
   const network = isNew ? quoted(programName() ?? architecture().name) : fields.model.value;
   const parts = [`automl-compress search ${network}`, fields.dataset.value || newDataName()];
@@ -42,10 +51,17 @@ export function asShell(isNew, cloned) {
   for (const name of skip) parts.push(`--skip ${quoted(name)}`);
   for (const [name, share] of Object.entries(fix)) parts.push(`--fix ${quoted(`${name}=${Math.round(100 * share)}%`)}`);
   if (fields.target.value) parts.push(`--target ${fields.target.value}`);
-  parts.push(`--searcher ${fields.searcher.value}`, `--evaluations ${fields.evaluations.value}`);
+  parts.push(...searcherFlags());
+  if (Number(fields.seed.value)) parts.push(`--seed ${fields.seed.value}`);
   parts.push(`--finetune-epochs ${fields.epochs.value}`);
   if (fields.name.value) parts.push(`--name ${quoted(fields.name.value)}`);
   return [...parts, "--watch"].join(" \\\n    ");
+}
+
+// JSON as Python writes it: it knows no true, false and null.
+function asLiteral(content) {
+  const words = { true: "True", false: "False", null: "None" };
+  return JSON.stringify(content, null, 4).replace(/"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b/g, (found) => words[found] ?? found);
 }
 
 export function asPython(isNew) {
@@ -65,7 +81,7 @@ export function asPython(isNew) {
     lines.push(`    data = client.create_dataset(${source})`);
     dataset = 'data["id"]';
   }
-  const told = JSON.stringify(study(), null, 4).replaceAll("\n", "\n    ");
+  const told = asLiteral(study()).replaceAll("\n", "\n    ");
   const name = fields.name.value ? `"name": ${JSON.stringify(fields.name.value)}, ` : "";
   lines.push(`    study = ${told}`);
   lines.push(`    job = client.submit({${name}"model_id": ${model}, "dataset_id": ${dataset}, "study": study})`);

@@ -3,9 +3,9 @@
 /* global d3 */
 
 import { drawFront, percent } from "./charts.js";
-import { columns, frontOf, pointsBy, PORTFOLIO, searchers } from "./points.js";
+import { columns, frontOf, pointsBy, searchers } from "./points.js";
 import { showProgress } from "./progress.js";
-import { looks, showLegend } from "./searchers.js";
+import { looks, PORTFOLIO, showLegend } from "./searchers.js";
 
 const axes = document.getElementById("axes");
 const limit = document.getElementById("limit");

@@ -8,6 +8,7 @@ import { architecture, chosenOption, example, fields, file, form, isUpload, prog
 import { asPython, asShell } from "./form_texts.js";
 import { chooseLayers, network, showNetwork } from "./layers.js";
 import { send } from "./live.js";
+import { optionsProblem, showOptions } from "./searcher_options.js";
 import { ask, ENDED, isSignedOut } from "./session.js";
 
 const UNKNOWN =
@@ -48,10 +49,13 @@ function show() {
   fields.images.required = isUpload();
   showBudget();
   document.getElementById("summary").textContent = chosenOption("searcher").dataset.summary;
+  showOptions(chosenOption("searcher"));
   document.getElementById("example-hint")?.toggleAttribute("hidden", example() === undefined);
   const isWrong = [...fields].some((field) => field.willValidate && !field.validity.valid);
   const [takes, given] = ["model", "dataset"].map((name) => chosenOption(name).dataset.shape);
+  const missing = optionsProblem(chosenOption("searcher"));
   if (isWrong) sayInstead("The form is not filled in yet.");
+  else if (missing) sayInstead(missing);
   else if (takes && given && takes !== given) sayInstead(`The network takes images of ${takes}, the data have ${given} (channels x height x width).`);
   else if (isNew || !fields.dataset.value) sayInstead(UNKNOWN);
   else estimateSoon(body(fields.model.value, fields.dataset.value), costName());
@@ -179,6 +183,11 @@ async function submit() {
     const name = wrong.getAttribute("aria-label") ?? wrong.closest("label").firstChild.textContent.trim();
     refuse(`${name}: ${wrong.validationMessage}`);
     wrong.focus();
+    return;
+  }
+  const missing = optionsProblem(chosenOption("searcher"));
+  if (missing) {
+    refuse(missing);
     return;
   }
   await trying(document.getElementById("start"), async () => {

@@ -1,7 +1,8 @@
 // What the trials of a job cost and scored: what is stored, then what the stream tells. A list for
 // each figure takes a tenth of the memory of an object for each trial, and there may be thousands.
 
-export const PORTFOLIO = "portfolio";
+import { PORTFOLIO } from "./searchers.js";
+
 const FIGURES = ["number", "evaluations", "score", "accuracy", "searcher"];
 
 export let columns = { ...Object.fromEntries(FIGURES.map((name) => [name, []])), cost: {} };

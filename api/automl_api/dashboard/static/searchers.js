@@ -2,6 +2,8 @@
 
 /* global d3 */
 
+export const PORTFOLIO = "portfolio"; // the searcher that lets several take turns
+
 // The diamond is left to what is confirmed.
 const NAMES = ["circle", "square", "triangle", "star", "cross", "wye", "hexagon"];
 const COLOURS = 8; // of style.css
