@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
@@ -115,6 +116,14 @@ def serving(data_dir: Path, *options: str, port: int = 0, prefix: str = "") -> I
         finally:
             process.terminate()
             process.wait(30)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, as a line for each rule that is broken; folded parts are opened first."""
+    for folded in page.locator("details").all():
+        folded.evaluate("element => element.open = true")
+    broken = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {[node['html'] for node in each['nodes'][:3]]}" for each in broken]
 
 
 def wait_until_it_answers(url: str) -> None:

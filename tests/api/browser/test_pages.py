@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from automl_api.client import Client
 from automl_api.commands import texts
-from tests.api.browser.conftest import KEY, Opened, serving
+from tests.api.browser.conftest import KEY, Opened, serving, violations
 from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS, job_body
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
@@ -131,8 +130,6 @@ def test_no_page_keeps_anyone_out(
         page.goto(PREFIX + path)
         if "job_0" not in path:
             settle(page)
-        for folded in page.locator("details").all():
-            folded.evaluate("element => element.open = true")
         found[path] = violations(page)
     context.close()
 
@@ -175,12 +172,6 @@ def test_the_interface_keeps_nobody_out(
     context.close()
 
     assert [each for each in found if not each.startswith(OF_SWAGGER_UI)] == []
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds, as a line for each rule that is broken."""
-    broken = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {[node['html'] for node in each['nodes'][:3]]}" for each in broken]
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from automl_api.client import Client
 from automl_compress.store import JobState, jobs
 from benchmarks.dashboard_scene import Stage, Trials, stage
-from tests.api.browser.conftest import KEY, Opened
+from tests.api.browser.conftest import KEY, Opened, serving, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow]
 
@@ -51,10 +52,7 @@ def page(chromium: Browser, scene: Scene) -> Iterator[Page]:
     context = chromium.new_context(base_url=scene.stage.url, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     opened = Opened(context.new_page(), scene.stage.url)
-    opened.page.goto("/sign-in")
-    opened.page.get_by_label("Key for this service").fill(KEY)
-    opened.page.get_by_role("button", name="Sign in").click()
-    expect(opened.page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    sign_in(opened.page)
     yield opened.page
     opened.check()
     context.close()
@@ -83,3 +81,77 @@ def test_a_front_of_several_searchers_says_whose_each_point_is(page: Page, scene
     picture.locator("g[fill='var(--raised)'] path").first.hover(force=True)
     tip = re.compile(rf"trial \d+, ({'|'.join(counts)})\b")
     expect(picture).to_contain_text(tip)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_state_keeps_anyone_out(
+    chromium: Browser, scene: Scene, theme: Literal["light", "dark"]
+) -> None:
+    page = signed_in(chromium, scene.stage.url, theme)
+    found: dict[str, list[str]] = {}
+    page.goto(f"/jobs/{scene.running}")
+    expect(page.locator("#front svg[role=img]")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("p.doing")).to_be_visible()
+    found["running"] = violations(page)
+    page.goto(f"/jobs/{scene.failed}")
+    expect(page.get_by_role("alert")).to_contain_text("it broke: <b>here</b>")
+    expect(page.locator("#front")).to_have_text("No candidate was measured yet.")
+    found["failed"] = violations(page)
+    page.goto("/new")
+    page.get_by_role("combobox", name="Searcher").select_option("portfolio")
+    found["several searchers"] = violations(page)
+    page.get_by_role("combobox", name="Searcher").select_option("agmc")
+    found["options"] = violations(page)
+    page.goto("/keys")
+    page.get_by_label("Account").fill(f"team-{theme}")
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.get_by_role("heading", name="The new key")).to_be_visible()
+    found["a new key"] = violations(page)
+    page.context.clear_cookies()
+    page.get_by_label("Account").fill("another")
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    found["a session that ended"] = violations(page)
+    page.context.close()
+
+    assert {state: each for state, each in found.items() if each} == {}
+
+
+@pytest.fixture(scope="module")
+def empty_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("empty"), "--no-worker") as url:
+        yield url
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_an_empty_service_keeps_nobody_out(
+    chromium: Browser, empty_url: str, theme: Literal["light", "dark"]
+) -> None:
+    page = signed_in(chromium, empty_url, theme)
+    found: dict[str, list[str]] = {}
+    for path in ("/", "/new", "/models", "/datasets", "/system", "/compare", "/keys"):
+        page.goto(path)
+        if path == "/new":
+            expect(page.locator("#as-json")).not_to_be_empty()
+        found[path] = violations(page)
+    page.context.close()
+
+    assert {path: each for path, each in found.items() if each} == {}
+
+
+def signed_in(chromium: Browser, url: str, theme: Literal["light", "dark"]) -> Page:
+    """Return a page into which axe may be brought, which the content policy rightly refuses."""
+    context = chromium.new_context(
+        base_url=url, reduced_motion="reduce", color_scheme=theme, bypass_csp=True
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    sign_in(page)
+    return page
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("Key for this service").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
