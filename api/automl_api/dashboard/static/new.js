@@ -14,6 +14,8 @@ import { ask, ENDED, isSignedOut } from "./session.js";
 const UNKNOWN =
   "A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take.";
 
+const EXAMPLE = "All is filled in: press Start. The example is small, so that such a search takes minutes.";
+
 // One key for one press of the button, so that a lost answer cannot make two jobs of it.
 let idempotencyKey = newKey();
 let cloned; // the job that the form begins with
@@ -24,7 +26,9 @@ function newKey() {
 
 // A budget of latency needs an engine that it is measured on.
 function chooseTarget() {
-  if (fields.metric.value === "latency_ns" && !fields.target.value) fields.target.selectedIndex = 1;
+  if (fields.metric.value !== "latency_ns" || fields.target.value) return;
+  fields.target.selectedIndex = 1;
+  document.getElementById("budget-more").open = true; // where it is chosen
 }
 
 // ------------------------------------------------------------- what is shown
@@ -57,7 +61,7 @@ function show() {
   if (isWrong) sayInstead("The form is not filled in yet.");
   else if (missing) sayInstead(missing);
   else if (takes && given && takes !== given) sayInstead(`The network takes images of ${takes}, the data have ${given} (channels x height x width).`);
-  else if (isNew || !fields.dataset.value) sayInstead(UNKNOWN);
+  else if (isNew || !fields.dataset.value) sayInstead(example() ? EXAMPLE : UNKNOWN);
   else estimateSoon(body(fields.model.value, fields.dataset.value), costName());
   document.getElementById("as-shell").textContent = asShell(isNew, cloned);
   document.getElementById("as-python").textContent = asPython(isNew);
