@@ -2,7 +2,7 @@
 
 const watched = {
   tasks: [], // of 50 ms and more
-  redraws: [], // ms from the start of a frame's work to after it was painted
+  redraws: [], // ms from the start of the drawing, or of a frame's work, to after it was painted
   front: undefined, // ms after the navigation began until the front is drawn
   forget() {
     watched.tasks.length = watched.redraws.length = 0;
@@ -26,7 +26,8 @@ new PerformanceObserver((list) => {
 const usual = window.requestAnimationFrame.bind(window);
 window.requestAnimationFrame = (act) =>
   usual((now) => {
-    const start = performance.now();
+    // Where the page said so, it was drawn before the frame in which it is shown.
+    const start = performance.getEntriesByName("redraw", "mark")[0]?.startTime ?? performance.now();
     act(now);
     const painted = new MessageChannel();
     painted.port1.onmessage = () => watched.redraws.push(performance.now() - start);

@@ -226,8 +226,10 @@ def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Seq
                 cheapest = told
             if len(numbers) == limit:
                 break
+    # Put in order here: asked to do so, SQLite walks all trials by their score.
     query = select(TrialRow).where(TrialRow.job_id == job_id, TrialRow.number.in_(numbers))
-    return session.scalars(query.order_by(TrialRow.score.desc())).all()
+    found = {row.number: row for row in session.scalars(query)}
+    return [found[number] for number in numbers]
 
 
 def check_column(things: str, columns: Mapping[str, Any], wanted: str) -> Any:

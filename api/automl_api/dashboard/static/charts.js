@@ -13,6 +13,7 @@ export const ready = (async () => {
 
 const FONT_PX = 12;
 
+// Draws now, and shows it in the next frame.
 export function place(target, label, options) {
   const width = Math.max(280, target.clientWidth);
   const drawn = Plot.plot({
@@ -26,7 +27,8 @@ export function place(target, label, options) {
   drawn.querySelector("style")?.remove(); // its rules stand in style.css: the page takes no inline one
   drawn.setAttribute("role", "img");
   for (const group of drawn.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
-  target.replaceChildren(drawn);
+  // In a task of its own: laying out and painting come on top of what it took to draw.
+  requestAnimationFrame(() => target.replaceChildren(drawn));
   return drawn;
 }
 
@@ -39,16 +41,16 @@ export function ticksIn(width) {
   return Math.max(3, Math.min(8, Math.floor(width / 90)));
 }
 
-// points: {number, x, y, isConfirmed}; front: those that nothing beats, by rising x; budgets and
-// limit: places on x.
+// searched, confirmed: points {number, x, y}; front: the searched ones that nothing beats, by rising
+// x; budgets and limit: places on x.
 // nameOf: says whose a point is. look: tells the {symbol, colour, outline} of a point by that, where
 // several searchers share the picture.
 // Returns how many points lie below the picture.
-export function drawFront(target, { points, front: whole, limit, budgets, uncut, xLabel, yLabel, nameOf, look, choose }) {
-  const floor = floorOf(points, whole, budgets);
+export function drawFront(target, { searched: all, confirmed, front: whole, limit, budgets, uncut, xLabel, yLabel, nameOf, look, choose }) {
+  const floor = floorOf(all, confirmed, whole, budgets);
   const front = whole.filter((point) => point.y >= floor);
-  const searched = apart(points.filter((point) => !point.isConfirmed && point.y >= floor));
-  const confirmed = points.filter((point) => point.isConfirmed);
+  const seen = all.filter((point) => point.y >= floor);
+  const searched = apart(seen);
   const drawn = place(target, `${yLabel} against ${xLabel}; the table below has the front`, (width) => ({
     height: 360,
     marginLeft: 56,
@@ -73,12 +75,18 @@ export function drawFront(target, { points, front: whole, limit, budgets, uncut,
         fill: "var(--raised)",
       }),
       Plot.dot(confirmed, { x: "x", y: "y", r: 6, symbol: "diamond", fill: "var(--good)" }),
-      Plot.tip([...searched, ...front, ...confirmed], Plot.pointer({ x: "x", y: "y", title: saying(xLabel, nameOf), maxRadius: 30 })),
+      Plot.tip([...searched, ...front, ...confirmed], Plot.pointer({
+        x: "x",
+        y: "y",
+        title: Plot.identity, // of thousands of points, only the text of the one that is pointed at is made
+        format: saying(xLabel, nameOf),
+        maxRadius: 30,
+      })),
     ],
   }));
   drawn.classList.add("point");
   drawn.addEventListener("click", () => drawn.value && choose(drawn.value.number));
-  return points.filter((point) => point.y < floor).length;
+  return all.length - seen.length;
 }
 
 // steps: {line, evaluations, value}, each line's in order
@@ -124,12 +132,16 @@ function endLabels(ends, domain) {
   });
 }
 
+const SAMPLED = 1000;
+
 // A few hopeless trials would press all others into one line: what is far below the better nine
 // tenths, and below the best within each budget, is left out of the picture. The least of the
 // picture is returned.
-function floorOf(points, front, budgets) {
-  const heights = points.map((point) => point.y);
-  const [least, usual, most] = [d3.min(heights), d3.quantile(heights, 0.1), d3.max(heights)];
+function floorOf(searched, confirmed, front, budgets) {
+  const points = [...searched, ...confirmed];
+  const [least, most] = d3.extent(points, (point) => point.y);
+  const step = Math.ceil(points.length / SAMPLED); // of many, some tell where the most of them are
+  const usual = d3.quantile(points.filter((_, index) => index % step === 0), 0.1, (point) => point.y);
   const spread = Math.max(most - usual, 0.01);
   const isCrowded = points.length > 20 && most - least > 3 * spread && front.length > 0;
   const best = budgets.map((ratio) => front.findLast((point) => point.x <= ratio + 1e-9)?.y ?? most);

@@ -3,14 +3,16 @@
 /* global d3 */
 
 import { drawFront, percent } from "./charts.js";
-import { columns, frontOf, pointsBy, searchers } from "./points.js";
+import { columns, pointsBy, searchers } from "./points.js";
 import { showProgress } from "./progress.js";
 import { looks, PORTFOLIO, showLegend } from "./searchers.js";
 
 const axes = document.getElementById("axes");
 const limit = document.getElementById("limit");
 const shown = document.getElementById("progress-shown");
-let drawn = { points: [], front: [] };
+let drawn = { searched: [], confirmed: [], front: [] };
+const REDRAW = "redraw"; // the mark by which the benchmark knows when one began
+let listed = ""; // what the table shows
 
 function job() {
   return document.getElementById("job").dataset;
@@ -32,16 +34,19 @@ export function fullCost() {
 // choose: is called with the number of the trial whose point was clicked.
 export function redrawFront(choose) {
   const metric = axes.elements.metric.value;
-  const points = pointsBy(metric, fullCost(), axes.elements.quality.value);
-  drawn = { points, front: frontOf(points) };
+  performance.mark(REDRAW);
+  drawn = pointsBy(metric, fullCost(), axes.elements.quality.value);
   sayLimit();
   const target = document.getElementById("front");
-  if (!points.length) {
+  if (!drawn.searched.length && !drawn.confirmed.length) {
     target.textContent = "No candidate was measured yet.";
+    performance.clearMarks(REDRAW);
     return;
   }
   const isAccuracy = axes.elements.quality.value === "accuracy";
   const hasUncut = job().uncut !== "" && (isAccuracy || job().signal === "accuracy");
+  const counts = searchers();
+  const known = looks([...counts.keys()]);
   drawn.hidden = drawFront(target, {
     ...drawn,
     nameOf: searcherOf,
@@ -50,20 +55,19 @@ export function redrawFront(choose) {
     uncut: hasUncut ? Number(job().uncut) : undefined,
     xLabel: `${costName()} kept`,
     yLabel: qualityName(),
-    look: bySearcher(),
+    look: isBySearcher() ? (point) => known.get(searcherOf(point)) : undefined,
     choose,
   });
-  fillTable([...points.filter((each) => each.isConfirmed), ...drawn.front]);
-  sayWhatIf();
+  requestAnimationFrame(() => performance.clearMarks(REDRAW));
+  setTimeout(() => {
+    if (isBySearcher()) showLegend(document.getElementById("searchers"), known, counts);
+    fillTable([...drawn.confirmed, ...drawn.front], `${metric} ${axes.elements.quality.value}`);
+    sayWhatIf();
+  });
 }
 
-// Returns how the points of each searcher look, where there are several; says so beside the picture.
-function bySearcher() {
-  if (job().searcher !== PORTFOLIO) return undefined;
-  const counts = searchers();
-  const known = looks([...counts.keys()]);
-  showLegend(document.getElementById("searchers"), known, counts);
-  return (point) => known.get(searcherOf(point));
+function isBySearcher() {
+  return job().searcher === PORTFOLIO;
 }
 
 function searcherOf(point) {
@@ -77,15 +81,18 @@ function budgets() {
 export function redrawProgress() {
   const kind = shown.elements.kind.value;
   showProgress(document.getElementById("progress"), document.querySelector("#progress-table tbody"), {
-    points: drawn.points.filter((each) => !each.isConfirmed),
+    points: drawn.searched,
     ratios: axes.elements.metric.value === job().metric ? budgets() : [1],
-    isBySearcher: job().searcher === PORTFOLIO,
+    isBySearcher: isBySearcher(),
     kind,
     yLabel: qualityName(),
   });
 }
 
-function fillTable(points) {
+// axes: which figures the rows have.
+function fillTable(points, axes) {
+  const wanted = `${axes} ${points.map((each) => `${each.isConfirmed} ${each.number}`)}`;
+  if (wanted === listed) return;
   const rows = points.map((each) => {
     const row = document.createElement("tr");
     const head = document.createElement("th");
@@ -107,7 +114,9 @@ function fillTable(points) {
     return row;
   });
   const body = document.querySelector("#front-table tbody");
-  if (!body.contains(document.activeElement)) body.replaceChildren(...rows);
+  if (body.contains(document.activeElement)) return;
+  body.replaceChildren(...rows);
+  listed = wanted;
 }
 
 // Returns the best point of the front within the what-if budget.

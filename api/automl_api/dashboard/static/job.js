@@ -22,7 +22,7 @@ let lastSeq;
 
 const later = (delayMs, act) => {
   let timer;
-  return () => (timer ??= setTimeout(() => ((timer = undefined), requestAnimationFrame(act)), delayMs));
+  return () => (timer ??= setTimeout(() => ((timer = undefined), act()), delayMs));
 };
 const redrawSoon = later(REDRAW_MS, () => redrawFront(choose));
 const progressSoon = later(PROGRESS_MS, redrawProgress);

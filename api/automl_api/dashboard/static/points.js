@@ -6,6 +6,7 @@ import { PORTFOLIO } from "./searchers.js";
 const FIGURES = ["number", "evaluations", "score", "accuracy", "searcher"];
 
 export let columns = { ...Object.fromEntries(FIGURES.map((name) => [name, []])), cost: {} };
+let fetched = 0; // times
 let known = new Set(); // numbers of trials
 const names = new Map(); // a searcher's name -> the one string of it that is kept
 const confirmed = new Map();
@@ -16,6 +17,7 @@ export async function fetchPoints(address) {
   if (!response.ok) throw new Error(`the points are answered with ${response.status}`);
   const { seq, confirmed: told, ...stored } = await response.json();
   columns = stored;
+  fetched += 1;
   columns.searcher = columns.searcher.map(once);
   known = new Set(columns.number);
   told.forEach(addConfirmed);
@@ -50,25 +52,41 @@ export function searchers() {
   return counts;
 }
 
-// Returns {number, x, y, cost, isConfirmed, place} of everything that was measured, in the order in
-// which it came: x is the share of a cost that is kept, y the quality ("score" or "accuracy"), and
-// place where it stands in `columns`, of which a confirmed one may be missing.
+// The searched points as they were asked for last, and their front: what comes is added to both, as
+// making thousands anew with every trial would keep the page busy.
+let made = { key: "", points: [], front: [] };
+
+// Returns what was measured, in the order in which it came, as {searched, confirmed, front}. Each
+// point is {number, x, y, cost, isConfirmed, place}: x is the share of a cost that is kept, y the
+// quality ("score" or "accuracy"), and place where it stands in `columns`, of which a confirmed one
+// may be missing. The front has the searched points that nothing beats, by rising x.
 export function pointsBy(metric, full, quality) {
-  const [costs, heights] = [columns.cost[metric] ?? [], columns[quality]];
-  const points = columns.number.map((number, place) => ({
-    number, x: costs[place] / full, y: heights[place], cost: costs[place], isConfirmed: false, place,
-  }));
-  for (const { number, cost, ...told } of confirmed.values()) {
-    const place = columns.number.indexOf(number);
-    points.push({ number, x: cost[metric] / full, y: told[quality], cost: cost[metric], isConfirmed: true, place });
+  const key = `${metric} ${full} ${quality} ${fetched}`;
+  if (made.key !== key) made = { key, points: [], front: [] };
+  const [costs, heights, { points, front }] = [columns.cost[metric] ?? [], columns[quality], made];
+  for (let place = points.length; place < columns.number.length; place += 1) {
+    const cost = costs[place];
+    const point = { number: columns.number[place], x: cost / full, y: heights[place], cost, isConfirmed: false, place };
+    points.push(point);
+    addToFront(front, point);
   }
-  return points;
+  const beside = [...confirmed.values()].map(({ number, cost, ...told }) => {
+    const place = columns.number.indexOf(number);
+    return { number, x: cost[metric] / full, y: told[quality], cost: cost[metric], isConfirmed: true, place };
+  });
+  return { searched: points, confirmed: beside, front };
 }
 
-// Returns the searched points that nothing beats, by rising x.
-export function frontOf(points) {
-  const rising = points.filter((each) => !each.isConfirmed).sort((a, b) => a.x - b.x || b.y - a.y);
-  const front = [];
-  for (const each of rising) if (!front.length || each.y > front.at(-1).y) front.push(each);
-  return front;
+// front: by rising x and y; of points that are equal in both the first stays.
+function addToFront(front, point) {
+  let [start, end] = [0, front.length];
+  while (start < end) {
+    const middle = (start + end) >> 1;
+    if (front[middle].x <= point.x) start = middle + 1;
+    else end = middle;
+  }
+  if (start && front[start - 1].y >= point.y) return;
+  while (end < front.length && front[end].y <= point.y) end += 1;
+  if (start && front[start - 1].x === point.x) start -= 1;
+  front.splice(start, end - start, point);
 }
