@@ -60,6 +60,15 @@ _DESCRIPTION = (
 )
 
 
+_NOUNS = (
+    *(system, keys, files, models, datasets, targets, estimates, jobs, steering),
+    *(comparison, front, events, trials, confirmations, policies, bringing, exports),
+    *(evaluations, micronet, stages, layer_sensitivity),
+    *(artifacts, logs, trial_file, workers, metrics, schemas),
+)
+_PAGES = (report, points, dashboard, keys_page, signing_in)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Make the application; the database is opened and upgraded when it starts."""
     app = FastAPI(
@@ -79,27 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, crowd=crowd, prefix=settings.root_path or "")
     app.add_middleware(HeadOfGet)
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost
-    for noun in (system, keys, files, models, datasets, targets, estimates, jobs, steering):
-        app.include_router(noun.router)
-    for noun in (
-        comparison,
-        front,
-        events,
-        trials,
-        confirmations,
-        policies,
-        bringing,
-        exports,
-        evaluations,
-        micronet,
-        stages,
-        layer_sensitivity,
-    ):
-        app.include_router(noun.router)
-    for noun in (artifacts, logs, trial_file, workers, metrics, schemas):
-        app.include_router(noun.router)
-    for pages in (report, points, dashboard, keys_page, signing_in):
-        app.include_router(pages.router)
+    for each in (*_NOUNS, *_PAGES):
+        app.include_router(each.router)
     app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC_FOLDER), compresslevel=5))
     return app
 
