@@ -52,11 +52,7 @@ class SpaceOptions:
         if not 1 <= self.density_step <= 50:
             raise InvalidInput(f"density_step is {self.density_step!r}; give 1 to 50 percent")
         self._check_schemes()
-        both = [name for name, _ in self.fix if name in self.skip]
-        if both:
-            raise InvalidInput(
-                f"{both} are to stay whole (skip) and to lose a given share (fix); leave one out"
-            )
+        self._check_groups()
         for name in ("weight_bits", "activation_bits"):
             _check_bits(name, getattr(self, name))
         if self.edge_bits is not None:
@@ -71,6 +67,13 @@ class SpaceOptions:
     def has_layer_decisions(self) -> bool:
         """Whether anything is decided for single layers."""
         return "element" in self.schemes or bool(self.weight_bits or self.activation_bits)
+
+    def _check_groups(self) -> None:
+        both = [name for name, _ in self.fix if name in self.skip]
+        if both:
+            raise InvalidInput(
+                f"{both} are to stay whole (skip) and to lose a given share (fix); leave one out"
+            )
 
     def _check_schemes(self) -> None:
         known = get_args(SparsityScheme)
