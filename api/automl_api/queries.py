@@ -22,7 +22,8 @@ async def check_query(request: Request) -> None:
     if not request.query_params:
         return
     template = request.scope["route"].path
-    described = await to_thread.run_sync(request.app.openapi)  # made at the first call
+    app = request.app
+    described = app.openapi_schema or await to_thread.run_sync(app.openapi)  # takes a while, once
     operation = described["paths"].get(template, {}).get(request.method.lower())
     if operation is None:
         return

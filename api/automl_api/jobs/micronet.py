@@ -58,7 +58,7 @@ class NewMicroNetBody(RequestBody):
     dataset_id: Identity
     searcher: SHORT_TEXT = BY_HAND
     searcher_options: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=100)
-    evaluations: Annotated[float, Field(gt=0, le=1_000_000)] = 100
+    evaluations: Annotated[float, Field(ge=1, le=1_000_000)] = 100
     hand_set: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=20)
     shares: Annotated[list[Share], Field(min_length=1, max_length=MOST_BUDGETS)] | None = None
     floor_points: Annotated[float, Field(ge=0, le=100)] = 2.0
