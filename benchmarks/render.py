@@ -27,6 +27,7 @@ OPERATION = {
     "faults": "Faults",
     "executors": "A local pool and a Ray cluster",
     "load": "Load on one API process",
+    "soak": "Hours of random kills",
 }
 STYLES = {"random": ("tab:gray", "--"), "amc": ("tab:blue", "-"), "sb3-ddpg": ("tab:orange", ":")}
 
