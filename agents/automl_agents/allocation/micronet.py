@@ -37,7 +37,7 @@ class MicroNetSearcher:
         shares = space.shares(hand_set(space, config))
         setting = space.repair(shares.tolist(), problem.budget)
         self._candidates.add(setting, "the winners' ratios and bits")
-        spent = config.profile_share * problem.effort.evaluations
+        spent = config.profile_share * (problem.effort.evaluations - 1.0)
         plan = plan_profile(problem, spent, config.levels, config.profile_images)
         self._profile = SensitivityProfile(space, plan)
 

@@ -64,7 +64,7 @@ def registered(client: Client, tmp_path_factory: pytest.TempPathFactory) -> tupl
 def by_hand(service: Service, client: Client, registered: tuple[str, str]) -> Job:
     """A job whose worker was killed when half of the uncut network's stages were over."""
     worker = service.workers[-1]
-    job = client.micronet(*registered, evaluations=3, finetune_epochs=3, recipe=RECIPE)
+    job = client.micronet(*registered, evaluations=12, finetune_epochs=3, recipe=RECIPE)
     deadline = time.monotonic() + 120
     while len(job.stages()) < 2:
         assert time.monotonic() < deadline, service.output()
