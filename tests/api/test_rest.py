@@ -153,9 +153,26 @@ def test_an_estimate_says_what_can_be_reached_and_stores_nothing(
     assert told["is_reachable"]
     assert told["seconds"] is None, "no job on this network has evaluated anything"
     assert told["accuracy"] is None
+    assert 2 < told["disk_bytes"] / model["totals"]["size_bytes"] < 2.5, "weights and ONNX"
     assert not far["is_reachable"]
     assert far["limit"] < far["smallest"]["macs"] == told["smallest"]["macs"]
     assert [each["id"] for each in service.http.get("/v1/jobs").json()["data"]] == before
+
+
+def test_more_policies_in_more_formats_take_more_of_the_disk(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    def disk_bytes(ratios: list[float], **confirmation: Any) -> int:
+        wanted = job_body(model, dataset, smaller_ratios=ratios, confirmation=confirmation)
+        return service.post("/v1/estimates", wanted).json()["disk_bytes"]
+
+    bare = disk_bytes([], formats=[])
+
+    assert disk_bytes([], top_k=3, formats=[]) == 3 * bare
+    assert disk_bytes([0.4, 0.3], formats=[]) == 3 * bare
+    # A job that kept 95 % of the MACs wrote 6.18 MB in all of the formats.
+    assert 6_180_000 < disk_bytes([], formats=["onnx", "openvino", "pt2", "bundle"]) < 8_000_000
+    assert disk_bytes([], formats=["onnx", "bundle"]) > disk_bytes([], formats=["onnx"]) > bare
 
 
 def test_an_estimate_takes_time_and_accuracy_from_earlier_jobs(

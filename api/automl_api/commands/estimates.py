@@ -21,6 +21,7 @@ def print_estimate(told: Mapping[str, Any], *, is_json: bool) -> None:
     typer.echo(f"smallest policy  {smallest:,} {metric} ({smallest / full:.1%} of {full:,})")
     typer.echo(f"search           {_seconds(told['seconds'])}")
     typer.echo(f"accuracy         {_accuracy(told['accuracy'])}")
+    typer.echo(f"disk             at most {told['disk_bytes'] / 2**20:,.1f} MiB of files")
     typer.echo(f"jobs ahead       {told['jobs_ahead']}")
 
 

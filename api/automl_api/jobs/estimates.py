@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter
 
 from automl_api.bodies import ResponseBody
+from automl_api.jobs.disk_use import disk_bytes
 from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, jobs_on, seconds_of
 from automl_api.jobs.requests import NewJobBody
 from automl_api.jobs.submission import (
@@ -33,6 +34,7 @@ class EstimateBody(ResponseBody):
     limit: of the budget, in its metric; `is_reachable` says whether `smallest` is within it.
     seconds: null where no job on this network has evaluated anything yet.
     accuracy: null where none on it and these data has.
+    disk_bytes: at most so much is taken by the files of the policies that it confirms.
     jobs_ahead: jobs of everybody that have not ended.
     """
 
@@ -44,6 +46,7 @@ class EstimateBody(ResponseBody):
     is_reachable: bool
     seconds: SecondsBody | None
     accuracy: AccuracyBody | None
+    disk_bytes: int
     jobs_ahead: int
 
 
@@ -73,6 +76,7 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
         is_reachable=is_reachable,
         seconds=seconds_of(rows, dataset.id, study.effort),
         accuracy=accuracy,
+        disk_bytes=disk_bytes(study, space.full, len(model.details["graph"]["layers"])),
         jobs_ahead=_jobs_ahead(service),
     )
 

@@ -352,6 +352,16 @@ def test_several_searchers_share_a_search_and_its_copy(page: Page) -> None:
     assert study_of_the_form(page)["searcher_options"] == {}
 
 
+def test_a_job_takes_no_more_of_the_disk_than_was_estimated(searched: Searched) -> None:
+    job = searched.jobs[0]  # of two budgets, with ONNX
+    wanted = {name: job[name] for name in ("model_id", "dataset_id", "study")}
+    with Client(searched.url, KEY) as client:
+        estimated = client.estimate(wanted)["disk_bytes"]
+        taken = sum(each["size_bytes"] for each in client.job(job["id"]).artifacts())
+
+    assert taken <= estimated < 20 * taken  # what is left of the network is not known before
+
+
 def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:
     box = page.get_by_role("checkbox", name="Choose random one")
     box.check()

@@ -59,9 +59,10 @@ function accuracy({ accuracy: told }) {
   return `${parts.length ? `Jobs so far reached within this budget: ${parts.join(", ")}.` : "No job has measured a policy within this budget yet."}${uncut}`;
 }
 
-function work({ decisions, jobs_ahead: ahead }) {
+function work({ decisions, jobs_ahead: ahead, disk_bytes: disk }) {
   const waits = ahead ? `${ahead} ${ahead === 1 ? "job is" : "jobs are"} ahead of it.` : "No job is ahead of it.";
-  return `${decisions} decisions make a policy. ${waits}`;
+  const files = `Its files take at most ${(disk / 2 ** 20).toFixed(1)} MiB.`;
+  return `${decisions} decisions make a policy. ${files} ${waits}`;
 }
 
 export function count(value) {
