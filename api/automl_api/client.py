@@ -271,9 +271,8 @@ class Client(PolicyCalls):
 
     def create_key(self, account: str, *, scope: str = "write", name: str | None = None) -> Json:
         """Make a key, whose secret is in the answer's `key` alone; for administrators."""
-        return self._transport.post(
-            "/v1/keys", {"account": account, "scope": scope, "name": name or account}
-        )
+        wanted = {"account": account, "scope": scope, "name": name or account}
+        return self._transport.post("/v1/keys", wanted, key=uuid.uuid4().hex)
 
     def revoke_key(self, identity: str) -> None:
         """End a key; for administrators."""

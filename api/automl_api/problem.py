@@ -42,6 +42,7 @@ _TITLES = {
     "invalid-data": "The data cannot be used",
     "invalid-model": "The network cannot be used",
     "invalid-policy": "The policy document cannot be read",
+    "made-already": "The request was answered before, and its secret is kept nowhere",
     "malformed": "The request cannot be read",
     "needs-if-match": "The request must say which version it changes",
     "nothing-fits": "No measured policy is within this limit",

@@ -7,6 +7,7 @@ None of them commits.
 
 from automl_compress.store.artifact_files import ArtifactFiles, PartialFile, WrittenFile
 from automl_compress.store.database import Database
+from automl_compress.store.key_tables import KeyRow
 from automl_compress.store.paging import Page
 from automl_compress.store.recall import SqlRecall
 from automl_compress.store.tables import (
@@ -18,7 +19,6 @@ from automl_compress.store.tables import (
     JobKind,
     JobRow,
     JobState,
-    KeyRow,
     ModelRow,
     PolicyRow,
     TrialRow,

@@ -4,13 +4,15 @@ import hashlib
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import NotFound
 from automl_compress.store.ids import new_id
+from automl_compress.store.key_tables import KeyRow, SignInRow
 from automl_compress.store.moments import now
+from automl_compress.store.once import UNKEYED, Request, check_same
 from automl_compress.store.paging import Page, page_of
-from automl_compress.store.tables import KeyRow, SignInRow
 
 
 def digest_of(secret: str) -> str:
@@ -21,13 +23,58 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def add(session: Session, secret: str, *, account: str, scope: str, name: str) -> KeyRow:
-    """Store a key of an account under its digest."""
+def add(
+    session: Session,
+    secret: str,
+    *,
+    account: str,
+    scope: str,
+    name: str,
+    request: Request = UNKEYED,
+) -> KeyRow:
+    """Store a key of an account under its digest, or return what the same request made.
+
+    Args:
+        session: the transaction.
+        secret: of the new key; that of a returned one is another, which nobody knows any more.
+        account: on whose behalf its requests act.
+        scope: what they may do.
+        name: for people.
+        request: what tells a repeated request from another one.
+
+    Raises:
+        KeyReused: the idempotency key was used with another body.
+    """
+    made = _made_by(session, request)
+    if made is not None:
+        return made
     row = KeyRow(
-        id=new_id("key"), account=account, scope=scope, name=name, digest=digest_of(secret)
+        id=new_id("key"),
+        account=account,
+        scope=scope,
+        name=name,
+        digest=digest_of(secret),
+        idempotency_key=request.idempotency_key,
+        request_digest=request.digest,
     )
-    session.add(row)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(row)
+            session.flush()
+    except IntegrityError:  # the same request, at the same time
+        made = _made_by(session, request)
+        if made is None:
+            raise
+        return made
+    return row
+
+
+def _made_by(session: Session, request: Request) -> KeyRow | None:
+    if request.idempotency_key is None:
+        return None
+    wanted = KeyRow.idempotency_key == request.idempotency_key
+    row = session.scalars(select(KeyRow).where(wanted)).one_or_none()
+    check_same(row, request)
     return row
 
 

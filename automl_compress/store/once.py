@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from automl_compress.core.errors import KeyReused
 from automl_compress.store.accounts import account_of
+from automl_compress.store.key_tables import KeyRow
 from automl_compress.store.tables import DatasetRow, ModelRow
 from automl_compress.store.target_table import TargetRow
 
@@ -44,12 +45,17 @@ def made_by(session: Session, table: type[Row], request: Request) -> Row | None:
             table.account == account_of(session).name,
         )
     ).one_or_none()
+    check_same(row, request)
+    return row
+
+
+def check_same(row: Row | KeyRow | None, request: Request) -> None:
+    """Refuse a row that another request made under the same idempotency key; raises KeyReused."""
     if row is not None and row.request_digest != request.digest:
         raise KeyReused(
             f"the idempotency key {request.idempotency_key!r} belongs to {row.id}, which another "
             "request made; send a new key with a new request"
         )
-    return row
 
 
 def add(session: Session, row: Row, request: Request) -> Row:

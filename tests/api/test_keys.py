@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -198,6 +200,26 @@ def test_an_account_has_so_many_unfinished_jobs_and_no_more(
     gina.send("POST", f"/v1/jobs/{made[0].json()['id']}/cancel")
     assert gina.send("POST", "/v1/jobs", json=body).status_code == 202
     problem(gina.send("POST", "/v1/jobs", json={**body, "priority": 1}), 403, "forbidden")
+
+
+def test_a_request_for_a_key_that_is_sent_again_makes_no_second_one(
+    boss: Person,
+) -> None:
+    def ask(name: str) -> httpx.Response:
+        wanted = {"account": "zoe", "scope": "read", "name": name}
+        return boss.send("POST", "/v1/keys", json=wanted, headers={"Idempotency-Key": "zoe-1"})
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = sorted(pool.map(ask, ["one"] * 3), key=lambda each: each.status_code)
+    made = answers[0].json()
+    again = ask("one")
+
+    assert [each.status_code for each in answers] == [201, 409, 409]
+    assert problem(again, 409, "made-already")["key_id"] == made["id"]
+    assert made["key"] not in again.text
+    problem(ask("another"), 422, "idempotency-mismatch")
+    listed = boss.send("GET", "/v1/keys").json()["data"]
+    assert [each["name"] for each in listed if each["account"] == "zoe"] == ["one"]
 
 
 @pytest.fixture

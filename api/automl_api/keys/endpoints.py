@@ -5,8 +5,9 @@ from fastapi import APIRouter, Response
 from automl_api.keys.doorkeeper import new_secret
 from automl_api.keys.quotas import stored_bytes
 from automl_api.keys.schemas import CallerBody, KeyBody, NewKey, NewKeyBody, key_body
+from automl_api.once import IdempotencyKey, request_of
 from automl_api.pages import After, Limit, Listing, listing
-from automl_api.problem import not_found
+from automl_api.problem import Problem, not_found
 from automl_api.service import ServiceDependency
 from automl_compress.store import activity
 from automl_compress.store import keys as key_rows
@@ -15,12 +16,35 @@ router = APIRouter(tags=["keys"])
 
 
 @router.post("/v1/keys", status_code=201)
-def create_key(new: NewKey, response: Response, service: ServiceDependency) -> NewKeyBody:
-    """Make a key of an account; its secret is in this answer and nowhere else."""
+def create_key(
+    new: NewKey,
+    response: Response,
+    service: ServiceDependency,
+    idempotency_key: IdempotencyKey = None,
+) -> NewKeyBody:
+    """Make a key of an account; its secret is in this answer and nowhere else.
+
+    A request that is sent again under its `Idempotency-Key` makes no second one, but cannot tell
+    the secret: 409 `made-already` names the key that is there.
+    """
     secret = new_secret()
     with service.database.session() as session:
         row = key_rows.add(
-            session, secret, account=new.account, scope=new.scope, name=new.name or new.account
+            session,
+            secret,
+            account=new.account,
+            scope=new.scope,
+            name=new.name or new.account,
+            request=request_of(idempotency_key, new),
+        )
+    if row.digest != key_rows.digest_of(secret):
+        raise Problem(
+            409,
+            "made-already",
+            f"this request has made key {row.id}, whose secret was in the first answer only; where "
+            f"that was lost, DELETE /v1/keys/{row.id} and send a new request under a new "
+            "Idempotency-Key",
+            extensions={"key_id": row.id},
         )
     response.headers["Location"] = f"/v1/keys/{row.id}"
     response.headers["Cache-Control"] = "no-store"
