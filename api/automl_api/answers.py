@@ -134,4 +134,5 @@ async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse
     identity = getattr(request.state, "request_id", "")
     _log.error("request %s failed", identity, exc_info=error)
     detail = f"an unexpected error; the service's log has it under request {identity}"
-    return respond(request, Problem(500, "internal", detail))
+    # The server closes the connection behind it, which the client must not use again.
+    return respond(request, Problem(500, "internal", detail, headers={"Connection": "close"}))

@@ -44,7 +44,10 @@ DATA_DETAILS = {
     "num_classes": 10,
     "input_shape": [1, 8, 8],
     "normalisation": {"mean": [0.5], "std": [0.5]},
-    "splits": {},
+    "splits": {
+        name: {"images": 100, "provenance": f"rows of {name}"}
+        for name in ("train", "search", "test")
+    },
 }
 TABLE = LatencyTable("cpu-openvino", "a processor", "1", 1, ()).to_json()
 STUDY: dict[str, Any] = StudySpec.from_json(

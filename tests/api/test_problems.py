@@ -184,6 +184,7 @@ def test_an_unexpected_error_says_nothing_of_the_inside(
     monkeypatch.setattr(endpoints.browsing, "jobs_behind", broken)
     with running_service(Settings(data_dir=tmp_path)) as running:
         answer = problem(running.http.get("/v1/jobs"), 500, "internal")
+        assert running.http.get("/v1/health").status_code == 200
 
     assert "plum" not in str(answer)
     assert answer["request_id"] in answer["detail"]
