@@ -82,9 +82,11 @@ class Person:
 
     def __post_init__(self) -> None:
         self.secret = new_secret()
-        told = {"account": self.account, "scope": self.scope, "name": "laptop"}
         with self.service.database.session() as session:
-            self.key_id = keys.add(session, self.secret, **told).id
+            row = keys.add(
+                session, self.secret, account=self.account, scope=self.scope, name="laptop"
+            )
+            self.key_id = row.id
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.secret}", **options.pop("headers", {})}
