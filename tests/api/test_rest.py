@@ -431,6 +431,9 @@ def test_the_command_line_steers_copies_and_deletes(
     assert "out of reach" in run(*wanted, "--fix", "conv1=0%")
     run("jobs", "compare", job, copy)
     run("jobs", "cancel", copy)
+    other = run("jobs", "clone", job, "--searcher", "amc", "--option", "tau=0.5").split()[0]
+    with service.client() as client:
+        assert client.job(other).content["study"]["searcher_options"] == {"tau": 0.5}
     assert "deleted" in run("jobs", "rm", copy)
     refused = runner.invoke(app, ["models", "rm", model["id"], *at])
     assert isinstance(refused.exception, ProblemError)

@@ -124,9 +124,8 @@ def _environment() -> Environment:
         heading=_heading,
         metrics=metrics_of,
     )
-    environment.policies["json.dumps_kwargs"] = {
-        "sort_keys": False
-    }  # an order that means something
+    # Options and fields come in an order that means something.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.globals["ridge"] = RIDGE  # pyright: ignore[reportUnknownMemberType]
     return environment
 

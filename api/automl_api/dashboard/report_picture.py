@@ -62,7 +62,9 @@ def picture_of(view: JobView, points: Sequence[Point]) -> Picture | None:
     metric, full = study["budget"]["metric"], view.full.get(study["budget"]["metric"])
     if not full:
         return None
-    told = [_confirmed(each, metric, full) for each in view.confirmed]
+    # Those of before this cost was counted do not tell it.
+    confirmed = [each for each in view.confirmed if metric in each["test"]["cost"]]
+    told = [_confirmed(each, metric, full) for each in confirmed]
     searched = [
         Dot(
             number=each.number,
