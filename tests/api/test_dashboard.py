@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+from automl_api.dashboard import STATIC_FOLDER
 from automl_api.settings import Settings
 from automl_compress.core import Choice, LayerChoice, Policy, Suggestion, Trial, TrialState
 from automl_compress.store import JobState, SqlTrialStore, jobs, policies
@@ -80,6 +81,23 @@ def test_no_page_holds_anything_inline_or_from_elsewhere(
         assert links.inline == [], address
         assert [each for each in links.addresses if urlsplit(each).netloc] == [], address
         assert "alert(1)</script>" not in page.text, address
+
+
+def test_every_script_imports_what_there_is() -> None:
+    scripts = {path.name: path.read_text() for path in STATIC_FOLDER.glob("*.js")}
+    exports = {
+        name: set(
+            re.findall(r"^export (?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+        )
+        for name, text in scripts.items()
+    }
+
+    for name, text in scripts.items():
+        for names, source in re.findall(
+            r'^import \{([^}]+)\} from "\./(\w+\.js)";', text, re.MULTILINE
+        ):
+            wanted = {each.strip() for each in names.split(",")}
+            assert wanted <= exports[source], f"{name} wants of {source} what it does not export"
 
 
 def test_every_link_of_every_page_leads_somewhere(

@@ -3,7 +3,8 @@
 
 /* global SwaggerUIBundle */
 
-import { SILENT, trouble } from "./live.js";
+import { trouble } from "./live.js";
+import { SILENT } from "./session.js";
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
