@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from automl_api.cli import app
 from tests.api.conftest import RunningService, job_body, problem
 from tests.api.dashboard_pages import store_trials
 from tests.api.test_dashboard_compare import finish
@@ -80,3 +82,17 @@ def test_the_front_of_a_search_that_has_measured_nothing_is_empty(
     front = service.http.get(f"/v1/jobs/{created['id']}/front").json()
 
     assert (front["metric"], front["points"], front["reached"]) == ("macs", [], [])
+
+
+def test_the_command_line_lists_a_front(service: RunningService, searched: str) -> None:
+    with service.client() as client:
+        told = client.job(searched).front()
+    place = ["--url", service.url]
+
+    listed = CliRunner().invoke(app, ["jobs", "front", searched, *place]).stdout
+    tested = CliRunner().invoke(app, ["jobs", "front", searched, "--fidelity", "confirmed", *place])
+
+    lines = listed.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == [str(p["trial_number"]) for p in told["points"]]
+    assert len(tested.stdout.splitlines()) == 2
+    assert "93.00%" in tested.stdout

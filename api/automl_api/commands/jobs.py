@@ -150,6 +150,41 @@ def trials(
 
 @app.command()
 @spread
+def front(
+    job: JobId,
+    service: options.ServiceOptions,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Of the cost; the budget's unless set.")
+    ] = None,
+    fidelity: Annotated[
+        str | None, typer.Option("--fidelity", help="proxy or confirmed; both unless set.")
+    ] = None,
+    is_json: options.Json = False,
+) -> None:
+    """List the policies that no other one beats in cost and accuracy, the cheapest first."""
+    from automl_api.client import Client
+    from automl_api.commands.results import print_json, print_rows
+
+    with Client(service.url, service.key) as client:
+        found = client.job(job).front(metric=metric, fidelity=fidelity)
+    if is_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            str(each["trial_number"]),
+            f"{each['ratio']:.1%}",
+            f"{each['accuracy']:.2%}",
+            each["fidelity"],
+            each["policy_id"] or "",
+        )
+        for each in found["points"]
+    ]
+    print_rows(("trial", f"{found['metric']} kept", "accuracy", "fidelity", "policy"), rows)
+
+
+@app.command()
+@spread
 def report(
     job: JobId,
     service: options.ServiceOptions,
