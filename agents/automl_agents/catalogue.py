@@ -97,6 +97,11 @@ def check_serves(name: str, problem: SearchProblem, options: Mapping[str, Any]) 
 
 
 def _reason_to_refuse(entry: Entry, problem: SearchProblem, config: Any) -> str | None:
+    if problem.accuracy_floor is not None and not entry.seeks_least_cost:
+        return (
+            "it spends the whole budget, and an accuracy_floor asks for the least cost; leave the "
+            "floor out (smaller_ratios give a front to choose from)"
+        )
     reasons = (entry.refuses(part, config) for part in problem.by_budget())
     return next((reason for reason in reasons if reason is not None), None)
 

@@ -48,6 +48,8 @@ class Entry:
     path_options: options that name a file, for searches on one's own machine alone.
     shares_budgets: whether it serves several budgets itself, with what it learns of one; the
         others run once for each.
+    seeks_least_cost: whether it can search the least cost at an accuracy floor; the others
+        spend their budget.
     """
 
     summary: str
@@ -57,6 +59,7 @@ class Entry:
     refuses: Callable[[SearchProblem, Any], str | None] = _serves_all
     path_options: tuple[str, ...] = ()
     shares_budgets: bool = False
+    seeks_least_cost: bool = False
 
     def defaults(self, options: Mapping[str, Any]) -> Any:
         """Return the configuration where these options leave it open."""
@@ -125,6 +128,7 @@ SEARCHERS: Mapping[str, Entry] = {
         AmcConfig,
         "automl_agents.reinforcement.amc:create_amc",
         refuses=_as_configured,
+        seeks_least_cost=True,
     ),
     "agmc": Entry(
         "AGMC: AMC with an embedding of the network's graph, trained end to end (Yu et al. 2021).",
@@ -132,6 +136,7 @@ SEARCHERS: Mapping[str, Entry] = {
         "automl_agents.reinforcement.agmc:create_agmc",
         refuses=_as_configured,
         path_options=("transfer_from",),
+        seeks_least_cost=True,
     ),
     "haq": Entry(
         "HAQ: a DDPG actor decides bits, layer by layer (Wang et al. 2019); corrected or faithful "
@@ -139,6 +144,7 @@ SEARCHERS: Mapping[str, Entry] = {
         HaqConfig,
         "automl_agents.reinforcement.haq:create_haq",
         refuses=_as_configured,
+        seeks_least_cost=True,
     ),
     "metapruning": Entry(
         "MetaPruning: evolution of keep ratios on weights that a PruningNet generates (Liu et al. "

@@ -8,7 +8,7 @@ from automl_agents.allocation.knapsack import Allocator
 from automl_agents.allocation.profile import MEASURES, SensitivityProfile
 from automl_agents.allocation.profile_plan import plan_profile
 from automl_agents.ledger import TrialLedger
-from automl_compress.core import Searcher, SearchProblem, Snapshot, Suggestion, Trial
+from automl_compress.core import Budget, Searcher, SearchProblem, Snapshot, Suggestion, Trial
 
 LEVELS = 3  # values of each decision that the profile measures
 DEAREST = 2.0  # times its share of the effort
@@ -16,11 +16,13 @@ Setting = tuple[int, ...]
 Create = Callable[[Sequence[Setting]], Searcher]
 
 
-def warm_started(problem: SearchProblem, profile_share: float, create: Create) -> Searcher:
+def warm_started(
+    problem: SearchProblem, profile_share: float, create: Create, budgets: Sequence[Budget] = ()
+) -> Searcher:
     """Return what `create` builds, behind a profile if a share of the effort is given to one."""
     if profile_share == 0.0:
         return create(())
-    return WarmStartedSearcher(problem, profile_share, create)
+    return WarmStartedSearcher(problem, profile_share, create, budgets)
 
 
 class WarmStartedSearcher:
@@ -29,19 +31,27 @@ class WarmStartedSearcher:
     Source of the warm start: SPDY (Frantar and Alistarh, ICML 2022), section 3.2.
     """
 
-    def __init__(self, problem: SearchProblem, profile_share: float, create: Create) -> None:
+    def __init__(
+        self,
+        problem: SearchProblem,
+        profile_share: float,
+        create: Create,
+        budgets: Sequence[Budget] = (),
+    ) -> None:
         """Plan the profile.
 
         Args:
             problem: where to search.
             profile_share: of the effort, for the profile; above 0.
             create: builds the searcher from settings that it is to ask first.
+            budgets: the knapsack is solved for each; for the problem's own where none is given.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
         """
         problem.space.check_reachable(problem.budget)
         self._problem, self._create = problem, create
+        self._budgets = tuple(budgets) or (problem.budget,)
         self._ledger = TrialLedger()
         effort = profile_share * problem.effort.evaluations
         plan = plan_profile(problem, effort, LEVELS)
@@ -69,8 +79,9 @@ class WarmStartedSearcher:
         return self._inner
 
     def _allocations(self) -> dict[Setting, None]:
-        allocator = Allocator(self._problem.space, self._problem.budget)
-        return {allocator.solve(self._profile.curves(measure)): None for measure in MEASURES}
+        allocators = [Allocator(self._problem.space, budget) for budget in self._budgets]
+        curves = [self._profile.curves(measure) for measure in MEASURES]
+        return {each.solve(losses): None for each in allocators for losses in curves}
 
     def tell(self, trial: Trial) -> None:
         """Take a probe into the profile, or pass a trial on.

@@ -3,6 +3,7 @@
 from automl_compress.core.budget import METRICS, Budget, Cost, Effort, Metric
 from automl_compress.core.confirmation import Confirmation
 from automl_compress.core.decision import Decision, DecisionKind
+from automl_compress.core.goal import Goal
 from automl_compress.core.graph import (
     ChannelGroup,
     ElementwiseUse,
@@ -50,6 +51,7 @@ __all__ = [
     "ElementwiseUse",
     "Evaluator",
     "Executor",
+    "Goal",
     "Layer",
     "LayerChoice",
     "LayerGraph",

@@ -11,6 +11,7 @@ AutomlCompressError
 │   │   └── PolicyMismatch             a policy made for another graph
 │   ├── BudgetUnreachable              no policy of this space is that small
 │   └── KeyReused                      an idempotency key that another request had
+├── FloorMissed                        no policy that was measured reaches the accuracy floor
 ├── WrongState (RuntimeError)          the call is legal, but not now
 │   ├── TrialMismatch                  a trial told twice, or never asked
 │   ├── InUse                          what others refer to cannot be deleted
@@ -106,6 +107,10 @@ class BudgetUnreachable(InvalidInput):
 
 class KeyReused(InvalidInput):
     """An idempotency key was sent with another request before."""
+
+
+class FloorMissed(AutomlCompressError):
+    """No policy that a study measured reaches its accuracy floor."""
 
 
 class WrongState(AutomlCompressError, RuntimeError):

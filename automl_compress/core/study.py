@@ -8,6 +8,7 @@ from typing import Any
 from automl_compress.core.budget import Budget, Cost, Effort
 from automl_compress.core.confirmation import Confirmation
 from automl_compress.core.errors import InvalidInput
+from automl_compress.core.goal import Goal, check_accuracy_floor
 from automl_compress.core.recipe import Recipe
 from automl_compress.core.space import CompressionSpace
 from automl_compress.core.space_options import SpaceOptions
@@ -32,6 +33,9 @@ class StudySpec:
     searcher_options: the searcher's own knobs, by field name of its configuration.
     target: the engine, or the measured device, whose latency is predicted for every policy; None
         for none. latency_batch: images of one call there.
+    accuracy_floor: a fraction; the best policy is then the one that costs least in the budget's
+        metric among those of at least this accuracy on the search images, as the recipe repairs
+        them, before any tuning. None for the highest score within the budget.
     """
 
     searcher: str
@@ -46,6 +50,7 @@ class StudySpec:
     smaller_ratios: tuple[float, ...] = ()
     target: str | None = None
     latency_batch: int = 1
+    accuracy_floor: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range, and budgets that do not fall or are too many."""
@@ -74,6 +79,25 @@ class StudySpec:
                 "and quantise them, and the space opens neither; give schemes with 'element', "
                 "weight_bits and activation_bits, or take the recipe 'at_once'"
             )
+        self._check_floor()
+
+    def _check_floor(self) -> None:
+        check_accuracy_floor(self.accuracy_floor)
+        if self.accuracy_floor is not None and self.smaller_ratios:
+            raise InvalidInput(
+                "accuracy_floor asks for the least cost, smaller_ratios for the best policy within "
+                "each; leave one of them out"
+            )
+        if self.accuracy_floor is not None and self.confirmation.floor_points is not None:
+            raise InvalidInput(
+                "accuracy_floor is what the search looks for, the confirmation's floor_points "
+                "another floor; leave one of them out"
+            )
+
+    @property
+    def goal(self) -> Goal:
+        """What makes one of its trials better than another."""
+        return Goal(self.budget.metric, self.accuracy_floor)
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -123,6 +147,7 @@ class SearchProblem:
         higher is more important; None where the caller has no network.
     images: how many images a full evaluation scores; repair_images: how many each evaluation,
         full or not, forwards besides them.
+    accuracy_floor: where the least cost is searched for, as in `StudySpec`.
     """
 
     space: CompressionSpace
@@ -133,6 +158,7 @@ class SearchProblem:
     images: int = 1000
     repair_images: int = 0
     smaller_ratios: tuple[float, ...] = ()
+    accuracy_floor: float | None = None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from automl_compress.compress.pruning_net import PruningNet
-from automl_compress.core import Budget, Measurement, Policy, StudySpec, Trial
+from automl_compress.core import Measurement, Policy, StudySpec, Trial
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.costs import LatencyTable
 from automl_compress.data.datasets import ImageData
@@ -96,26 +96,26 @@ class Confirmer:
         return UncutScores(self._scores.measured(network, untouched, "test"), search)
 
     def finalists(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return the trials to confirm: those of highest score within each budget.
+        """Return the trials to confirm: the best within each budget, by the study's goal.
 
-        Each policy comes once. Larger budgets come first, of equal scores the earlier trial.
+        Each policy comes once. Larger budgets come first, of equal trials the earlier one. Behind
+        those that reach an accuracy floor come those next below it, which tuning may lift over it.
         """
         found: dict[Policy, Trial] = {}
+        measured = [
+            (trial, trial.measurement)
+            for trial in sorted(trials, key=lambda trial: trial.number)
+            if trial.score is not None and trial.measurement is not None
+        ]
+        measured.sort(key=lambda each: self._study.goal.rank(each[1]), reverse=True)  # stable
         for budget in self._study.budgets:
-            within = [trial for trial in trials if self._competes(trial, budget)]
-            within.sort(key=lambda trial: (-(trial.score or 0.0), trial.number))
             distinct: dict[Policy, Trial] = {}
-            for trial in within:
-                distinct.setdefault(trial.policy, trial)
+            for trial, measurement in measured:
+                if budget.allows(measurement.cost, self._scores.full):
+                    distinct.setdefault(trial.policy, trial)
             best = list(distinct.items())[: self._study.confirmation.top_k]
             found |= {policy: trial for policy, trial in best if policy not in found}
         return list(found.values())
-
-    def _competes(self, trial: Trial, budget: Budget) -> bool:
-        measured = trial.measurement
-        if trial.score is None or measured is None:
-            return False
-        return budget.allows(measured.cost, self._scores.full)
 
     def confirm(
         self, trial: Trial, keep: Callable[[TunedNetwork], None] = lambda network: None

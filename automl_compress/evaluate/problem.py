@@ -31,4 +31,5 @@ def search_problem(
         images=recipe.images or len(data.split("search")),
         repair_images=recalibrated if recipe.repair == "recalibration" else 0,
         smaller_ratios=study.smaller_ratios,
+        accuracy_floor=study.accuracy_floor,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from automl_compress.core import Measurement, StudySpec
+from automl_compress.core import Goal, Measurement, StudySpec
 
 T = TypeVar("T")
 
@@ -12,12 +12,13 @@ def accuracy_floor(study: StudySpec, uncut: Measurement | None) -> float | None:
     """Return the accuracy that a study's confirmed networks should keep; None without a floor.
 
     Args:
-        study: its confirmation may set a floor, in points below the uncut network.
+        study: it may search the least cost at a floor, or its confirmation may set one, in points
+            below the uncut network.
         uncut: what the uncut network scores, tuned alike, on the same images.
     """
     points = study.confirmation.floor_points
     if points is None or uncut is None:
-        return None
+        return study.accuracy_floor
     return uncut.accuracy - points / 100
 
 
@@ -38,12 +39,5 @@ def best_first(
         study: with its floor and its budget.
         uncut: what the uncut network scores there, tuned alike.
     """
-    floor = accuracy_floor(study, uncut)
-
-    def place(each: T) -> tuple[bool, float]:
-        measured = search_of(each)
-        if floor is not None and measured.accuracy >= floor:
-            return False, measured.cost.of(study.budget.metric)
-        return True, -measured.score
-
-    return sorted(found, key=place)
+    goal = Goal(study.budget.metric, accuracy_floor(study, uncut))
+    return sorted(found, key=lambda each: goal.rank(search_of(each)), reverse=True)

@@ -20,7 +20,7 @@ from automl_compress.core import (
     Trial,
 )
 from automl_compress.core.document import PolicyDocument, RepairNote
-from automl_compress.core.errors import InvalidInput, ModelInvalid
+from automl_compress.core.errors import InvalidInput
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.data.loading import load_data
@@ -116,6 +116,7 @@ def compress_network(
         InvalidInput: network, data or study cannot be used, or not together.
         BudgetUnreachable: no policy of the space is within the budget.
         ModelInvalid: not one policy could be evaluated.
+        FloorMissed: no policy reaches the accuracy floor.
     """
     images = data if isinstance(data, ImageData) else load_data(data)
     network = trace(module, images.input_shape)
@@ -137,6 +138,7 @@ def compress_network(
                 study.effort,
                 publish=publish,
                 parallelism=study.parallelism,
+                accuracy_floor=study.accuracy_floor,
             ).run()
     finally:
         executor.close()
@@ -200,11 +202,11 @@ def _confirm(
     name: str,
     table: LatencyTable | None,
 ) -> CompressionResult:
-    if not (best := confirmer.finalists(trials)):
-        raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
+    summary.require_best()
     uncut, model = confirmer.uncut_scores(), model_reference(network, name)
     # The search split chooses; the test split, scored once, says how good the choice is.
-    found = best_first(map(confirmer.confirm, best), lambda each: each.search, study, uncut.search)
+    confirmed = map(confirmer.confirm, confirmer.finalists(trials))
+    found = best_first(confirmed, lambda each: each.search, study, uncut.search)
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
     latencies = finalist_latencies(network, study, [each.network.module for each in found])

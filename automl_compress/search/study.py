@@ -9,6 +9,7 @@ from automl_compress.core import (
     CompressionSpace,
     Effort,
     Executor,
+    Goal,
     Measurement,
     Outcome,
     Recall,
@@ -28,11 +29,6 @@ SNAPSHOT_EVERY_TRIALS = 20  # a restored study repeats fewer tells than this
 SNAPSHOT_SHARE = 0.05  # of the time: snapshots come more often while they stay below it
 HOPELESS_FAILURES = 5  # so many failures and no success end a study
 CHUNK_SECONDS = 0.5  # how soon `Study.run` notices that it should stop
-
-
-def highest_score(measurement: Measurement) -> float:
-    """Return the recipe's score: the objective of a search under a budget."""
-    return measurement.score
 
 
 def publish_nothing(event: StudyEvent) -> None:
@@ -66,7 +62,7 @@ class Study:
         parallelism: int = 1,
         clock: Callable[[], float] = time.monotonic,
         elapsed_before_seconds: float = 0.0,
-        objective: Callable[[Measurement], float] = highest_score,
+        accuracy_floor: float | None = None,
         recall: Recall = recall_nothing,
     ) -> None:
         """Restore the searcher from the store.
@@ -83,7 +79,8 @@ class Study:
             parallelism: evaluations in flight at once; the executor's capacity bounds it.
             clock: seconds, from any origin.
             elapsed_before_seconds: what earlier runs used of `effort.wall_seconds`.
-            objective: what the best trial is best at; higher is better.
+            accuracy_floor: which the best trial reaches at the least cost; None for the highest
+                score (Goal).
             recall: finds what other studies measured, so that it is not evaluated again.
 
         Raises:
@@ -100,7 +97,7 @@ class Study:
         self._again = restore_searcher(searcher, store)
         # With each suggestion what an earlier trial measured on the first images, if one did.
         self._in_flight: dict[int, tuple[Suggestion, Measurement | None]] = {}
-        self._tally = Tally(objective, store.trials())
+        self._tally = Tally(Goal(budget.metric, accuracy_floor), store.trials())
         self._pace_from: tuple[float, float] | None = None  # seconds, evaluations until then
         self._untaken = 0  # tells since the latest snapshot, of this run
         self._snapshot_at, self._snapshot_seconds = clock(), float("inf")
@@ -152,7 +149,7 @@ class Study:
             return "all_failed"
         if self._in_flight or self._again or self._has_effort_left():
             return None
-        return "all_failed" if tally.best is None else "completed"
+        return "completed" if tally.best or tally.missed else "all_failed"
 
     def _has_effort_left(self) -> bool:
         # What is in flight will cost about what trials cost so far.
@@ -263,10 +260,14 @@ class Study:
         return until_spent if until_deadline is None else min(until_spent, until_deadline)
 
     def _end(self, reason: StopReason) -> None:
+        missed = self._tally.missed
+        if missed is not None and reason != "stopped":
+            reason = "floor_missed"
         message = {
             "completed": "the effort is spent",
             "deadline": "the wall seconds of the effort are spent",
             "stopped": "the study was asked to stop",
             "all_failed": self._tally.failed(),
+            "floor_missed": missed or "",
         }[reason]
         self.summary = StudySummary(reason, self._tally.best, self._tally.evaluations, message)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, tex
 from sqlalchemy.orm import Session
 
 from automl_compress.core import TrialState
+from automl_compress.store import trials
 from automl_compress.store.artifact_files import ArtifactFiles
 from automl_compress.store.jobs import TERMINAL
 from automl_compress.store.stored_files import file_violations
@@ -92,8 +93,18 @@ def _trials(session: Session) -> Broken:
         spent = row.spent or 0.0
         if abs(spent - row.evaluations) > TOLERANCE * max(spent, 1.0):
             yield row.id, f"evaluations are {row.evaluations}, those of its trials {spent}"
-        if row.best_score != row.highest:
-            yield row.id, f"best_score is {row.best_score}, the highest is {row.highest}"
+        if row.best_score != row.highest and (told := _wrong_best(session, row.id)):
+            yield row.id, told
+
+
+def _wrong_best(session: Session, job_id: str) -> str | None:
+    """Say which score the best trial has, where the job says another."""
+    job = session.get_one(JobRow, job_id)
+    best = trials.best(session, job)
+    score = best[0].score if best else None
+    if score == job.best_score:
+        return None
+    return f"best_score is {job.best_score}, that of the best trial is {score}"
 
 
 def _sums_of_trials() -> Select[tuple[str, int, int, float, float, int, int, int, float, float]]:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from automl_compress.core import (
     Asked,
+    Goal,
     Measurement,
     Policy,
     Snapshot,
@@ -74,7 +75,7 @@ class SqlTrialStore:
             row.told_position = position = _next_position(job)
             if snapshot is not None:
                 _keep(session, self.job_id, position, snapshots.to_bytes(snapshot))
-            _count(job, trial)
+            _count(session, job, trial)
             kind = "trial.completed" if trial.state is TrialState.COMPLETE else "trial.failed"
             events.add(session, job, kind, _summary(job, row, trial))
 
@@ -179,14 +180,18 @@ def page(
     return cut(session.scalars(query).all(), limit)
 
 
-def best(session: Session, job_id: str, count: int = 1) -> Sequence[TrialRow]:
-    """Return the complete trials of the highest scores; of equal ones the first told."""
-    query = (
-        select(TrialRow)
-        .where(TrialRow.job_id == job_id, TrialRow.score.is_not(None))
-        .order_by(TrialRow.score.desc(), TrialRow.told_position)
-        .limit(count)
-    )
+def best(session: Session, job: JobRow, count: int = 1) -> Sequence[TrialRow]:
+    """Return the best complete trials by the goal of the job's study; of equal ones the first told.
+
+    Where it has an accuracy floor, those that do not reach it are left out.
+    """
+    goal = Goal.of_study(job.spec["study"])
+    where = [TrialRow.job_id == job.id, TrialRow.score.is_not(None)]
+    order = [TrialRow.score.desc(), TrialRow.told_position]
+    if goal.accuracy_floor is not None:
+        where.append(TrialRow.measurement["accuracy"].as_float() >= goal.accuracy_floor)
+        order.insert(0, TrialRow.measurement["cost", goal.metric].as_float())
+    query = select(TrialRow).where(*where).order_by(*order).limit(count)
     return session.scalars(query).all()
 
 
@@ -213,14 +218,22 @@ def _keep(session: Session, job_id: str, position: int, content: bytes) -> None:
         session.add(SnapshotRow(job_id=job_id, **told))
 
 
-def _count(job: JobRow, trial: Trial) -> None:
+def _count(session: Session, job: JobRow, trial: Trial) -> None:
     job.trials_done += 1
     if trial.measurement is None:
         job.evaluations += FAILED_EVALUATIONS
         return
     job.evaluations += trial.measurement.evaluations
-    if trial.score is not None and (job.best_score is None or trial.score > job.best_score):
+    if trial.score is not None and _is_best(session, job, trial.measurement):
         job.best_score, job.best_number = trial.score, trial.number
+
+
+def _is_best(session: Session, job: JobRow, measurement: Measurement) -> bool:
+    goal = Goal.of_study(job.spec["study"])
+    if not goal.is_reached(measurement) or job.best_number is None:
+        return goal.is_reached(measurement)
+    earlier = session.get_one(TrialRow, (job.id, job.best_number)).measurement
+    return earlier is None or goal.rank(measurement) > goal.rank(Measurement.from_json(earlier))
 
 
 def _summary(job: JobRow, row: TrialRow, trial: Trial) -> Json:

@@ -3,12 +3,41 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from automl_compress.core import Cost, Measurement, Metric
 from automl_compress.core.errors import InvalidInput
+from automl_compress.core.goal import check_accuracy_floor
 
 Reward = Callable[[Measurement, Cost], float]
 """From a policy's measurement and the uncut network's cost; higher is better."""
+RewardName = Literal["score", "error_times_log_cost", "least_cost"]
+
+
+def create_reward(
+    name: RewardName, metric: Metric = "macs", accuracy_floor: float | None = None
+) -> Reward:
+    """Return the reward of a name.
+
+    Args:
+        name: `score` is `score_under_budget`, `error_times_log_cost` is `ErrorTimesLogCost`,
+            `least_cost` is `LeastCostAtAccuracy`.
+        metric: the cost that counts.
+        accuracy_floor: of `least_cost`, a fraction.
+
+    Raises:
+        InvalidInput: `least_cost` without a floor, or one that is no fraction.
+    """
+    if name == "score":
+        return score_under_budget
+    if name == "error_times_log_cost":
+        return ErrorTimesLogCost(metric)
+    if accuracy_floor is None:
+        raise InvalidInput(
+            "reward 'least_cost' pays for cost that is saved at an accuracy floor, and there is "
+            "none; give accuracy_floor, or choose another reward"
+        )
+    return LeastCostAtAccuracy(accuracy_floor, metric)
 
 
 def score_under_budget(measurement: Measurement, full: Cost) -> float:
@@ -22,14 +51,21 @@ def score_under_budget(measurement: Measurement, full: Cost) -> float:
     return measurement.score
 
 
-def error_times_log_macs(measurement: Measurement, full: Cost) -> float:
-    """Pay -(1 - accuracy) * ln(MACs): accuracy first, fewer MACs where it stays the same.
+@dataclass(frozen=True, slots=True)
+class ErrorTimesLogCost:
+    """Pay -(1 - accuracy) * ln(cost): accuracy first, a lower cost where it stays the same.
 
-    Meant for searches without a tight budget; natural logarithm of raw MACs.
+    Meant for walks that nothing brings to their budget; natural logarithm of the raw cost.
 
-    Source: AMC, `acc_flops_reward`; R_FLOPs = -Error * log(FLOPs) of the paper.
+    Source: AMC, `acc_flops_reward`; in the paper, of MACs, R_FLOPs = -Error * log(FLOPs), of
+    parameters R_Param = -Error * log(#Param).
     """
-    return -(1.0 - measurement.accuracy) * math.log(max(measurement.cost.macs, 1))
+
+    metric: Metric = "macs"
+
+    def __call__(self, measurement: Measurement, full: Cost) -> float:
+        """Return the reward."""
+        return -(1.0 - measurement.accuracy) * math.log(max(measurement.cost.of(self.metric), 1))
 
 
 def published_haq_reward(measurement: Measurement, full: Cost) -> float:
@@ -60,10 +96,7 @@ class LeastCostAtAccuracy:
 
     def __post_init__(self) -> None:
         """Refuse floors that are not fractions."""
-        if not 0.0 < self.accuracy_floor <= 1.0:
-            raise InvalidInput(
-                f"accuracy_floor is {self.accuracy_floor!r}; give a fraction above 0, at most 1"
-            )
+        check_accuracy_floor(self.accuracy_floor)
 
     def __call__(self, measurement: Measurement, full: Cost) -> float:
         """Return the reward."""

@@ -11,7 +11,7 @@ from automl_compress.core.errors import InvalidInput, WrongState
 from automl_envs.published_bound import published_bound, round_as_published
 from automl_envs.sites import Site, open_kinds, sites_of
 
-Limit = Literal["scale", "bound", "published"]
+Limit = Literal["scale", "repair", "bound", "published"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class WalkRules:
 
     limit: `scale` takes each action as it is and, after the last step, scales all of them by
             one common multiplier to the budget; no decision pays for having a late place.
+        `repair` scales only an episode that is over the budget; one below it stays, so that its
+            cost is the actor's own.
         `bound` is AMC's action bound, group-aware: no decision may take more than leaves the
             budget reachable for those behind it. Early ones are served first: of a layer its
             width, then its density, weight bits and activation bits.

@@ -35,7 +35,7 @@ def test_environment_and_searcher_are_the_same_decision_process(name: str) -> No
     searcher = AmcSearcher(problem, config)
     evaluator = FormulaEvaluator(problem.space)
     observation = "published" if name == "faithful" else "corrected"
-    rules = WalkRules(config.limit)
+    rules = WalkRules(config.limit_of(problem))
     env = CompressionEnv(
         problem.space, problem.budget, evaluator, observation=observation, rules=rules
     )

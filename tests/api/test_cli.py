@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from automl_api.cli import main
+from automl_api.commands.results import print_floor
 from automl_compress import __version__
 from automl_compress.core.document import PolicyDocument
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
@@ -276,6 +278,34 @@ def test_a_small_training_writes_a_network_that_names_itself(tmp_path: Path) -> 
     assert report["total"] == 397
     assert 0 < report["accuracy"] < 1
     assert [path.name for path in tmp_path.iterdir()] == ["small.safetensors"]
+
+
+@pytest.mark.slow
+def test_a_search_that_misses_its_accuracy_floor_ends_with_1_and_names_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = ["run", DIGITS, "digits", "--max-macs", "100%", "--searcher", "amc", "--json"]
+    search += ["--evaluations", "1", "--option", "profile_share=0", "--accuracy-floor", "100%"]
+    monkeypatch.setattr(sys, "argv", ["automl-compress", *search, "-o", str(tmp_path / "out")])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 1
+    told = json.loads(capsys.readouterr().err)["error"]
+    assert told["kind"] == "FloorMissed"
+    assert "the most accurate, trial 0, has 0.98" in told["detail"]
+
+
+@pytest.mark.parametrize(("accuracy", "says"), [(0.9, ": reached"), (0.89, "MISSED")])
+def test_whether_an_accuracy_floor_is_reached_is_said(
+    capsys: pytest.CaptureFixture[str], accuracy: float, says: str
+) -> None:
+    print_floor({"policies": [{"search": {"accuracy": accuracy}}]}, 0.9)
+
+    told = capsys.readouterr().out
+    assert f"accuracy floor 90.00% on search images, tuned {accuracy:.2%}" in told
+    assert says in told
 
 
 @pytest.mark.slow

@@ -180,6 +180,20 @@ def test_a_job_is_accepted_and_waits_for_a_worker(
         ({"recipe": {"images": 10**9}}, "invalid", "/study/recipe/images", "has 397"),
         ({"recipe": {"signal": "beauty"}}, "invalid", "/study/recipe/signal", "accuracy"),
         ({"parallelism": 0}, "invalid", "/study/parallelism", "1"),
+        ({"accuracy_floor": 90}, "invalid", "/study/accuracy_floor", "1"),
+        ({"accuracy_floor": 0.9}, "invalid", "/study/searcher", "can: amc, agmc"),
+        (
+            {"searcher": "amc", "searcher_options": {"reward": "least_cost"}},
+            "invalid",
+            "/study/searcher",
+            "needs the accuracy floor",
+        ),
+        (
+            {"searcher": "amc", "searcher_options": {"reward": "speed"}},
+            "invalid",
+            "/study/searcher_options/reward",
+            "'error_times_log_cost'",
+        ),
         ({"searchers": ["amc"]}, "invalid", "/study/searchers", "not known"),
     ],
 )
@@ -413,6 +427,29 @@ def test_the_best_policy_is_the_first_of_the_result(
     assert "macs" in problem(untold, 404, "nothing-fits")["detail"]
     with service.client() as client:
         assert client.job(job["id"]).best() == best
+
+
+def test_below_an_accuracy_floor_no_policy_is_the_best(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    job = submit(service, job_body(model, dataset, searcher="amc", accuracy_floor=0.8))
+    below, cheapest, dearer = document(0.2), document(0.3), document(0.4)
+    finish(service, job["id"], below, cheapest, dearer)
+    path = f"/v1/jobs/{job['id']}/best"
+
+    def tell(*accuracies: float) -> None:
+        with service.database.session() as session:
+            row = job_rows.lock(session, job["id"])
+            told = zip((row.result or {})["policies"], accuracies, strict=True)
+            policies = [each | {"search": measured(score).to_json()} for each, score in told]
+            row.result = {**(row.result or {}), "policies": policies}
+
+    tell(0.7, 0.8, 0.9)
+    assert service.http.get(path).json() == cheapest.to_json()
+    tell(0.7, 0.6, 0.5)
+    answer = problem(service.http.get(path), 404, "nothing-fits")
+    assert "reaches the accuracy floor of 0.8" in answer["detail"]
+    assert answer["nearest"]["accuracy"] == 0.7
 
 
 def test_a_policy_never_changes(

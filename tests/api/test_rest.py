@@ -424,6 +424,10 @@ def test_the_command_line_steers_copies_and_deletes(
     with service.client() as client:
         assert client.job(job).content["study"]["effort"]["evaluations"] == 33
     copy = run("jobs", "clone", job, "--seed", "5", "--max-macs", "40%").split()[0]
+    floor = ("--searcher", "amc", "--accuracy-floor", "90%")
+    floored = run("jobs", "clone", job, *floor).split()[0]
+    with service.client() as client:
+        assert client.job(floored).content["study"]["accuracy_floor"] == 0.9
     assert f"{model['id']}" in run("models", "ls")
     assert "digits" in run("datasets", "ls")
     wanted = ("search", model["id"], dataset["id"], "--max-macs", "5%", "--estimate")

@@ -9,7 +9,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_stab
 from automl_compress.core import Budget, Measurement, Policy
 from automl_compress.core.errors import UnknownName, WrongState
 from automl_envs.environment import CompressionEnv
-from automl_envs.rewards import error_times_log_macs
+from automl_envs.rewards import ErrorTimesLogCost
 from automl_envs.walk import WalkRules
 from tests.fakes import FormulaEvaluator, plain_graph, residual_graph, space_of
 
@@ -55,13 +55,13 @@ def test_episode_pays_at_its_end_and_hands_over_policy_and_measurement(
 
 
 def test_named_reward_is_paid() -> None:
-    env = environment(reward=error_times_log_macs)
+    env = environment(reward=ErrorTimesLogCost())
     env.reset()
 
     for _ in range(9):
         _, reward, _, _, info = env.step(np.array([0.6]))
 
-    assert reward == error_times_log_macs(info["measurement"], env.walk.space.full)
+    assert reward == ErrorTimesLogCost()(info["measurement"], env.walk.space.full)
 
 
 def test_step_after_the_end_raises() -> None:

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from automl_compress.core import Cost
+from automl_compress.core import Cost, Metric
 from automl_compress.core.errors import InvalidInput
-from automl_envs.rewards import LeastCostAtAccuracy, error_times_log_macs, score_under_budget
+from automl_envs.rewards import ErrorTimesLogCost, LeastCostAtAccuracy, score_under_budget
 from tests.fakes import measurement_of
 
 FULL = Cost(1000, 500, 2000, 1)
@@ -14,16 +14,17 @@ def test_reward_under_a_budget_is_the_score() -> None:
     assert score_under_budget(measurement_of(Cost(400, 1, 1, 1), 0.8), FULL) == 0.8
 
 
-def test_error_times_log_macs_by_hand() -> None:
-    reward = error_times_log_macs(measurement_of(Cost(400, 1, 1, 1), 0.75), FULL)
+@pytest.mark.parametrize(("metric", "cost"), [("macs", 400), ("parameters", 100)])
+def test_error_times_log_cost_by_hand(metric: Metric, cost: int) -> None:
+    reward = ErrorTimesLogCost(metric)(measurement_of(Cost(400, 100, 1, 1), 0.75), FULL)
 
-    assert reward == pytest.approx(-0.25 * math.log(400))
+    assert reward == pytest.approx(-0.25 * math.log(cost))
 
 
-def test_error_times_log_macs_prefers_fewer_macs_at_equal_accuracy() -> None:
+def test_error_times_log_cost_prefers_fewer_macs_at_equal_accuracy() -> None:
     few, many = (measurement_of(Cost(macs, 1, 1, 1), 0.75) for macs in (300, 400))
 
-    assert error_times_log_macs(few, FULL) > error_times_log_macs(many, FULL)
+    assert ErrorTimesLogCost()(few, FULL) > ErrorTimesLogCost()(many, FULL)
 
 
 def test_at_the_accuracy_floor_the_removed_share_is_paid() -> None:

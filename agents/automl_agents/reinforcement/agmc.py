@@ -8,14 +8,17 @@ from automl_agents.reinforcement.agmc_config import AgmcConfig
 from automl_agents.reinforcement.ddpg import Encoding, EpisodeDdpg
 from automl_agents.reinforcement.encoder import GraphFeatures
 from automl_agents.reinforcement.encoder_file import read_encoder
-from automl_agents.reinforcement.episode_searcher import EpisodeSearcher, Parts, observation_box
+from automl_agents.reinforcement.episode_searcher import (
+    EpisodeSearcher,
+    Parts,
+    observation_box,
+)
 from automl_agents.reinforcement.noise import truncated_normal
-from automl_agents.warm_start import warm_started
+from automl_agents.reinforcement.rewarded import behind_profile, reward_of
 from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode, towards
 from automl_envs.network_graph import network_graph
 from automl_envs.observation_catalogue import create_observation
-from automl_envs.rewards import Reward, score_under_budget
 from automl_envs.walk import LayerWalk, WalkRules
 
 MOST_CUT_IN_WARMUP = 0.3  # of AGMC's code of 2021: U(0, 0.3), as fractions removed
@@ -44,7 +47,6 @@ class AgmcSearcher(EpisodeSearcher):
         self,
         problem: SearchProblem,
         config: AgmcConfig,
-        reward: Reward = score_under_budget,
         seeds: Sequence[Sequence[int]] = (),
     ) -> None:
         """Initialise encoder, actor and critic from the problem's seed.
@@ -52,7 +54,6 @@ class AgmcSearcher(EpisodeSearcher):
         Args:
             problem: where to search.
             config: how.
-            reward: of an episode.
             seeds: settings within the budget, walked through in the warm-up.
 
         Raises:
@@ -60,7 +61,7 @@ class AgmcSearcher(EpisodeSearcher):
             InvalidInput: the encoder to transfer cannot be read, or has other sizes; or the
                 published limit, where more than widths is open.
         """
-        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
+        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit_of(problem)))
         observation = create_observation("corrected" if config.encoder == "none" else "graph", walk)
         agent = EpisodeDdpg(
             observation_box(observation),
@@ -70,7 +71,8 @@ class AgmcSearcher(EpisodeSearcher):
             actions=len(walk.kinds),
             encoding=_encoding(problem, config),
         )
-        super().__init__(problem, config, reward, Parts(walk, observation, agent), seeds)
+        paid = reward_of(problem, config)
+        super().__init__(problem, config, paid, Parts(walk, observation, agent), seeds)
 
 
 class OneShotAgmcSearcher(EpisodeSearcher):
@@ -94,16 +96,14 @@ class OneShotAgmcSearcher(EpisodeSearcher):
     is the policy that was measured.
     """
 
-    def __init__(
-        self, problem: SearchProblem, config: AgmcConfig, reward: Reward = score_under_budget
-    ) -> None:
+    def __init__(self, problem: SearchProblem, config: AgmcConfig) -> None:
         """Initialise encoder, actor and critic from the problem's seed.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
             InvalidInput: the encoder to transfer cannot be read, or has other sizes.
         """
-        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
+        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit_of(problem)))
         observation = create_observation("decisions", walk)
         agent = EpisodeDdpg(
             observation_box(observation),
@@ -114,7 +114,8 @@ class OneShotAgmcSearcher(EpisodeSearcher):
             encoding=_encoding(problem, config),
         )
         self._uncut, self._decided = observation.observe(walk), list(walk.undecided)
-        super().__init__(problem, config, reward, Parts(walk, observation, agent))
+        paid = reward_of(problem, config)
+        super().__init__(problem, config, paid, Parts(walk, observation, agent))
 
     def _plan(self, number: int, rng: np.random.Generator) -> tuple[Choose, str]:
         if number < self._warmup:
@@ -159,6 +160,4 @@ def create_agmc(problem: SearchProblem, config: AgmcConfig) -> Searcher:
     """Build the searcher of the configured mode, behind a profile where it gets a share."""
     if config.mode == "faithful":
         return OneShotAgmcSearcher(problem, config)
-    return warm_started(
-        problem, config.profile_share, lambda seeds: AgmcSearcher(problem, config, seeds=seeds)
-    )
+    return behind_profile(problem, config, lambda seeds: AgmcSearcher(problem, config, seeds))

@@ -84,7 +84,7 @@ class AgmcConfig(AmcConfig):
             warmup_evaluations=25,
             noise_sigma=0.5,
             noise_decay=0.95,
-            limit="scale",
+            limit=None,
             discount=0.0,
             tau=0.01,
             batch_size=64,

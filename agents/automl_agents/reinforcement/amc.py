@@ -6,13 +6,17 @@ import numpy as np
 
 from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_agents.reinforcement.ddpg import EpisodeDdpg
-from automl_agents.reinforcement.episode_searcher import EpisodeSearcher, Parts, observation_box
-from automl_agents.warm_start import warm_started
+from automl_agents.reinforcement.episode_searcher import (
+    EpisodeSearcher,
+    Parts,
+    observation_box,
+)
+from automl_agents.reinforcement.rewarded import behind_profile, reward_of
 from automl_compress.core import Searcher, SearchProblem, Trial
 from automl_envs.episode import Choose, Episode
 from automl_envs.observation_catalogue import create_observation
 from automl_envs.observations import Observation
-from automl_envs.rewards import Reward, score_under_budget
+from automl_envs.rewards import Reward
 from automl_envs.walk import LayerWalk, WalkRules
 
 
@@ -33,7 +37,6 @@ class AmcSearcher(EpisodeSearcher):
         self,
         problem: SearchProblem,
         config: AmcConfig,
-        reward: Reward = score_under_budget,
         seeds: Sequence[Sequence[int]] = (),
     ) -> None:
         """Initialise actor and critic from the problem's seed.
@@ -41,12 +44,12 @@ class AmcSearcher(EpisodeSearcher):
         Args:
             problem: where to search.
             config: how.
-            reward: of an episode.
             seeds: settings within the budget, walked through in the warm-up of corrected mode.
 
         Raises:
             BudgetUnreachable: no policy of the space is within the budget.
-            InvalidInput: published forms, where more than widths is open.
+            InvalidInput: published forms, where more than widths is open; or a reward that
+                needs an accuracy floor, where there is none.
         """
         self._is_faithful = config.mode == "faithful"
         walk, observation = self._process(problem, config)
@@ -57,11 +60,16 @@ class AmcSearcher(EpisodeSearcher):
             problem.seed,
             actions=len(walk.kinds),
         )
-        super().__init__(problem, config, reward, Parts(walk, observation, agent), seeds)
+        paid = self._paid(problem, config)
+        super().__init__(problem, config, paid, Parts(walk, observation, agent), seeds)
+
+    def _paid(self, problem: SearchProblem, config: AmcConfig) -> Reward:
+        """Return the reward of an episode."""
+        return reward_of(problem, config)
 
     def _process(self, problem: SearchProblem, config: AmcConfig) -> tuple[LayerWalk, Observation]:
         """Return what the actor walks through, and how it sees it."""
-        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit))
+        walk = LayerWalk(problem.space, problem.budget, WalkRules(config.limit_of(problem)))
         name = "published" if self._is_faithful else "corrected"
         return walk, create_observation(name, walk)
 
@@ -91,9 +99,7 @@ class AmcSearcher(EpisodeSearcher):
 
 def create_amc(problem: SearchProblem, config: AmcConfig) -> Searcher:
     """Build AMC, behind a sensitivity profile where the configuration gives it a share."""
-    return warm_started(
-        problem, config.profile_share, lambda seeds: AmcSearcher(problem, config, seeds=seeds)
-    )
+    return behind_profile(problem, config, lambda seeds: AmcSearcher(problem, config, seeds))
 
 
 def _uniform_actions(rng: np.random.Generator, size: int) -> Choose:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from automl_compress.core import Effort, SearchProblem
 from automl_compress.core.errors import InvalidInput
+from automl_envs.rewards import RewardName
 from automl_envs.sites import decides_widths_alone
 from automl_envs.walk import Limit
 
@@ -29,13 +30,18 @@ class AmcConfig:
     mode: `corrected`, or `faithful` to AMC's public code: its ten features, raw actions stored,
         the first transition of an episode never sampled, no learning before the warm-up ends;
         for widths alone.
+    reward: what an episode is paid. `score` is the recipe's; `error_times_log_cost` is
+        -(1 - accuracy) * ln(cost), in the budget's metric; `least_cost` is the share of the
+        cost that was saved, less the accuracy that lacks to the job's accuracy floor. None for
+        `least_cost` where the job has a floor, `score` where not.
     warmup_evaluations: how many policies are drawn at random first; None for a quarter of the
         effort.
     noise_sigma: of the truncated normal around the actor after the warm-up, in shares.
     noise_decay: factor on sigma with each later ask; None to end at `final_sigma`.
     final_sigma: sigma at the last evaluation, where noise_decay is None.
-    limit: how the walk keeps to the budget: `scale`, `bound` or, for widths alone, `published`
-        (WalkRules).
+    limit: how the walk keeps to the budget: `scale`, `repair`, `bound` or, for widths alone,
+        `published` (WalkRules). None for `scale` under the reward `score`, `repair` under one
+        that pays for a lower cost.
     discount: of a step. The episode's reward is paid on every transition, so that with 0 a
         value is the mean reward of the episodes that went through there; 1, as published,
         adds the later values to it, and their errors.
@@ -50,11 +56,12 @@ class AmcConfig:
     """
 
     mode: Mode = "corrected"
+    reward: RewardName | None = None
     warmup_evaluations: int | None = None
     noise_sigma: float = 0.3
     noise_decay: float | None = None
     final_sigma: float = 0.03
-    limit: Limit = "scale"
+    limit: Limit | None = None
     discount: float = 0.0
     tau: float = 0.01
     batch_size: int = 64
@@ -69,6 +76,7 @@ class AmcConfig:
         """Refuse values outside their ranges."""
         check_word("mode", self.mode, get_args(Mode))
         check_word("limit", self.limit, get_args(Limit))
+        check_word("reward", self.reward, get_args(RewardName))
         for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -119,8 +127,8 @@ class AmcConfig:
 
     def refuses(self, problem: SearchProblem) -> str | None:
         """Say why these options cannot serve a problem; None where they can."""
-        if decides_widths_alone(problem.space):
-            return None
+        if (reason := self.reward_refusal(problem)) or decides_widths_alone(problem.space):
+            return reason
         for name, published in (("mode", "faithful"), ("limit", "published")):
             if getattr(self, name) == published:
                 return (
@@ -128,6 +136,39 @@ class AmcConfig:
                     f"space opens more; leave out {name}, or open widths alone"
                 )
         return None
+
+    def reward_refusal(self, problem: SearchProblem) -> str | None:
+        """Say why the reward does not go with a problem or the limit; None where it does."""
+        reward, has_floor = self.reward_of(problem), problem.accuracy_floor is not None
+        if reward == "least_cost" and not has_floor:
+            return "reward 'least_cost' needs the accuracy floor of the search; give accuracy_floor"
+        if reward == "score" and has_floor:
+            return (
+                "reward 'score' pays nothing for a lower cost, which the accuracy_floor asks for; "
+                "leave reward out"
+            )
+        if reward != "score" and self.limit == "scale":
+            return (
+                f"limit 'scale' brings every policy to the budget, so that reward {reward!r} has "
+                "nothing to choose; leave limit out"
+            )
+        return None
+
+    def reward_of(self, problem: SearchProblem) -> RewardName:
+        """Return what an episode is paid in this problem."""
+        if self.reward is not None:
+            return self.reward
+        return "score" if problem.accuracy_floor is None else "least_cost"
+
+    def limit_of(self, problem: SearchProblem) -> Limit:
+        """Return how the walk keeps to this problem's budget."""
+        if self.limit is not None:
+            return self.limit
+        return "repair" if self.pays_for_cost(problem) else "scale"
+
+    def pays_for_cost(self, problem: SearchProblem) -> bool:
+        """Say whether an episode of the same accuracy and a lower cost is paid more."""
+        return self.reward_of(problem) != "score"
 
     def episodes_kept(self, effort: Effort) -> int:
         """Return how many episodes the replay holds."""
@@ -152,9 +193,9 @@ class AmcConfig:
         return self.noise_sigma * decay ** max(after, 0)
 
 
-def check_word(name: str, word: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that an option does not know; raises InvalidInput."""
-    if word not in known:
+def check_word(name: str, word: str | None, known: tuple[str, ...]) -> None:
+    """Refuse a word that an option does not know, None aside; raises InvalidInput."""
+    if word is not None and word not in known:
         raise InvalidInput(f"{name} is {word!r}; choose one of: {', '.join(known)}")
 
 

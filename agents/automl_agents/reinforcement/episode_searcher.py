@@ -12,6 +12,7 @@ from automl_agents.random_stream import random_stream
 from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_agents.reinforcement.ddpg import EpisodeDdpg
 from automl_agents.reinforcement.noise import truncated_normal
+from automl_agents.reinforcement.rewarded import budget_below
 from automl_compress.core import Policy, SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.errors import WrongState
 from automl_envs.episode import Choose, Episode, roll_out, towards
@@ -37,8 +38,9 @@ class Parts:
 class EpisodeSearcher:
     """Rolls its actor through the layer walk when asked, learns when told.
 
-    As it stands it is the corrected form of AMC's search. Warm-up policies are at the budget:
-    the uniform one, the given seeds, then draws, half of them around the seeds. Noise is cut
+    As it stands it is the corrected form of AMC's search. Warm-up policies are at the budget,
+    where the reward pays for a lower cost at budgets drawn below it: the uniform one, the given
+    seeds, then draws, half of them around the seeds. Noise is cut
     off at the bounds of the walk. What is stored is the walk through the policy that was
     measured. Learning begins with the first batch. Published forms replace `_plan` and
     `_lesson`.
@@ -97,6 +99,8 @@ class EpisodeSearcher:
         space, budget = self._problem.space, self._problem.budget
         if number == 0:
             return space.uniform(budget), "warm-up: the uniform policy"
+        if self.config.pays_for_cost(self._problem):
+            budget = budget_below(self._problem, rng.uniform())
         if number <= len(self._seeds):
             return self._seeds[number - 1], "warm-up: a knapsack's solution"
         if number % 2 and self._seeds:

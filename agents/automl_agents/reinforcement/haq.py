@@ -6,12 +6,12 @@ from automl_agents.reinforcement.amc import AmcSearcher
 from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_agents.reinforcement.bits_space import with_bits_alone
 from automl_agents.reinforcement.haq_config import HaqConfig
-from automl_agents.warm_start import warm_started
+from automl_agents.reinforcement.rewarded import behind_profile
 from automl_compress.core import Searcher, SearchProblem
 from automl_envs.haq_observation import HaqObservation
 from automl_envs.haq_walk import HaqWalk
 from automl_envs.observations import Observation
-from automl_envs.rewards import Reward, published_haq_reward, score_under_budget
+from automl_envs.rewards import Reward, published_haq_reward
 from automl_envs.walk import LayerWalk
 
 
@@ -33,7 +33,6 @@ class HaqSearcher(AmcSearcher):
         self,
         problem: SearchProblem,
         config: HaqConfig,
-        reward: Reward | None = None,
         seeds: Sequence[Sequence[int]] = (),
     ) -> None:
         """Initialise actor and critic from the problem's seed.
@@ -41,7 +40,6 @@ class HaqSearcher(AmcSearcher):
         Args:
             problem: where to search; its space may open more than bits.
             config: how.
-            reward: of an episode; None for that of the mode.
             seeds: settings of bits within the budget, walked through in the warm-up of
                 corrected mode; of the space that `with_bits_alone` makes.
 
@@ -49,9 +47,12 @@ class HaqSearcher(AmcSearcher):
             BudgetUnreachable: bits alone do not reach the budget.
             InvalidInput: the space opens no bits.
         """
-        is_faithful = config.mode == "faithful"
-        paid = reward or (published_haq_reward if is_faithful else score_under_budget)
-        super().__init__(with_bits_alone(problem), config, paid, seeds)
+        super().__init__(with_bits_alone(problem), config, seeds)
+
+    def _paid(self, problem: SearchProblem, config: AmcConfig) -> Reward:
+        if self._is_faithful and config.reward_of(problem) == "score":
+            return published_haq_reward
+        return super()._paid(problem, config)
 
     def _process(self, problem: SearchProblem, config: AmcConfig) -> tuple[LayerWalk, Observation]:
         if not self._is_faithful:
@@ -65,8 +66,5 @@ class HaqSearcher(AmcSearcher):
 
 def create_haq(problem: SearchProblem, config: HaqConfig) -> Searcher:
     """Build the searcher, behind a profile of bits where it gets a share."""
-    return warm_started(
-        with_bits_alone(problem),
-        config.profile_share,
-        lambda seeds: HaqSearcher(problem, config, seeds=seeds),
-    )
+    bits = with_bits_alone(problem)
+    return behind_profile(bits, config, lambda seeds: HaqSearcher(problem, config, seeds))

@@ -17,8 +17,8 @@ class HaqConfig(AmcConfig):
         from actions to bits, a step for the weights and one for the activations of each layer,
         bits subtracted from the last layer to the first, raw actions stored, no learning before
         the warm-up ends.
-    limit: how the walk keeps to the budget: `scale` or `bound` (WalkRules); `published`, of the
-        faithful mode alone, is HAQ's sweep.
+    limit: how the walk keeps to the budget: `scale`, `repair` or `bound` (WalkRules); `published`,
+        of the faithful mode alone, is HAQ's sweep. None as in AMC.
     replay_episodes: how many episodes the replay keeps; None for all of the search. In the
         faithful mode, as published, how many transitions for each layer.
     """
@@ -39,6 +39,8 @@ class HaqConfig(AmcConfig):
 
     def refuses(self, problem: SearchProblem) -> str | None:
         """Say why it cannot serve a problem; None where it can."""
+        if (reason := self.reward_refusal(problem)) is not None:
+            return reason
         space, budget = problem.space, problem.budget
         if not space.within(space.smallest, budget):
             return None  # a budget that nothing reaches is refused as such

@@ -3,7 +3,7 @@
 import typer
 from rich.console import Console
 
-from automl_api.commands.results import print_front, print_json, print_policy
+from automl_api.commands.results import print_floor, print_front, print_json, print_policy
 from automl_api.commands.watching import Display
 from automl_api.local_run import RunRequest, run_locally
 
@@ -19,6 +19,7 @@ def run_and_show(request: RunRequest, *, is_json: bool) -> None:
         print_json({"policy": result.document.to_json(), "files": paths, "result": result.result})
         return
     print_policy(result.document)
+    print_floor(result.result, request.study.accuracy_floor)
     print_front(result.result, request.study.budget.metric, result.document)
     for path in result.paths:
         typer.echo(f"wrote {path}")

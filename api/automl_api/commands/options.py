@@ -19,6 +19,14 @@ LogFormatOption = Annotated[
     str | None, typer.Option("--log-format", help="text, or json: an object a line.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
+AccuracyFloor = Annotated[
+    str | None,
+    typer.Option(
+        "--accuracy-floor",
+        help="Search the least cost at this accuracy: 90% or 0.9, on search images, before "
+        "tuning; --max-... is what it may cost at most. With amc, agmc or haq.",
+    ),
+]
 _MODEL_FORMS = (
     "an architecture's name, a safetensors file that names its own, or a .pt2 file of torch.export."
 )
@@ -44,6 +52,11 @@ Priority = Annotated[
     int | None,
     typer.Option(help="Waiting jobs of a higher one are taken first; above 0 for administrators."),
 ]
+
+
+def read_floor(text: str) -> float:
+    """Read an accuracy floor."""
+    return texts.ratio(text, "--accuracy-floor", "a share of the images")
 
 
 @dataclass(frozen=True)
@@ -175,6 +188,7 @@ class StudyOptions(ConfirmationOptions):
         str, typer.Option(help="What runs candidates: torch, openvino, or auto: the faster one.")
     ] = "auto"
     parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
+    accuracy_floor: AccuracyFloor = None
 
     def body(self, budget: BudgetOptions) -> dict[str, Any]:
         """Write the study as `POST /v1/jobs` takes it."""
@@ -202,8 +216,14 @@ class StudyOptions(ConfirmationOptions):
             "parallelism": self.parallelism,
             "searcher_options": texts.assignments(self.option, "--option"),
             **({"smaller_ratios": smaller_ratios} if smaller_ratios else {}),
+            **self._floor(),
             **self._target(),
         }
+
+    def _floor(self) -> dict[str, Any]:
+        if self.accuracy_floor is None:
+            return {}
+        return {"accuracy_floor": read_floor(self.accuracy_floor)}
 
     def _target(self) -> dict[str, Any]:
         if self.target is None:

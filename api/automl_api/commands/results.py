@@ -57,9 +57,11 @@ def _print_result(job: Job, console: Console) -> None:
         console.print(f"made {', '.join(told['artifacts'])}", markup=False)
         console.print(f"fetch it: automl-compress export {told['policy_id']} -o FILE", markup=False)
         return
-    document = job.best()
+    document, study = job.best(), job.content["study"]
     print_policy(document)
-    print_front(told, job.content["study"]["budget"]["metric"], document)
+    if job.content["kind"] == "search":
+        print_floor(told, study.get("accuracy_floor"))
+    print_front(told, study["budget"]["metric"], document)
     console.print(
         f"fetch it: automl-compress best {job.id} -o policy.json --network network.safetensors",
         markup=False,
@@ -142,6 +144,16 @@ def _executions(document: PolicyDocument) -> Iterator[tuple[str, str, str, str]]
         yield title, f"{uncut:,.0f}", f"{cut:,.0f}", f"{cut / uncut:.1%}" if uncut else ""
     bottlenecks = document.execution.before.bottleneck, document.execution.after.bottleneck
     yield "bottleneck, a model", *bottlenecks, ""
+
+
+def print_floor(result: Mapping[str, Any], floor: float | None) -> None:
+    """Print whether the best policy of a job reaches its accuracy floor, where it has one."""
+    if floor is None:
+        return
+    reached = result["policies"][0]["search"]["accuracy"]
+    verdict = "reached" if reached >= floor else "MISSED: this is the nearest policy"
+    told = f"accuracy floor {floor:.2%} on search images, tuned {reached:.2%}: {verdict}"
+    Console(highlight=False).print(told, markup=False)
 
 
 def print_front(result: Mapping[str, Any], metric: str, best: PolicyDocument) -> None:

@@ -55,6 +55,7 @@ def clone(
         typer.Option(metavar="NAME=VALUE", help="An option of the searcher; null removes it."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
+    accuracy_floor: options.AccuracyFloor = None,
     name: Name = None,
     is_json: options.Json = False,
 ) -> None:
@@ -66,6 +67,8 @@ def clone(
         study["budget"], study["smaller_ratios"] = budget.required()
     if option:
         study["searcher_options"] = texts.assignments(option, "--option")
+    if accuracy_floor is not None:
+        study["accuracy_floor"] = options.read_floor(accuracy_floor)
     if evaluations is not None:
         study["effort"] = {"evaluations": evaluations}
     told = {each: value for each, value in study.items() if value is not None}

@@ -6,15 +6,15 @@ from typing import Any
 import typer
 
 
-def ratio(text: str, option: str) -> float:
-    """Read `50%` or `0.5`."""
+def ratio(text: str, option: str, meaning: str = "what is kept") -> float:
+    """Read `50%` or `0.5`; meaning says of what."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = -1.0
     if not 0 < value <= 1:
         raise typer.BadParameter(
-            f"{option} is {text!r}; give what is kept, above 0 and at most 100%: 50% or 0.5"
+            f"{option} is {text!r}; give {meaning}, above 0 and at most 100%: 50% or 0.5"
         )
     return value
 

@@ -196,7 +196,7 @@ def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:
     metric = job_rows.study_of(job)["budget"]["metric"]
     front = browsing.front(session, job.id, metric, HEAT_MAP_ROWS)
     numbers = {row.number for row in front}
-    best = trial_rows.best(session, job.id, HEAT_MAP_ROWS)
+    best = trial_rows.best(session, job, HEAT_MAP_ROWS)
     rows = [*front, *(row for row in best if row.number not in numbers)][:HEAT_MAP_ROWS]
     rows.sort(key=lambda row: -(row.score or 0.0))
     return [replace(_layered(row, groups), is_on_front=row.number in numbers) for row in rows]
@@ -210,8 +210,9 @@ def _chosen(
     groups: Groups,
 ) -> Layered | None:
     """Return the trial of this number, or without one the best: a confirmed one comes first."""
-    if number is None and job.result is not None:
-        number = job.result["policies"][0]["trial_number"]
+    if number is None:
+        confirmed = None if job.result is None else job.result["policies"][0]
+        number = job.best_number if confirmed is None else confirmed["trial_number"]
     if number is None:
         return shown[0] if shown else None
     row = browsing.trial(session, job.id, number)

@@ -142,10 +142,12 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 
 def _budgets(study: Mapping[str, Any]) -> str:
-    """Say what a study's networks may keep: `50 %, 30 % of MACs`."""
+    """Say what a study's networks may keep: `50 %, 30 % of MACs`, and its accuracy floor."""
     ratios = [study["budget"]["ratio"], *study.get("smaller_ratios", ())]
     kept = ", ".join(f"{100 * ratio:.4g} %" for ratio in ratios)
-    return f"{kept} of {METRIC_NAMES[study['budget']['metric']]}"
+    floor = study.get("accuracy_floor")
+    least = "" if floor is None else f", the least at {100 * floor:.4g} % accuracy"
+    return f"{kept} of {METRIC_NAMES[study['budget']['metric']]}{least}"
 
 
 def _heading(text: str) -> str:

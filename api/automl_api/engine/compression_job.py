@@ -16,7 +16,6 @@ from automl_api.engine.preparation import prepared_pruning_net, trial_limits
 from automl_api.settings import Settings
 from automl_api.sources import DataSource, ModelSource
 from automl_compress.core import CompressionSpace, Effort, Executor, StudySpec
-from automl_compress.core.errors import ModelInvalid
 from automl_compress.core.recipe import Backend
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.data.datasets import ImageData, check_fits
@@ -168,6 +167,7 @@ class CompressionDriver(ClosableDriver):
             study.effort,
             publish=self._take_note,
             parallelism=study.parallelism,
+            accuracy_floor=study.accuracy_floor,
             elapsed_before_seconds=row.elapsed_seconds,
             recall=SqlRecall(
                 job.database,
@@ -190,13 +190,13 @@ class CompressionDriver(ClosableDriver):
 
         Raises:
             ModelInvalid: not one policy could be evaluated.
+            FloorMissed: no policy reaches the accuracy floor.
         """
         # Its user may have changed it since.
         self._study.change_effort(Effort(**self._job.row().spec["study"]["effort"]))
         has_ended = self._study.advance(time.monotonic() + seconds)
-        summary = self._study.summary
-        if summary is not None and summary.best is None:
-            raise ModelInvalid(f"no policy could be evaluated: {summary.message}")
+        if self._study.summary is not None:
+            self._study.summary.require_best()
         return has_ended
 
     def finalise(self) -> Finished:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from automl_api.problem import Problem
-from automl_compress.core import Metric
+from automl_compress.core import Goal, Measurement, Metric
 from automl_compress.store import JobKind, JobRow, PolicyRow
 from automl_compress.store import policies as policy_rows
 from automl_compress.store import trials as trial_rows
@@ -18,7 +18,8 @@ def best_policy(
     """Return the document of the best confirmed policy.
 
     The job's result lists its policies from the best to the worst, by what they scored on the
-    search split after their tuning; the test split has no part in it.
+    search split after their tuning; the test split has no part in it. Where the search has an
+    accuracy floor, those below it are left out.
 
     Args:
         session: the transaction.
@@ -28,12 +29,17 @@ def best_policy(
 
     Raises:
         InvalidInput: the job searches and confirms nothing.
-        Problem: nothing is confirmed yet, or nothing is within the limit (`nothing-fits`).
+        Problem: nothing is confirmed yet, or nothing is within the limit or reaches the accuracy
+            floor (`nothing-fits`).
     """
     study = job.spec["study"] if job.kind is JobKind.CONFIRMATION else study_of(job)
     documents = _best_first(session, job)
     if not documents:
         raise _nothing_confirmed(session, job)
+    goal = Goal.of_study(study)
+    # Which trial a confirmation is of, its user has said.
+    if goal.accuracy_floor is not None and job.kind is not JobKind.CONFIRMATION:
+        documents = _at_floor(documents, job, goal)
     cost: str = metric or study["budget"]["metric"]
     if max_ratio is not None:
         documents = _with_cost(documents, job, cost)
@@ -58,6 +64,23 @@ def _best_first(session: Session, job: JobRow) -> list[PolicyRow]:
     return [rows[each["policy_id"]] for each in listed]
 
 
+def _at_floor(documents: list[PolicyRow], job: JobRow, goal: Goal) -> list[PolicyRow]:
+    """Return the documents whose tuned networks reach the goal on the search split."""
+    told = [Measurement.from_json(each["search"]) for each in (job.result or {})["policies"]]
+    reaching = [row for row, each in zip(documents, told, strict=True) if goal.is_reached(each)]
+    if not reaching:
+        floor, nearest = goal.accuracy_floor, documents[0].id
+        raise Problem(
+            404,
+            "nothing-fits",
+            f"no confirmed policy of job {job.id} reaches the accuracy floor of {floor:g} on the "
+            f"search images; the nearest, {nearest}, has {told[0].accuracy:.4f} there: fetch it by "
+            "its id, or search with more evaluations, fine-tuning or a lower floor",
+            extensions={"nearest": {"policy_id": nearest, "accuracy": told[0].accuracy}},
+        )
+    return reaching
+
+
 def _with_cost(documents: list[PolicyRow], job: JobRow, metric: str) -> list[PolicyRow]:
     """Return the documents that tell this cost; older ones may lack it."""
     telling = [row for row in documents if metric in row.document["totals"]]
@@ -75,7 +98,7 @@ def _kept(row: PolicyRow, metric: str) -> float:
 
 
 def _nothing_confirmed(session: Session, job: JobRow) -> Problem:
-    found = trial_rows.best(session, job.id)
+    found = trial_rows.best(session, job)
     extensions: dict[str, Any] = {}
     so_far = "none was measured yet"
     if found:

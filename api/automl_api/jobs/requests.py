@@ -109,6 +109,8 @@ class StudyBody(RequestBody):
 
     target: whose latency is predicted: `cpu-onnxruntime` or `cpu-openvino`, measured by the worker
         when the job begins, or the id of a target. latency_batch: images of one call there.
+    accuracy_floor: a fraction; the best policy is the one that costs least in the budget's metric
+        among those of at least this accuracy on the search images, before tuning.
     """
 
     searcher: SHORT_TEXT = "auto"
@@ -122,6 +124,7 @@ class StudyBody(RequestBody):
     searcher_options: dict[str, Any] = Field(default_factory=dict[str, Any], max_length=100)
     target: SHORT_TEXT | None = None
     latency_batch: Annotated[int, Field(ge=1, le=MOST_LATENCY_BATCH)] = 1
+    accuracy_floor: Annotated[float, Field(gt=0, le=1)] | None = None
     smaller_ratios: Annotated[
         list[Annotated[float, Field(gt=0, le=1)]], Field(max_length=MOST_BUDGETS - 1)
     ] = Field(default_factory=list[float])

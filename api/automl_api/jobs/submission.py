@@ -176,7 +176,12 @@ def check_names(study: StudySpec) -> None:
 def check_serves(study: StudySpec, space: CompressionSpace) -> None:
     """Refuse a searcher that cannot serve a space and its budgets, which can be reached."""
     problem = SearchProblem(
-        space, study.budget, study.effort, study.seed, smaller_ratios=study.smaller_ratios
+        space,
+        study.budget,
+        study.effort,
+        study.seed,
+        smaller_ratios=study.smaller_ratios,
+        accuracy_floor=study.accuracy_floor,
     )
     try:
         catalogue.check_serves(study.searcher, problem, study.searcher_options)

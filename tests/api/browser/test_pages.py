@@ -277,7 +277,7 @@ def test_a_search_leaves_groups_alone_and_is_estimated(page: Page) -> None:
     page.get_by_label("What happens to conv1").select_option("left whole")
     page.get_by_label("What happens to layer1.0.conv1").select_option("cut by")
     page.get_by_label("Percent of layer1.0.conv1 that is cut").fill("50")
-    page.get_by_text("Several budgets, fewer bits").click()
+    page.get_by_text("Several budgets, least cost, fewer bits").click()
     page.get_by_label("Bits that weights may get").fill("4, 8")
     page.get_by_role("checkbox", name="linear").check()
 
@@ -360,6 +360,17 @@ def test_a_job_takes_no_more_of_the_disk_than_was_estimated(searched: Searched) 
         taken = sum(each["size_bytes"] for each in client.job(job["id"]).artifacts())
 
     assert taken <= estimated < 20 * taken  # what is left of the network is not known before
+
+
+def test_a_search_for_the_least_cost_is_asked_for_in_the_form(page: Page) -> None:
+    page.goto(f"{PREFIX}/new")
+    page.get_by_role("combobox", name="Searcher").select_option("amc")
+    page.locator("#budget-more summary").click()
+    page.get_by_label("Or the least cost at an accuracy of").fill("97.5")
+
+    expect(page.locator("#as-shell")).to_contain_text("--accuracy-floor 97.5%")
+    expect(page.locator("#estimate")).to_contain_text("Within reach")
+    assert study_of_the_form(page)["accuracy_floor"] == 0.975
 
 
 def test_the_list_keeps_what_is_chosen_while_it_lives(page: Page) -> None:

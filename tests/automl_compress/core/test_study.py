@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from automl_compress.core import Budget, Cost, Effort, StudySpec
+from automl_compress.core import Budget, Confirmation, Cost, Effort, SpaceOptions, StudySpec
 from automl_compress.core.errors import InvalidInput
 
 STUDY = StudySpec("auto", Budget("macs", 0.5), Effort(30), smaller_ratios=(0.4, 0.2))
@@ -34,3 +35,18 @@ def test_tightest_budget_is_the_smallest_that_allows_a_cost(macs: int, ratio: fl
 
 def test_a_cost_that_no_budget_allows_is_held_against_the_largest() -> None:
     assert STUDY.tightest_budget(cost_of(700), FULL) == Budget("macs", 0.5)
+
+
+def test_an_accuracy_floor_is_a_fraction_and_goes_with_one_budget() -> None:
+    study = StudySpec("amc", Budget("macs", 1.0), Effort(30), accuracy_floor=0.9)
+
+    assert StudySpec.from_json(study.to_json()) == study
+    for floor in (0.0, 90.0, float("nan")):
+        with pytest.raises(InvalidInput, match="a fraction above 0"):
+            replace(study, accuracy_floor=floor)
+    with pytest.raises(InvalidInput, match="leave one of them out"):
+        replace(study, smaller_ratios=(0.5,))
+    elements = SpaceOptions(schemes=("channel", "element"))
+    staged = Confirmation(recipe="micronet", distillation_weight=0.5, floor_points=1.0)
+    with pytest.raises(InvalidInput, match="another floor; leave one of them out"):
+        replace(study, space=elements, confirmation=staged)

@@ -21,7 +21,12 @@ from automl_compress.core import (
     TrialState,
 )
 from automl_compress.core.document import PolicyDocument, RepairNote
-from automl_compress.core.errors import BudgetUnreachable, ModelInvalid, WeightsMismatch
+from automl_compress.core.errors import (
+    BudgetUnreachable,
+    FloorMissed,
+    ModelInvalid,
+    WeightsMismatch,
+)
 from automl_compress.costs import compression_space
 from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.evaluate.tuned_network import count_cost
@@ -155,6 +160,51 @@ def test_finalists_are_each_policy_once_and_the_earliest_first(
     failed = Trial(100, best.policy, TrialState.FAILED, failure="no")
 
     assert confirmer.finalists([again, failed, best]) == [best]
+
+
+def test_with_an_accuracy_floor_the_finalists_are_the_cheapest_that_reach_it(
+    network: Network, result: library.CompressionResult
+) -> None:
+    measured = [each for each in result.trials if each.score is not None and each.measurement]
+    floor = sorted(each.score or 0.0 for each in measured)[1]
+    study = replace(STUDY, accuracy_floor=floor, confirmation=Confirmation(top_k=4))
+    confirmer = Confirmer(network, library.load_data("digits"), study)
+
+    found = confirmer.finalists(result.trials)
+
+    costs = [each.measurement.cost.macs for each in found[:-1] if each.measurement is not None]
+    assert (found[-1].score or 0.0) < floor  # tuning may lift it
+    assert costs == sorted(costs)
+    assert all((each.score or 0.0) >= floor for each in found[:-1])
+
+
+@pytest.mark.slow
+def test_a_search_for_least_cost_hands_out_the_cheapest_tuned_network_above_its_floor(
+    network: Network,
+) -> None:
+    study = replace(
+        STUDY,
+        searcher="amc",
+        budget=Budget("macs", 1.0),
+        effort=Effort(6),
+        accuracy_floor=0.9,
+        confirmation=Confirmation(finetune_epochs=0),
+        searcher_options={"hidden": [16, 16], "profile_share": 0.0, "warmup_evaluations": 6},
+    )
+
+    result = library.compress_network(network.module, "digits", study, has_progress_bar=False)
+
+    best = result.summary.require_best().measurement
+    assert best is not None
+    reaching = [
+        each.measurement.cost.macs
+        for each in result.trials
+        if each.measurement is not None and each.measurement.accuracy >= 0.9
+    ]
+    assert best.cost.macs == min(reaching) < result.policy.before.macs
+    unreachable = replace(study, accuracy_floor=1.0, effort=Effort(1))
+    with pytest.raises(FloorMissed, match="the most accurate, trial 0"):
+        library.compress_network(network.module, "digits", unreachable, has_progress_bar=False)
 
 
 def test_each_of_several_budgets_has_its_finalist_within_it(network: Network) -> None:

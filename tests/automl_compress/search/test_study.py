@@ -8,6 +8,7 @@ from automl_agents.catalogue import create_searcher
 from automl_compress.core import (
     Budget,
     Effort,
+    Goal,
     Measurement,
     Outcome,
     Policy,
@@ -18,7 +19,13 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
-from automl_compress.core.errors import BudgetUnreachable, InvalidInput, WrongState
+from automl_compress.core.errors import (
+    BudgetUnreachable,
+    FloorMissed,
+    InvalidInput,
+    ModelInvalid,
+    WrongState,
+)
 from automl_compress.search import (
     InProcessExecutor,
     MemoryTrialStore,
@@ -26,7 +33,6 @@ from automl_compress.search import (
     StudyEvent,
     StudySummary,
 )
-from automl_compress.search.study import highest_score
 from automl_compress.search.tally import Tally
 from tests.fakes import IMAGES, FixedClock, FormulaEvaluator, problem_of
 
@@ -487,7 +493,7 @@ def test_failed_probes_do_not_end_a_study_that_has_measured_others() -> None:
 
 
 def test_a_study_whose_candidates_all_fail_says_that_its_probes_were_measured() -> None:
-    tally, space = Tally(highest_score), problem_of(evaluations=1).space
+    tally, space = Tally(Goal("macs")), problem_of(evaluations=1).space
     policy = space.policy(space.largest)
     tally.add(
         Suggestion(0, policy, role="probe").complete(FormulaEvaluator(space).evaluate(policy))
@@ -552,3 +558,46 @@ def test_a_subset_of_what_was_measured_whole_is_answered() -> None:
 
     assert len(evaluator.parts) == 1
     assert summary.evaluations == 1.2
+
+
+def test_with_an_accuracy_floor_the_best_is_the_cheapest_that_reaches_it() -> None:
+    problem, store, events = problem_of(evaluations=40), MemoryTrialStore(), list[StudyEvent]()
+    # Random shares at half of the MACs differ little in cost: by parameters they do.
+    problem = replace(problem, budget=Budget("parameters", 0.9))
+    searcher = create_searcher(
+        "amc", replace(problem, accuracy_floor=0.7), AMC | {"warmup_evaluations": 40}
+    )
+
+    summary = run(problem, store, searcher=searcher, accuracy_floor=0.7, publish=events.append)
+
+    measured = [each.measurement for each in store.trials() if each.measurement is not None]
+    reaching = [each for each in measured if each.accuracy >= 0.7]
+    best = summary.require_best().measurement
+    assert 0 < len(reaching) < len(measured)
+    assert best is not None
+    assert best.accuracy >= 0.7
+    assert best.cost.parameters == min(each.cost.parameters for each in reaching)
+    assert events[-1].best_number == summary.require_best().number
+
+
+def test_where_nothing_reaches_the_accuracy_floor_the_nearest_is_named() -> None:
+    problem, store = problem_of(evaluations=12), MemoryTrialStore()
+
+    summary = run(problem, store, accuracy_floor=0.95)
+
+    nearest = max(store.trials(), key=lambda each: each.score or 0.0)
+    assert (summary.stop_reason, summary.best) == ("floor_missed", None)
+    with pytest.raises(
+        FloorMissed, match=rf"floor of 0\.95 on search.*trial {nearest.number}, has"
+    ):
+        summary.require_best()
+
+
+def test_a_study_in_which_all_failed_has_no_best_trial_to_require() -> None:
+    problem = problem_of(evaluations=12)
+
+    summary = run(problem, executor=InProcessExecutor(BrokenEvaluator()), accuracy_floor=0.5)
+
+    assert summary.stop_reason == "all_failed"
+    with pytest.raises(ModelInvalid, match="the network is broken"):
+        summary.require_best()

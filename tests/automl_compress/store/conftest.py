@@ -42,4 +42,4 @@ def new_job(database: Database, **changes: str) -> NewJob:
         model = models.add(session, name="net", source={}, weights_file_id=None, details={})
         dataset = datasets.add(session, name="data", source={}, file_id=None, details={})
     content = {"name": "half", "model_id": model.id, "dataset_id": dataset.id} | changes
-    return NewJob(**content, spec={"study": {}}, tags={})
+    return NewJob(**content, spec={"study": {"budget": {"metric": "macs"}}}, tags={})

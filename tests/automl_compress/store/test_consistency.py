@@ -93,7 +93,7 @@ BREAKS = {
     ),
     "a false best": (
         update(JobRow).values(best_score=0.9),
-        "best_score is 0.9, the highest is 0.75",
+        "best_score is 0.9, that of the best trial is 0.75",
     ),
     "a false effort": (
         update(JobRow).values(evaluations=2.0),

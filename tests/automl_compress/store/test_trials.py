@@ -1,12 +1,16 @@
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from automl_compress.core import Asked, Snapshot, Told, TrialState
+from automl_compress.core import Asked, Cost, Snapshot, Told, TrialState
 from automl_compress.core.errors import JobTaken, NotFound, TrialMismatch
 from automl_compress.store import Database, JobRow, SqlTrialStore, events, jobs, trials
+from automl_compress.store.consistency import violations
 from automl_compress.store.tables import SnapshotRow
+from tests.automl_compress.store.conftest import new_job
 from tests.automl_compress.store.measured import complete, failed, suggestion
 
 
@@ -157,6 +161,38 @@ def test_tell_whose_snapshot_cannot_be_stored_stores_nothing(
         assert jobs.get(session, job.id).trials_done == 0
 
 
+def test_with_an_accuracy_floor_the_best_trial_is_the_cheapest_that_reaches_it(
+    database: Database, tmp_path: Path
+) -> None:
+    study = {"budget": {"metric": "parameters"}, "accuracy_floor": 0.6}
+    with database.session() as session:
+        job = jobs.create(session, replace(new_job(database), spec={"study": study}))
+    store = SqlTrialStore(database, job.id)
+    told = [(300, 5), (900, 8), (400, 6), (500, 9), (400, 7), (400, 7)]
+    so_far = []
+    for number, (parameters, correct) in enumerate(told):
+        store.asked(suggestion(number))
+        trial = complete(suggestion(number), score=correct / 10)
+        assert trial.measurement is not None
+        cost = Cost(1000, parameters, 400, 1024)
+        measured = replace(trial.measurement, cost=cost, correct=correct)
+        store.told(replace(trial, measurement=measured))
+        with database.reading() as session:
+            so_far.append(jobs.get(session, job.id).best_number)
+
+    with database.reading() as session:
+        row = jobs.get(session, job.id)
+        best = [each.number for each in trials.best(session, row, 9)]
+
+    with database.reading() as session:
+        broken = violations(session, tmp_path)
+
+    assert so_far == [None, 1, 2, 2, 4, 4]
+    assert row.best_score == 0.7
+    assert best == [4, 5, 2, 3, 1]
+    assert broken == []
+
+
 def test_tell_writes_progress_and_event_in_the_same_transaction(
     database: Database, job: JobRow, store: SqlTrialStore
 ) -> None:
@@ -169,7 +205,7 @@ def test_tell_writes_progress_and_event_in_the_same_transaction(
     with database.reading() as session:
         row = jobs.get(session, job.id)
         happened = events.page(session, job.id, limit=100).rows
-        best = trials.best(session, job.id, 2)
+        best = trials.best(session, job, 2)
 
     assert (row.trials_done, row.evaluations) == (3, 3.0)  # a failed trial counts as one
     assert (row.best_score, row.best_number) == (0.6, 1)

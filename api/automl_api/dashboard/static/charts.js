@@ -42,11 +42,11 @@ export function ticksIn(width) {
 }
 
 // searched, confirmed: points {number, x, y}; front: the searched ones that nothing beats, by rising
-// x; budgets and limit: places on x.
+// x; budgets and limit: places on x; uncut and accuracyFloor: places on y, or undefined.
 // nameOf: says whose a point is. look: tells the {symbol, colour, outline} of a point by that, where
 // several searchers share the picture.
 // Returns how many points lie below the picture.
-export function drawFront(target, { searched: all, confirmed, front: whole, limit, budgets, uncut, xLabel, yLabel, nameOf, look, choose }) {
+export function drawFront(target, { searched: all, confirmed, front: whole, limit, budgets, uncut, accuracyFloor, xLabel, yLabel, nameOf, look, choose }) {
   const floor = floorOf(all, confirmed, whole, budgets);
   const front = whole.filter((point) => point.y >= floor);
   const seen = all.filter((point) => point.y >= floor);
@@ -61,6 +61,8 @@ export function drawFront(target, { searched: all, confirmed, front: whole, limi
     marks: [
       uncut === undefined ? null : Plot.ruleY([uncut], { stroke: "currentColor", strokeDasharray: "1 4" }),
       uncut === undefined ? null : Plot.text(["uncut"], { y: [uncut], frameAnchor: "left", dx: 4, dy: -7 }),
+      accuracyFloor === undefined ? null : Plot.ruleY([accuracyFloor], { stroke: "currentColor", strokeOpacity: 0.25 }),
+      accuracyFloor === undefined ? null : Plot.text(["accuracy floor"], { y: [accuracyFloor], frameAnchor: "left", dx: 4, dy: 8 }),
       Plot.ruleX(budgets, { stroke: "currentColor", strokeOpacity: 0.25 }),
       Plot.ruleX([limit], { stroke: "var(--warm)", strokeDasharray: "5 4" }),
       ...clouds(searched, look),

@@ -30,6 +30,7 @@ export function completed(told) {
     target: told.target ?? null,
     seed: told.seed ?? 0,
     searcher_options: told.searcher_options ?? {},
+    accuracy_floor: told.accuracy_floor ?? null,
     effort: { ...study.effort, ...told.effort },
     space: { ...study.space, weight_bits: [], activation_bits: [], skip: [], fix: {}, ...told.space },
     confirmation: { ...study.confirmation, finetune_epochs },
@@ -55,6 +56,7 @@ export function fill(fields, job, evaluations) {
   fields.ratio.max = Math.max(Number(fields.ratio.max), percents[0]);
   fields.ratio.value = percents[0];
   fields.smaller.value = percents.slice(1).join(", ");
+  if (study.accuracy_floor) fields.floor.value = Number((100 * study.accuracy_floor).toPrecision(12));
   fields.weight_bits.value = study.space.weight_bits.join(", ");
   fields.activation_bits.value = study.space.activation_bits.join(", ");
   if (study.target) {

@@ -34,6 +34,7 @@ export function study() {
     searcher: fields.searcher.value,
     budget: { metric: fields.metric.value, ratio: percents()[0] / 100 },
     ...(numbers("smaller").length ? { smaller_ratios: percents().slice(1).map((each) => each / 100) } : {}),
+    ...(fields.floor.value ? { accuracy_floor: Number(fields.floor.value) / 100 } : {}),
     effort: { evaluations: Number(fields.evaluations.value) },
     ...(Object.keys(searcherOptions()).length ? { searcher_options: searcherOptions() } : {}),
     ...(Number(fields.seed.value) ? { seed: Number(fields.seed.value) } : {}),

@@ -25,6 +25,10 @@ function searcherFlags() {
   return [`--searcher ${fields.searcher.value}`, ...told.map((each) => `--option ${quoted(each)}`), `--evaluations ${fields.evaluations.value}`];
 }
 
+function floorFlag() {
+  return fields.floor.value ? [`--accuracy-floor ${fields.floor.value}%`] : [];
+}
+
 function newDataName() {
   return isUpload() ? quoted(imagesName()) : chosenOption("dataset").dataset.builtin;
 }
@@ -34,7 +38,7 @@ export function asShell(isNew, cloned) {
   if (cloned) {
     const left = Object.keys(cloned.study.searcher === fields.searcher.value ? cloned.study.searcher_options : {});
     const gone = left.filter((name) => !(name in searcherOptions())).map((name) => `--option ${name}=null`);
-    const flags = [budgetFlag(), ...searcherFlags(), ...gone, `--seed ${fields.seed.value}`, `--name ${quoted(fields.name.value)}`];
+    const flags = [budgetFlag(), ...floorFlag(), ...searcherFlags(), ...gone, `--seed ${fields.seed.value}`, `--name ${quoted(fields.name.value)}`];
     const hasMore = ["space", "confirmation", "target"].some((name) => JSON.stringify(study()[name]) !== JSON.stringify(cloned.study[name]));
     const more = hasMore ? "# Changed layers, bits, engine or epochs have no flag of clone: take the Python or the JSON below.\n" : "";
     return more + [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
@@ -45,7 +49,7 @@ export function asShell(isNew, cloned) {
   if (isNew && !programName()) {
     for (const [name, value] of Object.entries(architecture().config)) parts.push(`--config ${name}=${value}`);
   }
-  parts.push(budgetFlag());
+  parts.push(budgetFlag(), ...floorFlag());
   const { skip = [], fix = {}, ...bits } = space();
   for (const [name, told] of Object.entries(bits)) parts.push(`${BITS[name]} ${told.join(",")}`);
   for (const name of skip) parts.push(`--skip ${quoted(name)}`);

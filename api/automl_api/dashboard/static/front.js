@@ -44,7 +44,7 @@ export function redrawFront(choose) {
     return;
   }
   const isAccuracy = axes.elements.quality.value === "accuracy";
-  const hasUncut = job().uncut !== "" && (isAccuracy || job().signal === "accuracy");
+  const told = (value) => (value !== "" && (isAccuracy || job().signal === "accuracy") ? Number(value) : undefined);
   const counts = searchers();
   const known = looks([...counts.keys()]);
   drawn.hidden = drawFront(target, {
@@ -52,7 +52,8 @@ export function redrawFront(choose) {
     nameOf: searcherOf,
     limit: limit.value / 100,
     budgets: metric === job().metric ? budgets() : [],
-    uncut: hasUncut ? Number(job().uncut) : undefined,
+    uncut: told(job().uncut),
+    accuracyFloor: told(job().accuracyFloor),
     xLabel: `${costName()} kept`,
     yLabel: qualityName(),
     look: isBySearcher() ? (point) => known.get(searcherOf(point)) : undefined,
