@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from automl_api.commands.inputs import read_data, read_model
+from automl_api.local_teacher import Teacher, TeacherRequest
+from automl_api.sources import ModelSource
 from automl_compress.core.errors import InvalidInput, StorageFailed
-from automl_compress.data.datasets import check_fits
+from automl_compress.data.datasets import ImageData, check_fits
 from automl_compress.networks.architectures import architecture, load_weights
 from automl_compress.networks.describe import logit_count
 from automl_compress.train.accuracy import evaluate_accuracy
@@ -19,6 +22,7 @@ from automl_compress.train.config import TrainingConfig
 from automl_compress.train.demo import train_demo_checkpoint
 from automl_compress.train.progress import ProgressCallback, tqdm_progress
 from automl_compress.train.randomness import seeded
+from automl_compress.train.report import TrainingReport
 from automl_compress.train.training import train
 
 
@@ -26,7 +30,9 @@ from automl_compress.train.training import train
 class TrainRequest:
     """What to train, on what, how; `training` are fields of `TrainingConfig`.
 
-    data_options: as `DataSource` has them; the normalisation of the weights' file unless given.
+    data_options: as `DataSource` has them; the normalisation of the weights' file, or of the
+        teacher's, unless given.
+    teacher: a network to learn from beside the labels; None learns from them alone.
     """
 
     architecture: str
@@ -36,6 +42,7 @@ class TrainRequest:
     weights: Path | None
     data_options: Mapping[str, Any]
     training: Mapping[str, Any]
+    teacher: TeacherRequest | None = None
 
 
 def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
@@ -49,40 +56,66 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     config = TrainingConfig(**request.training)
     told = read_model(request.architecture, request.weights, request.config)
-    if told.source.architecture is None:
-        raise InvalidInput(
-            f"{request.architecture} is a program; train takes a registered architecture, and "
-            "search or run fine-tune a program"
-        )
-    chosen = architecture(told.source.architecture)
-    settings = chosen.configure(told.source.config)
-    data = read_data(request.data, request.data_options, told.normalisation).load(Path())
-    with seeded(config.seed):  # the first weights, where none are read
-        module = chosen.build(settings).eval()  # counting logits moves no norm's statistics
-    if told.source.weights is not None:
-        load_weights(module, Path(told.source.weights))
-    check_fits(data, chosen.input_shape(settings))
-    check_fits(data, data.input_shape, logit_count(module, data.input_shape))
+    teacher = None if request.teacher is None else Teacher.read(request.teacher)
+    module, input_shape = _student(told.source, config.seed)
+    known = told.normalisation or (None if teacher is None else teacher.told.normalisation)
+    data = read_data(request.data, request.data_options, known).load(Path())
+    check_fits(data, input_shape)
+    logits = logit_count(module, data.input_shape)
+    check_fits(data, data.input_shape, logits)
+    teaching = None if teacher is None else teacher.load(data, logits)
     unfinished = request.output.with_name(f"{request.output.name}.unfinished")
     with _progress(is_silent) as progress:
-        report = train(module, data, config, checkpoint=unfinished, progress=progress)
+        report = train(
+            module,
+            data,
+            config,
+            teacher=teaching,
+            distillation=None if teacher is None else teacher.distillation,
+            checkpoint=unfinished,
+            progress=progress,
+        )
+    document = _document(told.source, data, config, report)
+    if teacher is not None and teaching is not None:
+        document["distillation"] = teacher.note(teaching)
     split = data.split("search")
     correct, total = evaluate_accuracy(module, split)
-    document = {
-        "architecture": chosen.name,
-        "config": dict(told.source.config),
+    document |= {"search_correct": correct, "search_total": total}
+    write_checkpoint(request.output, module.state_dict(), document)
+    unfinished.unlink(missing_ok=True)
+    return _summary(request.output, correct, total, split.provenance)
+
+
+def _student(source: ModelSource, seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+    """Build the network to train; return it with the shape of one image."""
+    if source.architecture is None:
+        raise InvalidInput(
+            f"{Path(source.program or '').name} is a program; train takes a registered "
+            "architecture, and search or run fine-tune a program"
+        )
+    chosen = architecture(source.architecture)
+    settings = chosen.configure(source.config)
+    with seeded(seed):  # the first weights, where none are read
+        module = chosen.build(settings).eval()  # counting logits moves no norm's statistics
+    if source.weights is not None:
+        load_weights(module, Path(source.weights))
+    return module, chosen.input_shape(settings)
+
+
+def _document(
+    source: ModelSource, data: ImageData, config: TrainingConfig, report: TrainingReport
+) -> dict[str, Any]:
+    """Return what a weights file says of how it was made."""
+    return {
+        "architecture": source.architecture,
+        "config": dict(source.config),
         "data": data.name,
         "normalisation": asdict(data.normalisation),
         "augmentation": asdict(data.augmentation),
         "training": asdict(config),
         "trained_on": report.provenance,
-        "search_split": split.provenance,
-        "search_correct": correct,
-        "search_total": total,
+        "search_split": data.split("search").provenance,
     }
-    write_checkpoint(request.output, module.state_dict(), document)
-    unfinished.unlink(missing_ok=True)
-    return _summary(request.output, correct, total, split.provenance)
 
 
 def train_demo(output: Path, *, is_silent: bool) -> dict[str, Any]:

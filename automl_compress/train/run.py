@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from automl_compress.core.errors import InvalidInput
 from automl_compress.data.datasets import ImageData
 from automl_compress.networks.architectures import load_weights
+from automl_compress.networks.fingerprint import weights_fingerprint
 from automl_compress.train.accuracy import count_correct, evaluate_accuracy, evaluating
 from automl_compress.train.checkpoint import extract, nested, read_checkpoint, write_checkpoint
 from automl_compress.train.config import Distillation, TrainingConfig
@@ -214,10 +215,13 @@ class TrainingRun:
 
     def _identity(self) -> dict[str, Any]:
         """Say what must be equal for a resumed training to make sense."""
-        distillation = None if self.distillation is None else asdict(self.distillation)
+        distillation: dict[str, Any] = {}
+        if self.distillation is not None and self.teacher is not None:
+            teacher = weights_fingerprint(self.teacher)
+            distillation = {**asdict(self.distillation), "teacher": teacher}
         return {
             "config": asdict(self.config),
-            "distillation": distillation or {},
+            "distillation": distillation,
             "data": {"name": self.data.name, "trained on": self.trained_on.provenance},
         }
 

@@ -2,13 +2,16 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from automl_api.commands import options
+from automl_api.commands import options, texts
 from automl_api.commands.network_options import DataOptions, NetworkOptions
 from automl_api.commands.spread import spread
+
+if TYPE_CHECKING:
+    from automl_api.local_teacher import TeacherRequest
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,76 @@ class TrainingOptions:
     seed: Annotated[int, typer.Option(min=0, help="Of first weights, order and augmentation.")] = 0
 
 
+@dataclass(frozen=True)
+class TeacherOptions:
+    """A network to learn from."""
+
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A trained network to learn from beside the labels: a safetensors file that "
+            "names its architecture, a .pt2 file, or an architecture's name.",
+        ),
+    ] = None
+    teacher_weights: Annotated[
+        Path | None, typer.Option(help="Its trained weights, a safetensors file.")
+    ] = None
+    teacher_config: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="A field of its architecture's config."),
+    ] = None
+    distillation_weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Of the teacher against the labels; 0.9 unless set."),
+    ] = None
+    distillation_temperature: Annotated[
+        float | None,
+        typer.Option(min=0, help="Both networks' logits are divided by it; 4 unless set."),
+    ] = None
+    distillation_direction: Annotated[
+        str | None,
+        typer.Option(
+            help="forward, which covers the teacher's answers and is the default, or reverse, "
+            "which settles on one."
+        ),
+    ] = None
+
+    def request(self) -> "TeacherRequest | None":
+        """Return the teacher and what is learned from it; None without one.
+
+        Raises:
+            BadParameter: a teacher's option without a teacher.
+            InvalidInput: a value that is not allowed.
+        """
+        given: dict[str, Any] = {
+            "weight": self.distillation_weight,
+            "temperature": self.distillation_temperature,
+            "direction": self.distillation_direction,
+        }
+        told = {name: value for name, value in given.items() if value is not None}
+        if self.teacher is None and (told or self.teacher_weights or self.teacher_config):
+            raise typer.BadParameter(
+                "nobody is there to learn from; give --teacher, or leave out --teacher-... and "
+                "--distillation-..."
+            )
+        fields = texts.assignments(self.teacher_config, "--teacher-config")
+        if self.teacher is None:
+            return None
+
+        from automl_api.local_teacher import TeacherRequest
+        from automl_compress.train.config import Distillation
+
+        return TeacherRequest(self.teacher, self.teacher_weights, fields, Distillation(**told))
+
+
 @spread
 def train(
     architecture: Annotated[
         str, typer.Argument(metavar="ARCHITECTURE", help="An architecture's name, or 'demo'.")
     ],
     training: TrainingOptions,
+    teaching: TeacherOptions,
     network: NetworkOptions,
     images: DataOptions,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="A name or a path.")] = None,
@@ -57,6 +124,9 @@ def train(
     fields, given = network.fields(), images.data_options()
     if architecture != "demo" and data is None:
         raise typer.BadParameter("DATA is missing; give digits, fashion-mnist or a path")
+    if data is None and teaching.teacher is not None:
+        raise typer.BadParameter("'demo' has no teacher; train an architecture on DATA")
+    teacher = teaching.request()
 
     from automl_api.local_train import TrainRequest, train_demo, train_network
 
@@ -64,7 +134,9 @@ def train(
         report = train_demo(output, is_silent=is_json)
     else:
         weights = network.weights
-        request = TrainRequest(architecture, data, output, fields, weights, given, asdict(training))
+        request = TrainRequest(
+            architecture, data, output, fields, weights, given, asdict(training), teacher
+        )
         report = train_network(request, is_silent=is_json)
     if is_json:
         import json

@@ -113,7 +113,7 @@ class Finished:
 
     result: for the job's row: `policies`, the confirmed measurements from the best to the worst,
         each with its `policy_id`; and `policy_id`, that of the first.
-    stop_reason: why the study ended: completed, deadline, stopped or all_failed.
+    stop_reason: why the study ended: completed, deadline or stopped.
     """
 
     result: dict[str, Any]
