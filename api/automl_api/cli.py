@@ -92,14 +92,16 @@ def _root(
 
 def main() -> None:
     """Run the command line and exit."""
+    is_json = "--json" in sys.argv
     try:
-        app()
+        # What wrong usage says is JSON, too, where that is wanted: then it is raised.
+        sys.exit(app(standalone_mode=not is_json))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # every error becomes an exit code in one place
         from automl_api.commands.failure import report
 
-        sys.exit(report(error, is_json="--json" in sys.argv))
+        sys.exit(report(error, is_json=is_json))
 
 
 if __name__ == "__main__":

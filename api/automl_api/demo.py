@@ -52,7 +52,8 @@ def run_demo(options: DemoOptions) -> None:
     with _service(options.data_dir) as url, Client(url, "demo") as client:
         console.print(
             f"[bold]AutoML Compress[/bold]: ResNet-20 on scikit-learn's digits, keeping "
-            f"{options.macs_ratio:.0%} of its MACs\nservice on {url}, data in {options.data_dir}"
+            f"{100 * options.macs_ratio:.4g}% of its MACs\n"
+            f"service on {url}, data in {options.data_dir}"
         )
         _end_earlier(client)
         model, dataset = _register(client)

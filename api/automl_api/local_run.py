@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,23 @@ def run_locally(request: RunRequest, show: Callable[[Event], None]) -> RunResult
     # Found out before anything is loaded.
     catalogue.check_options(request.study.searcher, request.study.searcher_options)
     workshop = request.output / ".automl-compress"
+    made = [each for each in (request.output, *request.output.parents) if not each.exists()]
     try:
         workshop.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFailed(
             f"{request.output} cannot be written ({error.strerror}); choose another --output"
         ) from error
+    try:
+        return _run(request, workshop, show)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+        with suppress(OSError):  # once one is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+def _run(request: RunRequest, workshop: Path, show: Callable[[Event], None]) -> RunResult:
     settings = Settings(
         data_dir=workshop, database_url=None, pruning_nets_dir=request.output / FOLDER
     )
@@ -90,7 +102,6 @@ def run_locally(request: RunRequest, show: Callable[[Event], None]) -> RunResult
         return _collect(job, request.output)
     finally:
         database.close()
-        shutil.rmtree(workshop, ignore_errors=True)
 
 
 def _create(database: Database, files: ArtifactFiles, request: RunRequest) -> OwnedJob:

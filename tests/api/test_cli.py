@@ -109,6 +109,61 @@ def test_wrong_usage_ends_with_2(
     assert says in refusal(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense", "--json"], "No such command 'nonsense'"),
+        (["run", DIGITS, "--json"], "DATA"),
+        (["run", DIGITS, "digits", "--max-macs", "150%", "--json"], "50% or 0.5"),
+        (["search", DIGITS, "digits", "--json", "--seed", "x"], "--seed"),
+        (["jobs", "ls", "--json", "--beauty"], "No such option"),
+    ],
+)
+def test_wrong_usage_is_json_where_that_is_wanted(
+    refusal: Callable[..., str], arguments: list[str], says: str
+) -> None:
+    told = json.loads(refusal(*arguments))["error"]
+
+    assert told["kind"] == "UsageError"
+    assert says in told["detail"]
+
+
+def test_help_ends_with_0_beside_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["automl-compress", "jobs", "ls", "--json", "--help"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert not ended.value.code
+
+
+def test_run_takes_no_ids_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {}
+    for command in ("run", "search"):
+        monkeypatch.setattr(sys, "argv", ["automl-compress", command, "--help"])
+        with pytest.raises(SystemExit):
+            main()
+        told[command] = " ".join(capsys.readouterr().out.split())
+
+    assert "A model id" in told["search"]
+    assert "A data set id" in told["search"]
+    assert "An architecture's name" in told["run"]
+    assert "model id" not in told["run"]
+    assert "data set id" not in told["run"]
+
+
+def test_a_run_that_failed_leaves_no_folder_behind(
+    refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    for folder in ("new/deep", "there"):
+        refusal("run", DIGITS, "digits", "--max-macs", "0.1%", "-o", folder)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
 def test_a_process_of_wrong_usage_says_it_without_a_traceback(tmp_path: Path) -> None:
     told = run("run", "resnet-21", "digits", "--max-macs", "50%", cwd=tmp_path)
 

@@ -1,7 +1,7 @@
 """From an error to what is printed and the exit code."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -9,6 +9,8 @@ from automl_api.transport import ProblemError, ServiceUnreachable, TookTooLong
 from automl_compress.core.errors import AutomlCompressError, InvalidInput, NotFound
 
 JOB_FAILED, USAGE, REFUSED, TOO_LONG = 1, 2, 3, 4
+# Click's, which some versions of Typer bring along under a name of their own.
+UsageError = typer.BadParameter.__bases__[0]
 
 
 class JobFailed(AutomlCompressError):
@@ -16,7 +18,15 @@ class JobFailed(AutomlCompressError):
 
 
 def report(error: Exception, *, is_json: bool) -> int:
-    """Print an error to standard error and return the exit code; raises what it does not know."""
+    """Print an error to standard error and return the exit code; raises what it does not know.
+
+    Wrong usage comes here as JSON alone: otherwise Typer prints it, with the command's usage.
+    """
+    if isinstance(error, UsageError) and is_json:
+        detail = cast("typer.BadParameter", error).format_message()
+        told = {"kind": "UsageError", "detail": detail}
+        typer.echo(json.dumps({"error": told}), err=True)
+        return USAGE
     if not isinstance(error, AutomlCompressError):
         raise error
     code = exit_code(error)

@@ -12,7 +12,7 @@ from automl_compress.targets import TARGETS
 
 @spread
 def measure_latency(
-    model: options.ModelArgument,
+    model: options.NewModelArgument,
     target: Annotated[str, typer.Option(help=f"One of: {', '.join(TARGETS)}.")] = TARGETS[0],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the table goes.")] = Path(
         "latency.json"

@@ -165,7 +165,8 @@ class StudyOptions(ConfirmationOptions):
     target: Annotated[
         str | None,
         typer.Option(
-            help=f"Whose latency is predicted: {', '.join(TARGETS)}, or the id of a target."
+            help=f"Whose latency is predicted: {', '.join(TARGETS)}, or the id of a target of the "
+            "service."
         ),
     ] = None
     latency_batch: Annotated[int, typer.Option(min=1, help="Images of one call there.")] = 1

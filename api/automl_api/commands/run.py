@@ -12,8 +12,8 @@ from automl_api.commands.spread import spread
 
 @spread
 def run(
-    model: options.ModelArgument,
-    data: options.DataArgument,
+    model: options.NewModelArgument,
+    data: options.NewDataArgument,
     budget: options.BudgetOptions,
     study: options.StudyOptions,
     space: options.SpaceChoices,
