@@ -60,9 +60,8 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     module, input_shape = _student(told.source, config.seed)
     known = told.normalisation or (None if teacher is None else teacher.told.normalisation)
     data = read_data(request.data, request.data_options, known).load(Path())
-    check_fits(data, input_shape)
-    logits = logit_count(module, data.input_shape)
-    check_fits(data, data.input_shape, logits)
+    logits = logit_count(module, input_shape)
+    check_fits(data, input_shape, logits)
     teaching = None if teacher is None else teacher.load(data, logits)
     unfinished = request.output.with_name(f"{request.output.name}.unfinished")
     with _progress(is_silent) as progress:

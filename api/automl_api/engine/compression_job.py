@@ -5,8 +5,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
-
 from automl_agents.catalogue import check_serves, create_searcher
 from automl_api.engine.confirmation import Contest, confirm
 from automl_api.engine.drivers import ClosableDriver
@@ -62,11 +60,11 @@ class Workload:
         """
         spec = job.row().spec
         study = StudySpec.from_json(spec["study"])
-        module: nn.Module = ModelSource.from_json(spec["model"]).load(settings.data_dir)
+        source = ModelSource.from_json(spec["model"])
+        module, input_shape = source.load_for_images(settings.data_dir)
         data = DataSource.from_json(spec["dataset"]).load(settings.data_dir)
-        check_fits(data, tuple(spec["model"].get("input_shape", data.input_shape)))
-        network = trace(module, data.input_shape)
-        check_fits(data, data.input_shape, logit_count(network.module, data.input_shape))
+        network = trace(module, input_shape)
+        check_fits(data, input_shape, logit_count(module, input_shape))
         table = job_table(job, network, study, search_id)
         space = compression_space(network.graph, study.space, table)
         space.check_reachable(study.budgets[-1])
