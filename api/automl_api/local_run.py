@@ -173,7 +173,8 @@ class _Events:
 
 def _collect(job: OwnedJob, output: Path) -> RunResult:
     with job.database.reading() as session:
-        rows = artifacts.of_job(session, job.job_id)
+        made = artifacts.of_job(session, job.job_id)
+        rows = [row for row in made if row.removed_at is None]  # not the outdated checkpoints
     paths: list[Path] = []
     for row in rows:
         target = output / row.name

@@ -11,8 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from automl_api.cli import app
-from automl_api.client import Client, Job
+from automl_api.client import Client, Event, Job
+from automl_api.local_run import RunRequest, run_locally
+from automl_api.sources import DataSource, ModelSource
 from automl_compress.compress.apply import apply_policy
+from automl_compress.core import (
+    Budget,
+    Confirmation,
+    Effort,
+    Recipe,
+    SpaceOptions,
+    StudySpec,
+)
 from automl_compress.evaluate.stages import STAGES
 from automl_compress.networks.program_file.reading import read_program
 from automl_compress.store import JobState
@@ -221,3 +231,30 @@ def test_a_job_that_is_cancelled_between_stages_can_be_deleted_with_its_checkpoi
     job.delete()
 
     assert not list(folder.glob("*"))
+
+
+def test_a_search_without_a_service_goes_by_stages_too(tmp_path: Path) -> None:
+    (tmp_path / "net.pt2").write_bytes(grey_program())
+    study = StudySpec(
+        "micronet",
+        Budget("micronet", 1.0),
+        Effort(1),
+        SpaceOptions(schemes=("element",), weight_bits=(4, 6, 32), edge_bits=None),
+        Recipe(images=64, calibration_images=64),
+        Confirmation(1, 1, (), 1.0, recipe="micronet"),
+    )
+    request = RunRequest(
+        "digits",
+        ModelSource(None, program=str(tmp_path / "net.pt2")),
+        DataSource("builtin", ("digits",)),
+        study,
+        tmp_path / "compressed",
+    )
+    shown: list[Event] = []
+
+    run_locally(request, shown.append)
+
+    told = [event.data["stage"] for event in shown if event.type == "stage.finished"]
+    assert told == list(STAGES) * 2
+    names = {path.name for path in (tmp_path / "compressed").iterdir()}
+    assert names >= {"network.amlc", "policy.json", "trial-0-weights.safetensors"}
