@@ -6,7 +6,8 @@ import numpy as np
 
 from automl_compress.core import LayerGraph
 from automl_compress.costs import LatencyTable
-from automl_compress.costs.latency_table import Calibration, LayerShape, LayerTimes
+from automl_compress.costs.latency_table import Calibration
+from automl_compress.costs.layer_times import LayerShape, LayerTimes
 
 Times = Callable[[int, int], float]  # of input and output channels
 

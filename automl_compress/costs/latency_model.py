@@ -9,11 +9,9 @@ import numpy as np
 
 from automl_compress.core import Layer, LayerGraph, StoredTensor
 from automl_compress.core.decision import Decision
-from automl_compress.costs.latency_table import LatencyTable, LayerTimes, times_of_layers
+from automl_compress.costs.latency_table import LatencyTable, times_of_layers
 from automl_compress.costs.layer_bits import folded_norms
-
-# A width is worth having if the layers that it belongs to take that much of the time at the next.
-WORTHWHILE = 0.98
+from automl_compress.costs.layer_times import LayerTimes, told_apart
 
 
 class LatencyModel:
@@ -43,7 +41,11 @@ class LatencyModel:
         largest = [axis.size(graph.full_widths) for axis in axes]
         times = times_of_layers(table, graph)
         integer_times = times_of_layers(table, graph, are_integer=True)
-        self._float, self._integer = _LookUp(times, largest), _LookUp(integer_times, largest)
+        self._float, self._integer = (
+            _LookUp(each, [one.nanoseconds for one in each], largest)
+            for each in (times, integer_times)
+        )
+        self._spreads = _LookUp(times, [each.known_spreads for each in times], largest)
         self._has_integer_times = np.array([each.shape.is_integer for each in integer_times])
         self._pixels = np.array([_input_pixels(layer) for layer in layers])
         self._is_depthwise = np.array([layer.is_depthwise for layer in layers])
@@ -76,7 +78,7 @@ class LatencyModel:
 
     def layers_ns(self, widths: Sequence[int]) -> np.ndarray:
         """Return what each layer takes alone in float32, before calibration; float64 (L,)."""
-        return self._calls * self._float.nanoseconds(self._sizes(widths))
+        return self._calls * self._float.of(self._sizes(widths))
 
     def features(
         self, widths: Sequence[int], are_integer: np.ndarray | None = None
@@ -92,14 +94,14 @@ class LatencyModel:
         if are_integer is None:
             return 1.0, float(floats.sum()), operations, 0.0, 0.0
         chosen = are_integer & self._has_integer_times
-        in_int8 = self._calls * self._integer.nanoseconds(self._sizes(widths))
+        in_int8 = self._calls * self._integer.of(self._sizes(widths))
         quantised = self._quantised(widths, chosen)
         sums = float(floats[~chosen].sum()), float(in_int8[chosen].sum())
         return 1.0, sums[0], operations, sums[1], float(quantised.sum())
 
     def _in_int8(self, widths: Sequence[int], chosen: np.ndarray) -> np.ndarray:
         told = self._calibration
-        layers = self._calls * self._integer.nanoseconds(self._sizes(widths))
+        layers = self._calls * self._integer.of(self._sizes(widths))
         quantising = told.quantising_ns * self._quantised(widths, chosen)
         return told.integer_layers * layers + quantising
 
@@ -120,6 +122,7 @@ class LatencyModel:
     def worthwhile(self, decisions: Sequence[Decision]) -> tuple[Decision, ...]:
         """Leave out widths that take as long as a larger one: they would lose accuracy for nothing.
 
+        A width stays if what it saves is more than the spread of the measurements.
         Engines work in blocks of channels, each in its own way; the table knows which.
         """
         full = [decision.full for decision in decisions if decision.kind == "width"]
@@ -136,33 +139,37 @@ class LatencyModel:
         layers = len(self._calls)
         touched = (self._terms[:layers, group] > 0) | (self._terms[layers:, group] > 0)
         kept: list[int] = []
-        least = float("inf")
+        least = least_spread = float("inf")
         for width in reversed(allowed):
             widths = [*full[:group], width, *full[group + 1 :]]
             taken = float(self.layers_ns(widths)[touched].sum())
-            if not kept or taken <= WORTHWHILE * least:
+            # Layers of one shape share a measurement: their errors add up.
+            spread = (self._calls * self._spreads.of(self._sizes(widths)))[touched].sum()
+            if not kept or least - taken > told_apart(least_spread, spread):
                 kept.append(width)
-                least = taken
+                least, least_spread = taken, spread
         return tuple(reversed(kept))
 
 
 class _LookUp:
-    """Times of L layers, laid out flat."""
+    """Figures of L layers, each on its grid of widths, laid out flat."""
 
-    def __init__(self, times: Sequence[LayerTimes], largest: Sequence[int]) -> None:
+    def __init__(
+        self, times: Sequence[LayerTimes], figures: Sequence[np.ndarray], largest: Sequence[int]
+    ) -> None:
         """Prepare for sizes of second axes, then first ones, up to `largest` (2 L,)."""
-        self._nanoseconds = np.concatenate([each.nanoseconds.ravel() for each in times])
-        self._first = _starts([each.nanoseconds.size for each in times])
+        self._figures = np.concatenate([each.ravel() for each in figures])
+        self._first = _starts([each.size for each in figures])
         self._row = np.array([len(each.outputs) for each in times])
         grids = [each.inputs for each in times] + [each.outputs for each in times]
         steps = [_next_places(*each) for each in zip(grids, largest, strict=True)]
         self._steps = np.concatenate(steps)
         self._step_first = _starts([len(each) for each in steps])
 
-    def nanoseconds(self, sizes: np.ndarray) -> np.ndarray:
-        """Return each layer's time, float64 (L,), for sizes (2 L,)."""
+    def of(self, sizes: np.ndarray) -> np.ndarray:
+        """Return each layer's figure, float64 (L,), for sizes (2 L,)."""
         inputs, outputs = self._steps[self._step_first + sizes].reshape(2, -1)
-        return self._nanoseconds[self._first + inputs * self._row + outputs]
+        return self._figures[self._first + inputs * self._row + outputs]
 
 
 def _starts(sizes: Sequence[int]) -> np.ndarray:

@@ -2,84 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from automl_compress.core import Layer, LayerGraph
+from automl_compress.core import LayerGraph
 from automl_compress.core.errors import InvalidInput
 from automl_compress.core.json_field import JsonField
+from automl_compress.costs.layer_times import LayerShape, LayerTimes
 
 VERSION = 1
 MOST_WIDTHS = 10_000  # of one axis of one layer
 MOST_NANOSECONDS = 1e15
 LARGEST_SIZE = 1_000_000  # channels, pixels of a side, images of a call
 MOST_CHARACTERS = 100
-DEPTHWISE = 0
-_SIZES = ("kernel_size", "stride", "output_size")
-
-
-@dataclass(frozen=True, slots=True)
-class LayerShape:
-    """All that decides a layer's time but its channels.
-
-    convolution_groups: DEPTHWISE (0) where every channel has filters of its own.
-    is_integer: computed in int8, from an input in int8.
-    """
-
-    kind: Literal["convolution", "linear"]
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    output_size: tuple[int, ...]
-    convolution_groups: int
-    is_integer: bool = False
-
-    @classmethod
-    def of(cls, layer: Layer, *, is_integer: bool = False) -> "LayerShape":
-        """Return the shape of a convolution or linear layer."""
-        assert layer.kind != "other"
-        groups = DEPTHWISE if layer.is_depthwise else layer.convolution_groups
-        sizes = layer.kernel_size, layer.stride, layer.output_size
-        return cls(layer.kind, *sizes, groups, is_integer)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the shape as a JSON object."""
-        content = asdict(self)
-        return content | {name: list(content[name]) for name in _SIZES}
-
-    def __str__(self) -> str:
-        """Say the shape in words."""
-        arithmetic = " in int8" if self.is_integer else ""
-        if self.kind == "linear":
-            return f"a linear layer{arithmetic}"
-        kernel, size = ("x".join(map(str, each)) for each in (self.kernel_size, self.output_size))
-        kind = "depthwise convolution" if self.convolution_groups == DEPTHWISE else "convolution"
-        return f"a {kernel} {kind}{arithmetic} that gives {size}, stride {self.stride}"
-
-
-@dataclass(frozen=True)
-class LayerTimes:
-    """What layers of one shape take, on a grid of widths.
-
-    inputs: ascending sizes of the weight's second axis: input channels, by convolution group.
-    outputs: ascending output channels.
-    nanoseconds: of one call, (inputs, outputs).
-    """
-
-    shape: LayerShape
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    nanoseconds: np.ndarray
-
-    def fineness(self, cuts_inputs: bool, cuts_outputs: bool) -> int:
-        """Return how many widths there are on the axes that are cut."""
-        return len(self.inputs) * cuts_inputs + len(self.outputs) * cuts_outputs
-
-    def enveloped(self) -> "LayerTimes":
-        """Return times that never fall as a width grows: the least of this and all larger ones."""
-        reverse = self.nanoseconds[::-1, ::-1]
-        least = np.minimum.accumulate(np.minimum.accumulate(reverse, axis=0), axis=1)
-        return replace(self, nanoseconds=least[::-1, ::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +79,7 @@ class LatencyTable:
                     "outputs": list(each.outputs),
                     "nanoseconds": np.round(each.nanoseconds).astype(int).tolist(),
                 }
+                | ({} if each.spreads is None else {"spreads": np.round(each.spreads, 1).tolist()})
                 for each in self.times
             ],
         }
@@ -234,12 +171,22 @@ def _read_times(field: JsonField) -> LayerTimes:
         is_integer=integer is not None and integer.boolean(),
     )
     inputs, outputs = _widths(field.get("inputs")), _widths(field.get("outputs"))
-    times = [[_time(each) for each in row.items()] for row in field.get("nanoseconds").items()]
-    if len(times) != len(inputs) or any(len(row) != len(outputs) for row in times):
-        field.get("nanoseconds").refuse(
-            f"is not one row of {len(outputs)} times for each of {len(inputs)} inputs"
-        )
-    return LayerTimes(shape, inputs, outputs, np.array(times, dtype=np.float64))
+    grid = len(inputs), len(outputs)
+    spreads = field.find("spreads")  # tables of before they were measured lack them
+    return LayerTimes(
+        shape,
+        inputs,
+        outputs,
+        _read_grid(field.get("nanoseconds"), *grid),
+        None if spreads is None else _read_grid(spreads, *grid),
+    )
+
+
+def _read_grid(field: JsonField, inputs: int, outputs: int) -> np.ndarray:
+    times = [[_time(each) for each in row.items()] for row in field.items()]
+    if len(times) != inputs or any(len(row) != outputs for row in times):
+        field.refuse(f"is not one row of {outputs} times for each of {inputs} inputs")
+    return np.array(times, dtype=np.float64)
 
 
 def _read_check(field: JsonField) -> tuple[float, float]:

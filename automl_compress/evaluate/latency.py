@@ -172,6 +172,11 @@ class Taker:
         """Take one turn."""
         return _sample(self.session, self.images, self.calls)
 
+    def least_call_ns(self) -> int:
+        """Return the least processor time of a turn's calls, after one that fills the caches."""
+        self.session.run(self.images)
+        return min(_sample(self.session, self.images, 1).cpu_ns for _ in range(self.calls))
+
 
 def warmed(session: Session, batch: int, generator: np.random.Generator) -> Taker:
     """Call a network some times, and find how many calls the clock can tell from none."""

@@ -28,6 +28,8 @@ from automl_compress.targets import Target
 
 _NETWORK_SECONDS = 0.3
 _CALIBRATION_NETWORKS, _INTEGER_NETWORKS = 10, 6
+# Every budget is a share of what the uncut network takes: an error there is one everywhere.
+_UNCUT_COUNTS = 16
 _SEED = 0
 
 
@@ -38,16 +40,23 @@ def calibrated(
     target: Target,
     go_on: Callable[[], None],
 ) -> LatencyTable:
-    """Fit intercept and factors to whole networks, by least squares of relative errors."""
-    settings = _calibration_settings(space)
+    """Fit intercept and factors to whole networks, by least squares of relative errors.
+
+    The networks have widths that a search is left with: at others, which count as the next larger
+    ones of the table, sums of layers are too large, and factors would be too small.
+    """
+    worthwhile = LatencyModel(space.graph, table).worthwhile(space.decisions)
+    searched = CompressionSpace(space.graph, space.costs, space.options, worthwhile)
+    settings = _calibration_settings(searched)
     are_integer = _integer_layers(space, len(settings))
     contents = cut_files(network, settings, are_integer, target)
     measured = np.array(
         run_isolated(measure_networks, contents, target, table.batch, _NETWORK_SECONDS, go_on=go_on)
     )
-    model = LatencyModel(space.graph, table)
+    model = LatencyModel(space.graph, table.enveloped())
     features = np.array(list(map(model.features, settings, are_integer)))
-    weights = fitted_weights(features, measured)
+    counted = np.repeat(np.arange(len(settings)), [_UNCUT_COUNTS, *[1] * (len(settings) - 1)])
+    weights = fitted_weights(features[counted], measured[counted])
     predicted = features @ weights
     checks = tuple(zip(predicted.tolist(), measured.tolist(), strict=True))
     call_ns, layers, elementwise_ns, integer_layers, quantising_ns = weights.tolist()

@@ -1,42 +1,20 @@
 """Measuring latency tables on this machine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median
-
-import numpy as np
 
 from automl_compress.core import CompressionSpace
 from automl_compress.core.errors import UnknownName
-from automl_compress.costs.latency_table import LatencyTable, LayerShape, LayerTimes
+from automl_compress.costs.latency_table import LatencyTable
+from automl_compress.costs.layer_times import LayerShape
 from automl_compress.evaluate.isolated import run_isolated
-from automl_compress.evaluate.latency import (
-    Taker,
-    engine_of,
-    load_session,
-    processor_name,
-    take_turns,
-    warmed,
-)
+from automl_compress.evaluate.latency import engine_of, processor_name
 from automl_compress.evaluate.latency_calibration import calibrated, integer_candidates
+from automl_compress.evaluate.layer_passes import Grid, measure_layers
 from automl_compress.export.engines import version_of
-from automl_compress.export.layer_network import layer_network
 from automl_compress.networks.trace import Network
 from automl_compress.targets import TARGETS, Target
 
 MOST_ENTRIES = 36  # of one shape, unless more are asked for
-_COPIES = (1, 5)
-_LAYER_SECONDS = 0.03
-_SEED = 0
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Widths at which a shape is measured."""
-
-    shape: LayerShape
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
 
 
 def measure_table(
@@ -73,7 +51,7 @@ def measure_table(
     if target not in TARGETS:
         raise UnknownName("latency target", target, TARGETS)
     grids = _grids(space, most_entries)
-    times = run_isolated(_measure_layers, grids, target, batch, go_on=go_on)
+    times = run_isolated(measure_layers, grids, target, batch, go_on=go_on)
     table = LatencyTable(
         target, processor_name(), version_of(engine_of(target)), batch, tuple(times)
     )
@@ -81,17 +59,21 @@ def measure_table(
 
 
 def is_table_of(table: LatencyTable, space: CompressionSpace) -> bool:
-    """Say whether `measure_table` would, left alone, measure the same layers at the same widths."""
-    held = [_Grid(each.shape, each.inputs, each.outputs) for each in table.times]
-    return held == _grids(space, MOST_ENTRIES)
+    """Say whether `measure_table` would, left alone, measure the same layers at the same widths.
+
+    Tables of before spreads were measured are no such ones.
+    """
+    held = [Grid(each.shape, each.inputs, each.outputs) for each in table.times]
+    has_spreads = all(each.spreads is not None for each in table.times)
+    return has_spreads and held == _grids(space, MOST_ENTRIES)
 
 
-def _grids(space: CompressionSpace, most: int) -> list[_Grid]:
+def _grids(space: CompressionSpace, most: int) -> list[Grid]:
     graph = space.graph
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     widths = space.allowed[: len(graph.groups)]
     integer = integer_candidates(space)
-    found: dict[_Grid, None] = {}
+    found: dict[Grid, None] = {}
     for layer in graph.layers:
         if layer.kind != "other":
             outputs, inputs = (
@@ -100,7 +82,7 @@ def _grids(space: CompressionSpace, most: int) -> list[_Grid]:
             )
             thinned = _thinned(inputs, outputs, most)
             for is_integer in (False, True)[: 1 + (layer.name in integer)]:
-                found[_Grid(LayerShape.of(layer, is_integer=is_integer), *thinned)] = None
+                found[Grid(LayerShape.of(layer, is_integer=is_integer), *thinned)] = None
     return list(found)
 
 
@@ -141,37 +123,3 @@ def _thinned(
         whole = {size for size in axes[longer] if size % steps[longer] == 0}
         axes[longer] = whole | {max(axes[longer])}
     return tuple(sorted(axes[0])), tuple(sorted(axes[1]))
-
-
-def _measure_layers(grids: Sequence[_Grid], target: Target, batch: int) -> list[LayerTimes]:
-    """Measure every entry in turns with one reference, whose own time is the unit."""
-    generator = np.random.default_rng(_SEED)
-    first = grids[0]
-
-    def taker(grid: _Grid, inputs: int, outputs: int, copies: int) -> Taker:
-        content = layer_network(grid.shape, inputs, outputs, copies)
-        return warmed(load_session(content, target, batch), batch, generator)
-
-    reference = taker(first, first.inputs[-1], first.outputs[-1], _COPIES[1])
-    reference_ns: list[float] = []
-    # Entries that are neighbours are not measured one after the other.
-    entries = [
-        (place, row, column)
-        for place, grid in enumerate(grids)
-        for row in range(len(grid.inputs))
-        for column in range(len(grid.outputs))
-    ]
-    ratios = [np.zeros((len(grid.inputs), len(grid.outputs))) for grid in grids]
-    for index in generator.permutation(len(entries)):
-        place, row, column = entries[int(index)]
-        grid = grids[place]
-        takers = [taker(grid, grid.inputs[row], grid.outputs[column], copies) for copies in _COPIES]
-        rounds = take_turns([reference, *takers], _LAYER_SECONDS, generator)
-        reference_ns += [each[0] for each in rounds]
-        differences = [(many - one) / unit for unit, one, many in rounds]
-        ratios[place][row, column] = max(median(differences), 0.0) / (_COPIES[1] - _COPIES[0])
-    unit = median(reference_ns)
-    return [
-        LayerTimes(grid.shape, grid.inputs, grid.outputs, ratio * unit)
-        for grid, ratio in zip(grids, ratios, strict=True)
-    ]

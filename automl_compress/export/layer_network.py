@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from automl_compress.costs.latency_table import DEPTHWISE, LayerShape
+from automl_compress.costs.layer_times import DEPTHWISE, LayerShape
 from automl_compress.export.engines import require
 from automl_compress.export.onnx_file import BATCH_AXIS
 from automl_compress.export.sessions import INPUT, OUTPUT

@@ -21,6 +21,7 @@ from automl_compress.core.errors import BudgetUnreachable, InvalidInput
 from automl_compress.costs import LatencyTable, PolicyCosts, compression_space
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import Calibration
+from automl_compress.costs.layer_times import LayerShape, LayerTimes
 from tests.automl_compress.networks import zoo
 from tests.contracts.cost_model import CostModelContract
 from tests.fakes import plain_graph, residual_graph
@@ -210,6 +211,8 @@ def test_a_budget_below_the_price_of_a_call_is_refused() -> None:
 def test_a_table_survives_json() -> None:
     graph = zoo.traced("mobilenet-v2").graph
     table = table_of(graph, step=16, in_int8=padded_to_8)
+    with_spreads = [replace(each, spreads=each.nanoseconds / 64) for each in table.times]
+    table = replace(table, times=tuple(with_spreads))
 
     again = LatencyTable.from_json(json.loads(json.dumps(table.to_json())))
 
@@ -242,6 +245,7 @@ def test_a_table_of_another_network_names_the_layers_that_it_lacks() -> None:
         (("layers", 0, "nanoseconds"), [[1]], "/layers/0/nanoseconds: is not one row"),
         (("layers", 0, "nanoseconds", 0, 0), -1, "/layers/0/nanoseconds/0/0: is -1"),
         (("layers", 0, "nanoseconds", 0, 0), float("nan"), "/layers/0/nanoseconds/0/0: is nan"),
+        (("layers", 0, "spreads"), [[1]], "/layers/0/spreads: is not one row"),
         (("calibration", "checks"), [[1]], "/calibration/checks/0: has 1 numbers"),
     ],
 )
@@ -256,3 +260,47 @@ def test_a_doctored_table_is_refused_and_the_place_named(
 
     with pytest.raises(InvalidInput, match=told):
         LatencyTable.from_json(content)
+
+
+def times_of(*rows: Sequence[float], spread: float) -> LayerTimes:
+    shape = LayerShape("convolution", (3, 3), (1, 1), (8, 8), 1)
+    grid = np.array(rows, dtype=np.float64)
+    inputs, outputs = (tuple(range(8, 8 * size + 1, 8)) for size in grid.shape)
+    return LayerTimes(shape, inputs, outputs, grid, np.full_like(grid, spread))
+
+
+def test_smoothing_takes_noise_out_and_leaves_plateaus_and_steps() -> None:
+    noisy = times_of([100, 103, 99, 201, 200], spread=2)
+
+    assert noisy.smoothed().nanoseconds.tolist() == [[99.5, 101, 101, 200.5, 200.5]]
+    assert not noisy.breaking_monotony().any()
+
+
+def test_smoothing_keeps_what_falls_by_more_than_the_spread() -> None:
+    odd_is_slow = times_of([100, 150, 100], [200, 300, 200], spread=2)
+
+    moved = np.abs(odd_is_slow.smoothed().nanoseconds - odd_is_slow.nanoseconds)
+    assert moved.max() <= 2 * 2
+    assert odd_is_slow.breaking_monotony().tolist() == [[False, True, True]] * 2
+
+
+@pytest.mark.parametrize(("spread", "left"), [(0.5, (8, 16, 24)), (2.0, (16, 24))])
+def test_a_width_is_left_out_where_its_saving_is_within_the_spread(
+    spread: float, left: tuple[int, ...]
+) -> None:
+    graph = plain_graph((24,))
+    table = table_of(graph, lambda _, outputs: 100.0 if outputs > 8 else 98.0, step=8)
+    wide = [replace(each, nanoseconds=each.nanoseconds.copy()) for each in table.times]
+    wide[0].nanoseconds[:, 2] = 200.0
+    spreads = [np.full_like(each.nanoseconds, spread / 2) for each in wide]
+    times = tuple(replace(one, spreads=two) for one, two in zip(wide, spreads, strict=True))
+
+    assert timed_space(graph, replace(table, times=times)).allowed == (left,)
+
+
+def test_a_table_of_before_spreads_is_read() -> None:
+    content = table_of(plain_graph((8,))).to_json()
+
+    assert all("spreads" not in layer for layer in content["layers"])
+    again = LatencyTable.from_json(content)
+    assert [each.spreads for each in again.times] == [None, None]

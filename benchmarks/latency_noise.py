@@ -1,0 +1,180 @@
+"""How far a latency table differs from itself when it is measured again.
+
+Of each network the table for all widths is measured twice as the machine is, and twice beside
+processes that keep every core busy. Two tables are compared after their common factor, which the
+calibration of each takes out: the difference of every entry, and of the widths that are left
+out because they save no time.
+"""
+
+import argparse
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import torch
+
+from automl_compress.core import SpaceOptions
+from automl_compress.costs import LatencyTable, compression_space
+from automl_compress.evaluate.latency_tables import measure_table
+from automl_compress.networks.trace import Network
+from automl_compress.targets import Target
+from benchmarks import records
+from benchmarks.cells import Cells
+from benchmarks.latency_model import uncut
+
+NAME = "latency-noise"
+NETWORKS = ("resnet-20", "resnet-56")
+TARGET: Target = "cpu-openvino"
+STATES = ("as it is", "busy")
+REPEATS = 2
+
+
+def measured(name: str, state: str) -> dict[str, Any]:
+    """Measure a table twice; return its times, the widths that it leaves, and what it took."""
+    network = uncut(name)
+    space = compression_space(network.graph, SpaceOptions())
+    found: list[dict[str, Any]] = []
+    with busy_cores(os.cpu_count() or 1 if state == "busy" else 0):
+        for _ in range(REPEATS):
+            cpu_seconds, began = _children_seconds(), time.monotonic()
+            table = measure_table(network, space, TARGET)
+            found.append(
+                {
+                    "table": table.to_json(),
+                    "widths": _widths(network, table),
+                    "cpu_seconds": _children_seconds() - cpu_seconds,
+                    "wall_seconds": time.monotonic() - began,
+                    "load": os.getloadavg()[0],
+                }
+            )
+    return {"tables": found}
+
+
+def _widths(network: Network, table: LatencyTable) -> list[list[int]]:
+    allowed = compression_space(network.graph, SpaceOptions(), table).allowed
+    return [list(each) for each in allowed]
+
+
+def _children_seconds() -> float:
+    """Return the processor time of processes that ended; tables are measured in one of these."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@contextmanager
+def busy_cores(count: int) -> Iterator[None]:
+    """Keep so many cores busy with convolutions."""
+    context = get_context("spawn")
+    workers = [context.Process(target=_work, daemon=True) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+
+
+def _work() -> None:
+    torch.set_num_threads(1)
+    layer, images = torch.nn.Conv2d(64, 64, 3, padding=1), torch.randn(32, 64, 32, 32)
+    with torch.inference_mode():
+        while True:
+            layer(images)
+
+
+def summary_of(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float]:
+    """Compare two measured tables of one network."""
+    ours, theirs = (_times(each["table"]) for each in (first, second))
+    told = (ours > 0) & (theirs > 0)
+    shares = np.log(ours[told] / theirs[told])
+    differences = np.abs(np.expm1(shares - np.median(shares)))
+    widths = [[set(group) for group in each["widths"]] for each in (first, second)]
+    return {
+        "entries": len(ours),
+        "without_time": int((~told).sum()),
+        "median_difference": float(np.median(differences)),
+        "ninth_decile": float(np.quantile(differences, 0.9)),
+        "widths_first": sum(map(len, widths[0])),
+        "widths_second": sum(map(len, widths[1])),
+        "widths_in_one_alone": sum(
+            len(ours ^ theirs) for ours, theirs in zip(*widths, strict=True)
+        ),
+        "cpu_seconds": (first["cpu_seconds"] + second["cpu_seconds"]) / 2,
+        "wall_seconds": (first["wall_seconds"] + second["wall_seconds"]) / 2,
+        "load": second["load"],
+    }
+
+
+def _times(table: dict[str, Any]) -> np.ndarray:
+    return np.array([ns for each in table["layers"] for row in each["nanoseconds"] for ns in row])
+
+
+def summarise(cells: Cells) -> dict[str, dict[str, float]]:
+    """Compare the tables of one state with each other, and the second ones of both states."""
+    found: dict[str, dict[str, float]] = {}
+    for network in NETWORKS:
+        cell = {state: cells.read(_key(network, state)) for state in STATES}
+        tables = {state: each["tables"] for state, each in cell.items() if each is not None}
+        for state, measured_twice in tables.items():
+            found[f"{network}, {state}"] = summary_of(*measured_twice)
+        if len(tables) == len(STATES):
+            found[f"{network}, one and the other"] = summary_of(*(tables[x][1] for x in STATES))
+    return found
+
+
+def _key(network: str, state: str) -> str:
+    return f"{network}-{state.replace(' ', '-')}"
+
+
+def table(cells: Cells) -> str:
+    """Return the finished cells as a Markdown table."""
+    heads = (
+        "entries",
+        "without a time",
+        "median difference",
+        "90 % below",
+        "widths left",
+        "again",
+        "in one alone",
+        "CPU s",
+        "wall s",
+        "load",
+    )
+    rows = [f"| network, machine | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
+    rows += [
+        f"| {key} | {each['entries']} | {each['without_time']} | {each['median_difference']:.1%} | "
+        f"{each['ninth_decile']:.1%} | {each['widths_first']} | {each['widths_second']} | "
+        f"{each['widths_in_one_alone']} | {each['cpu_seconds']:.0f} | {each['wall_seconds']:.0f} | "
+        f"{each['load']:.1f} |"
+        for key, each in summarise(cells).items()
+    ]
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure the missing cells, then show what there is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--report", action="store_true", help="show only; measure nothing")
+    parser.add_argument("--only", default="", help="measure only cells whose key begins so")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cells = Cells(NAME)
+    for network in NETWORKS:
+        for state in STATES:
+            key = _key(network, state)
+            if not arguments.report and key.startswith(arguments.only):
+                cells.compute(key, lambda network=network, state=state: measured(network, state))
+                print(key, flush=True)
+    records.save(NAME, summarise(cells), {"cells": f"{cells.folder.name}/"}, [])
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    main()
