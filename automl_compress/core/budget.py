@@ -1,5 +1,6 @@
 """What a compressed network costs, what it may cost, and what the search may cost."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
@@ -25,7 +26,7 @@ class Cost:
     micronet: score of the MicroNet Challenge, in billionths; see `costs.micronet_scores`. 0 where
         was not counted, as in trials and documents from before it was.
     latency_ns: time of one call on the study's target, predicted by its latency table; 0 where
-        the study has no target.
+        the study has no target, and left out of JSON then.
     """
 
     macs: int
@@ -40,8 +41,15 @@ class Cost:
         return getattr(self, metric)
 
     def to_json(self) -> dict[str, int]:
-        """Return the costs as a JSON object."""
-        return asdict(self)
+        """Return the costs as a JSON object; what nobody counted is left out."""
+        return counted(asdict(self))
+
+
+def counted(costs: Mapping[str, int]) -> dict[str, int]:
+    """Leave out what nobody counted, which `Cost`, and what was stored once, tell as 0."""
+    return {
+        metric: value for metric, value in costs.items() if value or metric not in NETWORK_METRICS
+    }
 
 
 @dataclass(frozen=True, slots=True)

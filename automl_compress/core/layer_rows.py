@@ -61,8 +61,8 @@ class LayerQuantisation:
 class LayerRow:
     """What one layer costs before and after.
 
-    before, after: `latency_ns` is what it takes of a call; 0 for a norm or the like, and in a study
-        without target.
+    before, after: `latency_ns` is what it takes of a call; 0 for a norm or the like. Rows of
+        a study without target tell none.
     quantisation: None where it stays float.
     """
 

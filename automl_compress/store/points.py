@@ -60,6 +60,6 @@ def best_accuracy(
     query = select(func.max(measured["accuracy"].as_float())).where(
         TrialRow.job_id.in_(job_ids),
         TrialRow.score.is_not(None),
-        measured["cost", metric].as_float() <= limit,
+        measured["cost", metric].as_float().between(1, limit),  # 0 was told of what nobody counted
     )
     return session.scalar(query)

@@ -433,6 +433,8 @@ def test_the_command_line_steers_copies_and_deletes(
     wanted = ("search", model["id"], dataset["id"], "--max-macs", "5%", "--estimate")
     assert "within reach" in run(*wanted)
     assert "out of reach" in run(*wanted, "--fix", "conv1=0%")
+    latency = ("--max-latency", "50%", "--target", "cpu-openvino", "--estimate")
+    assert "measures the target's table first" in run("search", *wanted[1:3], *latency)
     run("jobs", "compare", job, copy)
     run("jobs", "cancel", copy)
     other = run("jobs", "clone", job, "--searcher", "amc", "--option", "tau=0.5").split()[0]

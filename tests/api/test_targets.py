@@ -81,6 +81,32 @@ def test_a_job_may_be_put_under_a_latency_budget(
     problem(in_use, 409, "in-use")
 
 
+def test_an_estimate_says_that_a_table_is_measured_first(
+    service: RunningService, model: Json, dataset: Json
+) -> None:
+    told = service.post("/v1/estimates", job_body(model, dataset, **under("cpu-openvino"))).json()
+
+    assert (told["limit"], told["is_reachable"]) == (None, None)
+    assert "latency_ns" not in {**told["uncut"], **told["smallest"]}
+    assert told["decisions"] > 0
+
+
+def test_a_job_without_target_tells_no_latency(
+    service: RunningService, model: Json, dataset: Json
+) -> None:
+    job = service.post("/v1/jobs", job_body(model, dataset)).json()
+    profile = {"accuracy": 0.5, "correct": 20, "total": 40, "cross_entropy": 1.0, "split": "search"}
+    cost = {**model["totals"], "latency_ns": 0}  # as it was stored once
+    with service.database.session() as session:
+        jobs.get(session, job["id"]).baseline = {**profile, "wall_seconds": 1.0, "cost": cost}
+
+    told = service.http.get(f"/v1/jobs/{job['id']}").json()["baseline"]["cost"]
+    drawn = service.http.get(f"/jobs/{job['id']}/points").json()["cost"]
+
+    assert told == model["totals"]
+    assert "latency_ns" not in drawn
+
+
 def test_a_job_under_a_latency_budget_is_shown_compared_and_extended(
     service: RunningService, model: Json, dataset: Json, target: Json
 ) -> None:

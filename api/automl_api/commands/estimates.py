@@ -13,16 +13,22 @@ def print_estimate(told: Mapping[str, Any], *, is_json: bool) -> None:
     if is_json:
         print_json(told)
         return
-    metric = told["metric"]
-    full, smallest, limit = told["uncut"][metric], told["smallest"][metric], told["limit"]
-    reach = "within reach" if told["is_reachable"] else "out of reach: raise it"
     typer.echo(f"decisions        {told['decisions']}")
-    typer.echo(f"budget           {limit:,} {metric}, {reach}")
-    typer.echo(f"smallest policy  {smallest:,} {metric} ({smallest / full:.1%} of {full:,})")
+    if told["limit"] is None:
+        typer.echo("budget           not known yet: a worker measures the target's table first")
+    else:
+        _print_reach(told, told["metric"])
     typer.echo(f"search           {_seconds(told['seconds'])}")
     typer.echo(f"accuracy         {_accuracy(told['accuracy'])}")
     typer.echo(f"disk             at most {told['disk_bytes'] / 2**20:,.1f} MiB of files")
     typer.echo(f"jobs ahead       {told['jobs_ahead']}")
+
+
+def _print_reach(told: Mapping[str, Any], metric: str) -> None:
+    full, smallest, limit = told["uncut"][metric], told["smallest"][metric], told["limit"]
+    reach = "within reach" if told["is_reachable"] else "out of reach: raise it"
+    typer.echo(f"budget           {limit:,} {metric}, {reach}")
+    typer.echo(f"smallest policy  {smallest:,} {metric} ({smallest / full:.1%} of {full:,})")
 
 
 def _seconds(told: Mapping[str, Any] | None) -> str:

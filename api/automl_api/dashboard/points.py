@@ -48,6 +48,8 @@ def _columns(study: Mapping[str, Any], found: Sequence[Point]) -> dict[str, Any]
         "accuracy": [round(each.accuracy, 6) for each in found],
         "searcher": [searcher_of(study, each.note) for each in found],
         "cost": {
-            metric: [each.cost[place] for each in found] for place, metric in enumerate(METRICS)
+            metric: costs
+            for place, metric in enumerate(METRICS)
+            if any(costs := [each.cost[place] for each in found])
         },
     }

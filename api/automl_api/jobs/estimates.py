@@ -18,7 +18,6 @@ from automl_api.jobs.submission import (
     space_of,
     table_of,
 )
-from automl_api.jobs.uncut import counted
 from automl_api.service import Service, ServiceDependency
 from automl_compress.store import activity
 from automl_compress.store.jobs import ACTIVE
@@ -31,7 +30,9 @@ class EstimateBody(ResponseBody):
 
     decisions: how many choices make a policy.
     uncut, smallest: what the uncut network costs, and the smallest that the space can reach.
-    limit: of the budget, in its metric; `is_reachable` says whether `smallest` is within it.
+    limit: of the budget, in its metric; `is_reachable` says whether `smallest` is within it. Both
+        are null, and `uncut` and `smallest` lack the metric, where it is the latency on a target
+        whose table a worker measures first, when the job begins.
     seconds: null where no job on this network has evaluated anything yet.
     accuracy: null where none on it and these data has.
     disk_bytes: at most so much is taken by the files of the policies that it confirms.
@@ -42,8 +43,8 @@ class EstimateBody(ResponseBody):
     metric: str
     uncut: Mapping[str, int]
     smallest: Mapping[str, int]
-    limit: int
-    is_reachable: bool
+    limit: int | None
+    is_reachable: bool | None
     seconds: SecondsBody | None
     accuracy: AccuracyBody | None
     disk_bytes: int
@@ -61,17 +62,19 @@ def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
     check_names(study)
     space = space_of(model, study, table_of(service, study))
     budget, smallest = study.budgets[-1], space.costs.cost(space.smallest)
-    limit, is_reachable = budget.limit(space.full), budget.allows(smallest, space.full)
-    if is_reachable:
+    limit = is_reachable = None
+    if space.full.of(budget.metric):
+        limit, is_reachable = budget.limit(space.full), budget.allows(smallest, space.full)
+    if is_reachable is not False:
         check_serves(study, space)
     with service.database.reading() as session:
         rows = jobs_on(session, model.id)
-        accuracy = accuracy_of(session, rows, dataset.id, budget.metric, limit)
+        accuracy = accuracy_of(session, rows, dataset.id, budget.metric, limit or 0)
     return EstimateBody(
         decisions=len(space.decisions),
         metric=budget.metric,
-        uncut=counted(space.full.to_json()),
-        smallest=counted(smallest.to_json()),
+        uncut=space.full.to_json(),
+        smallest=smallest.to_json(),
         limit=limit,
         is_reachable=is_reachable,
         seconds=seconds_of(rows, dataset.id, study.effort),

@@ -72,7 +72,7 @@ def accuracy_of(
         policy["test"]["accuracy"]
         for row in alike
         for policy in (row.result or {}).get("policies", ())
-        if policy["test"]["cost"].get(metric, limit + 1) <= limit
+        if 0 < policy["test"]["cost"].get(metric, 0) <= limit
     ]
     uncut = [row.baseline["accuracy"] for row in alike if row.baseline is not None]
     return AccuracyBody(

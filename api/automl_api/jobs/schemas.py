@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from automl_api.bodies import Moment, ResponseBody
+from automl_compress.core.budget import counted
 from automl_compress.store import EventRow, JobKind, JobRow, JobState, TrialRow
 
 
@@ -120,13 +121,20 @@ def job_body(row: JobRow) -> JobBody:
         tags=row.tags,
         attempt=row.attempt,
         progress=_progress(row),
-        baseline=row.baseline,
+        baseline=_counted(row.baseline),
         result=row.result,
         last_event_seq=row.event_count,
         created=row.created_at,
         started=row.started_at,
         finished=row.finished_at,
     )
+
+
+def _counted(measured: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Leave out costs that nobody counted; rows hold 0 for these from before they were left out."""
+    if measured is None or "cost" not in measured:
+        return measured
+    return {**measured, "cost": counted(measured["cost"])}
 
 
 def event_body(row: EventRow) -> EventBody:
@@ -142,7 +150,7 @@ def trial_body(row: TrialRow) -> TrialBody:
         number=row.number,
         state=row.state.value,
         policy=row.policy,
-        measurement=row.measurement,
+        measurement=_counted(row.measurement),
         score=row.score,
         failure=row.failure,
         note=row.note,

@@ -1,8 +1,6 @@
 """What the uncut network of a search costs."""
 
-from collections.abc import Mapping
-
-from automl_compress.core.budget import NETWORK_METRICS
+from automl_compress.core.budget import counted
 from automl_compress.store import JobRow, ModelRow
 
 
@@ -13,10 +11,3 @@ def uncut_costs(job: JobRow, model: ModelRow) -> dict[str, int]:
     counted is left out.
     """
     return counted((job.baseline or {}).get("cost", model.details["totals"]))
-
-
-def counted(costs: Mapping[str, int]) -> dict[str, int]:
-    """Leave out what nobody counted, which is told as 0."""
-    return {
-        metric: value for metric, value in costs.items() if value or metric not in NETWORK_METRICS
-    }

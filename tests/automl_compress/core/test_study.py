@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from automl_compress.core import Budget, Confirmation, Cost, Effort, SpaceOptions, StudySpec
+from automl_compress.core.budget import counted
 from automl_compress.core.errors import InvalidInput
 
 STUDY = StudySpec("auto", Budget("macs", 0.5), Effort(30), smaller_ratios=(0.4, 0.2))
@@ -50,3 +51,15 @@ def test_an_accuracy_floor_is_a_fraction_and_goes_with_one_budget() -> None:
     staged = Confirmation(recipe="micronet", distillation_weight=0.5, floor_points=1.0)
     with pytest.raises(InvalidInput, match="another floor; leave one of them out"):
         replace(study, space=elements, confirmation=staged)
+
+
+def test_costs_that_nobody_counted_are_left_out() -> None:
+    plain, timed = Cost(4, 3, 12, 4096), Cost(4, 3, 12, 4096, latency_ns=7)
+
+    assert plain.to_json() == {"macs": 4, "parameters": 3, "size_bytes": 12, "bit_operations": 4096}
+    assert timed.to_json() == {**plain.to_json(), "latency_ns": 7}
+    for cost in (plain, timed):
+        assert Cost(**cost.to_json()) == cost
+    stored_once = {**plain.to_json(), "micronet": 0, "latency_ns": 0}
+    assert Cost(**stored_once) == plain
+    assert counted(stored_once) == plain.to_json()

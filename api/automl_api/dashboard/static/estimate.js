@@ -24,7 +24,7 @@ export function estimateSoon(body, costName) {
     const headers = { "Content-Type": "application/json" };
     const { told, problem } = await send(addressOf("v1/estimates"), { body: JSON.stringify(body), headers }, fetch);
     if (mine !== latest) return;
-    lines.classList.toggle("wrong", Boolean(problem) || !told.is_reachable);
+    lines.classList.toggle("wrong", Boolean(problem) || !told.is_reachable === false);
     say(problem ? [problem.detail] : [budget(told, costName), time(told), accuracy(told), work(told)]);
   }, DELAY_MS);
 }
@@ -36,6 +36,7 @@ function say(texts) {
 }
 
 function budget({ metric, limit, smallest, uncut, is_reachable: isReachable }, costName) {
+  if (limit === null) return "Whether the budget is within reach is not known yet: a worker measures the target's table first.";
   const reach = `the smallest policy keeps ${count(smallest[metric])} (${percent(smallest[metric] / uncut[metric])})`;
   return isReachable
     ? `Within reach: at most ${count(limit)} ${costName}; ${reach}.`
