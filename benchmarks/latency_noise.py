@@ -4,6 +4,9 @@ Of each network the table for all widths is measured twice as the machine is, an
 processes that keep every core busy. Two tables are compared after their common factor, which the
 calibration of each takes out: the difference of every entry, and of the widths that are left
 out because they save no time.
+
+A search takes what a table says is fast, and so finds its errors. Of each table the network that
+keeps the most MACs of many drawn at a latency budget is measured beside what the table said.
 """
 
 import argparse
@@ -18,8 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from automl_compress.core import SpaceOptions
-from automl_compress.costs import LatencyTable, compression_space
+from automl_compress.core import Budget, SpaceOptions
+from automl_compress.costs import AnalyticCosts, LatencyTable, compression_space
+from automl_compress.evaluate.isolated import run_isolated
+from automl_compress.evaluate.latency_calibration import cut_files, measure_networks
 from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.networks.trace import Network
 from automl_compress.targets import Target
@@ -32,6 +37,7 @@ NETWORKS = ("resnet-20", "resnet-56")
 TARGET: Target = "cpu-openvino"
 STATES = ("as it is", "busy")
 REPEATS = 2
+BUDGETS, DRAWN, SECONDS = (0.5, 0.6, 0.7), 200, 0.4
 
 
 def measured(name: str, state: str) -> dict[str, Any]:
@@ -50,9 +56,37 @@ def measured(name: str, state: str) -> dict[str, Any]:
                     "cpu_seconds": _children_seconds() - cpu_seconds,
                     "wall_seconds": time.monotonic() - began,
                     "load": os.getloadavg()[0],
+                    "chosen": chosen(network, table),
                 }
             )
     return {"tables": found}
+
+
+def chosen(network: Network, table: LatencyTable) -> list[dict[str, float]]:
+    """Return what networks that a table's errors may have chosen take, by the uncut network's."""
+    space = compression_space(network.graph, SpaceOptions(), table)
+    groups, counts = len(network.graph.groups), AnalyticCosts(network.graph)
+
+    def macs(setting: tuple[int, ...]) -> int:
+        return counts.cost(setting[:groups]).macs
+
+    settings: list[tuple[int, ...]] = []
+    for ratio in BUDGETS:
+        generator, budget = np.random.default_rng(0), Budget("latency_ns", ratio)
+        settings.append(max((space.sample(generator, budget) for _ in range(DRAWN)), key=macs))
+    layers = sum(layer.kind != "other" for layer in network.graph.layers)
+    widths = [network.graph.full_widths, *(each[:groups] for each in settings)]
+    files = cut_files(network, widths, np.zeros((len(widths), layers), dtype=bool), TARGET)
+    uncut_ns, *cut_ns = run_isolated(measure_networks, files, TARGET, table.batch, SECONDS)
+    return [
+        {
+            "budget": ratio,
+            "predicted": space.costs.cost(setting).latency_ns / space.full.latency_ns,
+            "measured": nanoseconds / uncut_ns,
+            "macs": macs(setting) / counts.full.macs,
+        }
+        for ratio, setting, nanoseconds in zip(BUDGETS, settings, cut_ns, strict=True)
+    ]
 
 
 def _widths(network: Network, table: LatencyTable) -> list[list[int]]:
@@ -109,7 +143,14 @@ def summary_of(first: dict[str, Any], second: dict[str, Any]) -> dict[str, float
         "cpu_seconds": (first["cpu_seconds"] + second["cpu_seconds"]) / 2,
         "wall_seconds": (first["wall_seconds"] + second["wall_seconds"]) / 2,
         "load": second["load"],
+        "chosen_bias": float(np.mean([_bias(each) for each in (first, second)])),
     }
+
+
+def _bias(measured_table: dict[str, Any]) -> float:
+    """Return by how much chosen networks take longer than predicted, the mean."""
+    chosen_ones = measured_table["chosen"]
+    return float(np.mean([each["measured"] / each["predicted"] - 1.0 for each in chosen_ones]))
 
 
 def _times(table: dict[str, Any]) -> np.ndarray:
@@ -146,13 +187,14 @@ def table(cells: Cells) -> str:
         "CPU s",
         "wall s",
         "load",
+        "chosen, measured by predicted",
     )
     rows = [f"| network, machine | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
     rows += [
         f"| {key} | {each['entries']} | {each['without_time']} | {each['median_difference']:.1%} | "
         f"{each['ninth_decile']:.1%} | {each['widths_first']} | {each['widths_second']} | "
         f"{each['widths_in_one_alone']} | {each['cpu_seconds']:.0f} | {each['wall_seconds']:.0f} | "
-        f"{each['load']:.1f} |"
+        f"{each['load']:.1f} | {each['chosen_bias']:+.1%} |"
         for key, each in summarise(cells).items()
     ]
     return "\n".join(rows)

@@ -53,12 +53,22 @@ class LatencyModel:
         self._sources = _sources(graph)
         self._takes_images = ~self._sources.any(axis=1)
         self._operations, self._fixed_operations = _elementwise(graph, tensors)
+        self._full = tuple(graph.full_widths)
+        self._full_ns = self._calibration.uncut * self._fitted_ns(self._full)
 
     def latency_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> int:
-        """Return the time of one call, in nanoseconds; arguments as of `shares_ns`."""
+        """Return the time of one call, in nanoseconds; arguments as of `shares_ns`.
+
+        That of the uncut network at most: a cost may not fall as widths grow.
+        """
+        if are_integer is None and tuple(widths) == self._full:
+            return round(self._full_ns)
+        return round(min(self._fitted_ns(widths, are_integer), self._full_ns))
+
+    def _fitted_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> float:
         told, layers = self._calibration, self.shares_ns(widths, are_integer).sum()
         operations = told.elementwise_ns * self._elementwise(widths)
-        return round(float(told.call_ns + layers + operations))
+        return float(told.call_ns + layers + operations)
 
     def shares_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> np.ndarray:
         """Return what each layer takes of a call, float64 (L,), in nanoseconds.

@@ -25,7 +25,10 @@ class Calibration:
     call_ns: of any call. layers: by what the sum of the float layers' times is multiplied;
         integer_layers: that of the others. elementwise_ns: of each operation without weights.
         quantising_ns: of each value that a layer in int8 gets from one in float32.
-    checks: nanoseconds of the networks that it was fitted to: (predicted, measured).
+    checks: nanoseconds of the networks that it was fitted to, and of the uncut one before them:
+        (predicted, measured).
+    uncut: by what the uncut network's time is multiplied: its layers are alike, and run one code
+        that the processor holds already; those of cut networks have a code for each width.
     """
 
     call_ns: float = 0.0
@@ -34,6 +37,7 @@ class Calibration:
     integer_layers: float = 1.0
     quantising_ns: float = 0.0
     checks: tuple[tuple[float, float], ...] = ()
+    uncut: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,10 @@ class LatencyTable:
         if root.get("version").integer() != VERSION:
             root.get("version").refuse(f"is not {VERSION}, the only one that is read here")
         calibration = root.get("calibration")
-        # Tables of before int8 lack these two.
-        integers, quantising = map(calibration.find, ("integer_layers", "quantising_ns"))
+        # Tables of before int8 lack two of these, and some the last one.
+        integers, quantising, uncut = map(
+            calibration.find, ("integer_layers", "quantising_ns", "uncut")
+        )
         return cls(
             target=_short_text(root.get("target")),
             processor=_short_text(root.get("processor")),
@@ -106,6 +112,7 @@ class LatencyTable:
                 1.0 if integers is None else _time(integers),
                 0.0 if quantising is None else _time(quantising),
                 tuple(_read_check(each) for each in calibration.get("checks").items()),
+                1.0 if uncut is None else _time(uncut),
             ),
         )
 

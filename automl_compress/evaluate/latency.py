@@ -29,6 +29,7 @@ from automl_compress.export.sessions import (
 from automl_compress.targets import TARGETS, Target
 
 BLOCKS = 10
+LOW = 0.1  # quantile of times of which only the undisturbed ones count
 _WARM_CALLS = 5
 _LEAST_ROUNDS = 2 * BLOCKS
 _LEAST_SAMPLE_NS = 200_000  # below it the clock's own cost shows
@@ -185,17 +186,6 @@ def warmed(session: Session, batch: int, generator: np.random.Generator) -> Take
         session.run(images)
     once = _sample(session, images, _WARM_CALLS).cpu_ns / _WARM_CALLS
     return Taker(session, images, max(1, round(_LEAST_SAMPLE_NS / max(once, 1))))
-
-
-def take_turns(
-    takers: Sequence[Taker], seconds: float, generator: np.random.Generator
-) -> list[list[float]]:
-    """Return the processor time of one call of each network, in nanoseconds, for each round."""
-    rounds = _rounds([taker.sample for taker in takers], seconds, generator)
-    return [
-        [sample.cpu_ns / taker.calls for sample, taker in zip(each, takers, strict=True)]
-        for each in rounds
-    ]
 
 
 def load_session(content: bytes, target: Target, batch: int) -> Session:

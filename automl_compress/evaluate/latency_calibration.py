@@ -1,8 +1,8 @@
 """Fitting a latency table to whole networks, some of them with layers in int8."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from automl_compress.costs.latency_table import Calibration, LatencyTable
 from automl_compress.costs.layered import INTEGER_BITS
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.evaluate.latency import (
+    LOW,
     engine_of,
     load_session,
-    take_turns,
     warmed,
 )
 from automl_compress.export.integer_onnx import with_made_up_codes
@@ -26,10 +26,8 @@ from automl_compress.export.sessions import ONNX_RUNTIME
 from automl_compress.networks.trace import Network
 from automl_compress.targets import Target
 
-_NETWORK_SECONDS = 0.3
+_NETWORK_SECONDS, _LEAST_TURNS = 0.3, 20
 _CALIBRATION_NETWORKS, _INTEGER_NETWORKS = 10, 6
-# Every budget is a share of what the uncut network takes: an error there is one everywhere.
-_UNCUT_COUNTS = 16
 _SEED = 0
 
 
@@ -43,7 +41,8 @@ def calibrated(
     """Fit intercept and factors to whole networks, by least squares of relative errors.
 
     The networks have widths that a search is left with: at others, which count as the next larger
-    ones of the table, sums of layers are too large, and factors would be too small.
+    ones of the table, sums of layers are too large, and factors would be too small. The uncut
+    network has a factor of its own: every budget is a share of its time.
     """
     worthwhile = LatencyModel(space.graph, table).worthwhile(space.decisions)
     searched = CompressionSpace(space.graph, space.costs, space.options, worthwhile)
@@ -55,12 +54,15 @@ def calibrated(
     )
     model = LatencyModel(space.graph, table.enveloped())
     features = np.array(list(map(model.features, settings, are_integer)))
-    counted = np.repeat(np.arange(len(settings)), [_UNCUT_COUNTS, *[1] * (len(settings) - 1)])
-    weights = fitted_weights(features[counted], measured[counted])
+    weights = fitted_weights(features[1:], measured[1:])
     predicted = features @ weights
+    uncut = float(measured[0] / predicted[0])
+    predicted[0] = measured[0]
     checks = tuple(zip(predicted.tolist(), measured.tolist(), strict=True))
     call_ns, layers, elementwise_ns, integer_layers, quantising_ns = weights.tolist()
-    told = Calibration(call_ns, layers, elementwise_ns, integer_layers, quantising_ns, checks)
+    told = Calibration(
+        call_ns, layers, elementwise_ns, integer_layers, quantising_ns, checks, uncut
+    )
     return replace(table, calibration=told)
 
 
@@ -145,19 +147,27 @@ def cut_files(
 def measure_networks(
     contents: Sequence[bytes], target: Target, batch: int, seconds: float
 ) -> list[float]:
-    """Return nanoseconds of a call of each network; the first is the unit, and takes turns."""
+    """Return nanoseconds of a call of each network; all of them take turns.
+
+    The low end of the times counts, as for layers: on a busy machine every call loses about the
+    same, which changes the ratio of a small network to a large one.
+
+    Args:
+        contents: ONNX files.
+        target: the engine.
+        batch: images of one call.
+        seconds: processor time for each, the mean.
+    """
     generator = np.random.default_rng(_SEED)
     takers = [
         warmed(load_session(content, target, batch), batch, generator) for content in contents
     ]
-    unit_ns: list[float] = []
-    ratios = [1.0]
-    for taker in takers[1:]:
-        rounds = take_turns([takers[0], taker], seconds, generator)
-        unit_ns += [unit for unit, _ in rounds]
-        ratios.append(median(ns / unit for unit, ns in rounds))
-    unit = median(unit_ns)
-    return [ratio * unit for ratio in ratios]
+    turns: list[list[int]] = [[] for _ in takers]
+    end = time.process_time() + seconds * len(takers)
+    while time.process_time() < end or len(turns[0]) < _LEAST_TURNS:
+        for place in generator.permutation(len(takers)):
+            turns[place].append(takers[place].least_call_ns())
+    return [float(np.quantile(each, LOW)) for each in turns]
 
 
 def integer_candidates(space: CompressionSpace) -> set[str]:

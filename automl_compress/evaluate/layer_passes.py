@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from automl_compress.costs.layer_times import LayerShape, LayerTimes
-from automl_compress.evaluate.latency import Taker, load_session, warmed
+from automl_compress.evaluate.latency import LOW, Taker, load_session, warmed
 from automl_compress.export.layer_network import layer_network
 from automl_compress.targets import Target
 
@@ -22,7 +22,6 @@ from automl_compress.targets import Target
 _COPIES, _FEW_COPIES, _LONG_CALL_NS = 9, 3, 1_000_000
 _FIRST_PASSES, _MORE_PASSES, _MOST_PASSES = 16, 8, 64
 _CONFIRMING_PASSES = 3 * _FIRST_PASSES  # after which breaking monotony is no accident
-_LOW = 0.1  # quantile
 _BLOCKS = 4
 # Passes agree where the standard error is below either: of the layer's time, of a call's.
 _AGREEMENT, _RESOLUTION = 0.015, 0.001
@@ -105,7 +104,7 @@ class Entry:
     @property
     def call_ns(self) -> float:
         """What a call with several copies takes."""
-        return float(np.quantile(self.turns[1], _LOW))
+        return float(np.quantile(self.turns[1], LOW))
 
     @property
     def layer_ns(self) -> float:
@@ -125,7 +124,7 @@ class Entry:
         return self.passes < _MOST_PASSES and self.spread_ns > enough
 
     def _of_turns(self, one: np.ndarray, several: np.ndarray) -> float:
-        difference = np.quantile(several, _LOW) - np.quantile(one, _LOW)
+        difference = np.quantile(several, LOW) - np.quantile(one, LOW)
         return max(float(difference), 0.0) / (self.copies - 1)
 
 

@@ -165,6 +165,19 @@ def test_the_model_is_the_calibrated_sum_of_its_layers() -> None:
     assert model.shares_ns((8, 16)) == pytest.approx(1.5 * alone)
 
 
+def test_a_cut_network_takes_what_was_fitted_and_at_most_what_the_uncut_one_takes() -> None:
+    graph = plain_graph((64,))
+    table = table_of(graph, lambda inputs, outputs: float(inputs * outputs))
+    plain = LatencyModel(graph, table)
+    of_its_own = replace(table, calibration=replace(table.calibration, uncut=0.8))
+    model = LatencyModel(graph, LatencyTable.from_json(of_its_own.to_json()))
+
+    full = model.latency_ns((64,))
+    assert full == pytest.approx(0.8 * plain.latency_ns((64,)), abs=1)
+    assert model.latency_ns((63,)) == full < plain.latency_ns((63,))
+    assert model.latency_ns((16,)) == plain.latency_ns((16,))
+
+
 def test_a_width_that_was_not_measured_takes_what_the_next_larger_one_takes() -> None:
     graph = plain_graph((64,))
     table = table_of(graph, lambda inputs, outputs: float(inputs * outputs), step=16)
