@@ -24,7 +24,7 @@ export function estimateSoon(body, costName) {
     const headers = { "Content-Type": "application/json" };
     const { told, problem } = await send(addressOf("v1/estimates"), { body: JSON.stringify(body), headers }, fetch);
     if (mine !== latest) return;
-    lines.classList.toggle("wrong", Boolean(problem) || !told.is_reachable === false);
+    lines.classList.toggle("wrong", Boolean(problem) || told.is_reachable === false);
     say(problem ? [problem.detail] : [budget(told, costName), time(told), accuracy(told), work(told)]);
   }, DELAY_MS);
 }
