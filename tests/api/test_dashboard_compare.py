@@ -370,5 +370,5 @@ def test_the_form_offers_the_engines_whose_latency_can_be_a_budget(
     page = service.http.get("/new").text
 
     assert 'name="metric" value="latency_ns"' in page
-    assert '<select name="target">' in page
+    assert '<select name="target"' in page
     assert "<option>cpu-openvino</option>" in page

@@ -41,7 +41,11 @@ def toy_spec(log: Path, **changes: object) -> dict[str, Any]:
     usual = {"evaluations": 30, "seconds": 0.03, "finalise": 0.0, "broken": False}
     more = {"processes": 0, "limits": {}, "ill": {}}
     told = {**usual, **more, "log": str(log), **changes}
-    return {**told, "study": {"effort": {"evaluations": told["evaluations"]}}}
+    study = {
+        "budget": {"metric": BUDGET.metric, "ratio": BUDGET.ratio},
+        "effort": {"evaluations": told["evaluations"]},
+    }
+    return {**told, "study": study}
 
 
 class ToyExecutor:
