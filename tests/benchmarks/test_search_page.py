@@ -51,7 +51,8 @@ def test_without_cells_there_is_no_section_and_every_picture_says_so(finished: C
     section = search_page.searchers(finished)
 
     assert section is None
-    assert all("no finished run yet" in picture(f"search-{name}") for name in SEARCHER_NAMES)
+    searching = [name for name in SEARCHER_NAMES if name != "micronet"]  # which has no curve
+    assert all("no finished run yet" in picture(f"search-{name}") for name in searching)
 
 
 def test_one_cell_is_enough_for_table_and_pictures(finished: Cells) -> None:

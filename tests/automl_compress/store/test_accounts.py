@@ -47,7 +47,8 @@ def make_job(database: Database, account: Account) -> dict[str, str]:
             session, name="net", source={"weights": file.path}, weights_file_id=file.id, details={}
         )
         data = datasets.add(session, name="data", source={}, file_id=None, details={})
-        new = NewJob("half", model.id, data.id, {"study": {"effort": {"evaluations": 9}}}, {})
+        study = {"budget": {"metric": "macs"}, "effort": {"evaluations": 9}}
+        new = NewJob("half", model.id, data.id, {"study": study}, {})
         job = jobs.create(session, new)
         policy = policies.add(session, {"of": account.name}, job_id=job.id, trial_number=0)
         written = WrittenFile(f"artifacts/{job.id}/network", 100, "b" * 64)
