@@ -98,7 +98,9 @@ export function drawProgress(target, { steps, yLabel }) {
   const end = d3.max(steps, (step) => step.evaluations);
   // The first few steps would press the others into one line.
   const least = d3.min(lines.values(), (own) => (own.findLast((step) => step.evaluations <= end / 10) ?? own[0]).value);
-  const domain = d3.nice(least, d3.max(steps, (step) => step.value) + 1e-6, 5);
+  const most = d3.max(steps, (step) => step.value);
+  // A search whose first policy stays the best draws a level line, not the last digits of it.
+  const domain = d3.nice(Math.min(least, most - Math.abs(most) / 50), most + 1e-6, 5);
   place(target, `${yLabel} against evaluations; the table below has the latest steps`, () => ({
     height: PROGRESS_PX,
     marginLeft: 56,
