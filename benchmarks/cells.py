@@ -6,7 +6,8 @@ side share the cells between them.
 
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ class Cells:
             return content
         finally:
             claim.unlink(missing_ok=True)
+
+    def compute_missing(self, works: Iterable[tuple[str, Callable[[], Any]]], only: str) -> None:
+        """Compute the missing cells whose key contains `only`, and say how long each took."""
+        for key, work in works:
+            if only in key and self.read(key) is None:
+                began = time.perf_counter()
+                done = self.compute(key, work)
+                state = "waits" if done is None else f"{time.perf_counter() - began:.0f} s"
+                print(f"{key:28s} {state}", flush=True)
 
 
 def _take(claim: Path) -> bool:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -168,23 +168,16 @@ class Plan:
     """Names every cell in the order of its worth."""
 
     def __init__(self, cells: Cells) -> None:
-        self._cells, self._bench = cells, None
+        self._cells = cells
 
-    @property
+    @cached_property
     def bench(self) -> Bench:
         """Load everything when the first cell needs it."""
-        if self._bench is None:
-            self._bench = Bench()
-        return self._bench
+        return Bench()
 
     def run(self, only: str) -> None:
         """Compute what is missing."""
-        for key, work in self._works():
-            if only in key and self._cells.read(key) is None:
-                began = time.perf_counter()
-                done = self._cells.compute(key, work)
-                state = "waits" if done is None else f"{time.perf_counter() - began:.0f} s"
-                print(f"{key:24s} {state}", flush=True)
+        self._cells.compute_missing(self._works(), only)
 
     def _works(self) -> Iterator[tuple[str, Any]]:
         for seed in SEEDS:

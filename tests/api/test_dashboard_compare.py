@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from automl_api.dashboard.channel_map import lanes
 from automl_api.dashboard.configuration import differences, flattened
-from automl_api.dashboard.hypervolume import STEPS_OF_A_JOB, Front, reached
 from automl_api.dashboard.spread import spread
+from automl_api.jobs.hypervolume import STEPS_OF_A_JOB, Front, reached
 from automl_compress.core import Cost, LayerChoice
 from automl_compress.core.document import GroupRow, LayerRow, PolicyDocument
 from automl_compress.core.execution import Execution, ExecutionChange, LayerExecution

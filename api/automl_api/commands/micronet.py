@@ -35,7 +35,7 @@ class StageOptions:
         ),
     ] = None
     evaluations: Annotated[
-        float, typer.Option(min=0, help="What the search, or the profile, may cost.")
+        float, typer.Option(min=1, help="What the search, or the profile, may cost.")
     ] = 100.0
     share: Annotated[
         str | None,

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from automl_api.dashboard.configuration import Difference, differences, flattened
 from automl_api.dashboard.fronts import unbeaten
-from automl_api.dashboard.hypervolume import Reached, reached
 from automl_api.dashboard.spread import Series, by_seed
+from automl_api.jobs.hypervolume import Reached, reached
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_api.jobs.uncut import uncut_costs
 from automl_compress.core import Metric

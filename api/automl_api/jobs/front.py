@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
 from automl_api.bodies import ResponseBody
-from automl_api.dashboard.hypervolume import reached
+from automl_api.jobs.hypervolume import reached
 from automl_api.jobs.uncut import uncut_costs
 from automl_api.problem import Problem
 from automl_api.service import ServiceDependency
