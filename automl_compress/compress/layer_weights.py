@@ -29,7 +29,8 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
     """Zero the smallest weights and quantise the others, with a grid for each output channel.
 
     Each output channel's grid depends on its own weights alone, and scaling a channel scales
-    its grid: a normalisation behind the layer can be folded in before or after.
+    its grid: a normalisation behind the layer can be folded in before or after. Not so for
+    `uniform` and `kmeans`: they try the grid of the whole weight too, never to be worse than it.
 
     Args:
         weight: floating point (outputs, ...), what is left after channels were cut.

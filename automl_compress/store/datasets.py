@@ -5,8 +5,8 @@ from sqlalchemy.orm import Session
 from automl_compress.core.errors import NotFound
 from automl_compress.store import once
 from automl_compress.store.ids import new_id
-from automl_compress.store.paging import Page, page_of
-from automl_compress.store.tables import DatasetRow, Json
+from automl_compress.store.paging import LARGEST_PAGE, Page, page_of
+from automl_compress.store.tables import DatasetRow, Json, ModelRow
 
 
 def add(
@@ -66,6 +66,17 @@ def page(
     """Return data sets, the newest first, behind the data set `after`; with `text` in the name."""
     where = [DatasetRow.name.icontains(text, autoescape=True)] if text else []
     return page_of(session, DatasetRow, DatasetRow.id, where, after=after, limit=limit)
+
+
+def that_fit(session: Session, model: ModelRow) -> list[DatasetRow]:
+    """Return the newest data sets whose images and classes a network takes."""
+    takes = model.details
+    return [
+        row
+        for row in page(session, limit=LARGEST_PAGE).rows
+        if row.details["input_shape"] == takes["input_shape"]
+        and row.details["num_classes"] <= takes["num_classes"]
+    ]
 
 
 def share_images(first: DatasetRow, second: DatasetRow) -> bool:

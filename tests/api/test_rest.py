@@ -1,6 +1,7 @@
 """Changing, copying, estimating, comparing, deleting and fetching, over HTTP and by the client."""
 
 import hashlib
+import json
 import socket
 import threading
 from pathlib import Path
@@ -440,6 +441,16 @@ def test_the_command_line_steers_copies_and_deletes(
     other = run("jobs", "clone", job, "--searcher", "amc", "--option", "tau=0.5").split()[0]
     with service.client() as client:
         assert client.job(other).content["study"]["searcher_options"] == {"tau": 0.5}
+    study = {"space": {"weight_bits": [4, 8]}, "confirmation": {"finetune_epochs": 2}}
+    smaller = run("jobs", "clone", job, "--study", json.dumps(study)).split()[0]
+    with service.client() as client:
+        found = client.job(smaller).content["study"]
+    assert found["space"]["weight_bits"] == [4, 8]
+    assert found["confirmation"]["finetune_epochs"] == 2
+    for wrong, why in (('{"seed": 3}', "both change 'seed'"), ("[1]", "give a JSON object")):
+        twice = runner.invoke(app, ["jobs", "clone", job, "--seed", "5", "--study", wrong, *at])
+        assert twice.exit_code == 2
+        assert why in " ".join(twice.stderr.replace("│", " ").split())
     assert "deleted" in run("jobs", "rm", copy)
     refused = runner.invoke(app, ["models", "rm", model["id"], *at])
     assert isinstance(refused.exception, ProblemError)

@@ -56,6 +56,15 @@ def clone(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     accuracy_floor: options.AccuracyFloor = None,
+    patch: Annotated[
+        str,
+        typer.Option(
+            "--study",
+            metavar="JSON",
+            help="What else changes, a merge patch (RFC 7396) of the job's study: "
+            '{"space": {"weight_bits": [4, 8]}}.',
+        ),
+    ] = "{}",
     name: Name = None,
     is_json: options.Json = False,
 ) -> None:
@@ -72,8 +81,11 @@ def clone(
     if evaluations is not None:
         study["effort"] = {"evaluations": evaluations}
     told = {each: value for each, value in study.items() if value is not None}
+    more = texts.json_object(patch, "--study")
+    for twice in sorted(more.keys() & told.keys()):
+        raise typer.BadParameter(f"--study and another option both change {twice!r}; take either")
     with Client(service.url, service.key) as client:
-        made = client.clone(job, {"study": told, **({} if name is None else {"name": name})})
+        made = client.clone(job, {"study": told | more, **({} if name is None else {"name": name})})
     _print(made.content, is_json)
 
 

@@ -1,7 +1,7 @@
 """How the texts of options are read; what is wrong ends the command with its usage."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -67,6 +67,17 @@ def assignments(texts: list[str] | None, option: str) -> dict[str, Any]:
         except ValueError:
             values[name] = value
     return values
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{option} is {text!r}; give a JSON object")
+    return cast("dict[str, Any]", value)
 
 
 def tags(texts: list[str] | None, option: str = "--tag") -> dict[str, str]:

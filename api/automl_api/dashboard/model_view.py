@@ -12,7 +12,7 @@ from automl_api.graph_json import graph_from_json
 from automl_api.jobs.schemas import JobBody, job_body
 from automl_api.models.schemas import ModelDetailsBody, model_details_body
 from automl_compress.core import LayerGraph
-from automl_compress.store import JobKind, browsing
+from automl_compress.store import DatasetRow, JobKind, browsing, datasets
 from automl_compress.store import models as model_rows
 from automl_compress.store.browsing import JobFilter, PolicyOfJob
 
@@ -55,6 +55,7 @@ class ModelView:
 
     layers: without those that only normalise.
     jobs: the latest ones on it. policies: the latest ones for it, found or brought.
+    datasets: the latest whose images it takes.
     """
 
     model: ModelDetailsBody
@@ -63,6 +64,7 @@ class ModelView:
     sensitivity: SensitivityView | None
     jobs: Sequence[JobBody]
     policies: Sequence[PolicyOfJob]
+    datasets: Sequence[DatasetRow]
 
 
 def model_view(session: Session, model_id: str) -> ModelView:
@@ -80,6 +82,7 @@ def model_view(session: Session, model_id: str) -> ModelView:
         sensitivity=sensitivity_view(session, row),
         jobs=[job_body(each) for each in found.rows],
         policies=browsing.policies_for(session, model_id, JOBS_SHOWN),
+        datasets=datasets.that_fit(session, row),
     )
 
 

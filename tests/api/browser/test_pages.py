@@ -396,6 +396,24 @@ def test_the_picture_of_a_network_is_its_table(page: Page, searched: Searched) -
     expect(page.locator("select[name=model]")).to_have_value(searched.jobs[0]["model_id"])
 
 
+def test_a_network_is_sent_through_the_stages_from_its_page(page: Page, searched: Searched) -> None:
+    job = searched.jobs[0]
+    page.goto(f"{PREFIX}/models/{job['model_id']}")
+    form = page.locator("#stages")
+    form.get_by_label("Data").select_option(job["dataset_id"])
+    form.get_by_label("Epochs behind each stage").fill("1")
+    form.get_by_role("button").click()
+
+    page.wait_for_url("**/jobs/job_*")
+    with Client(searched.url, KEY) as client:
+        made = client.job(page.url.rpartition("/")[2])
+        study = made.content["study"]
+        made.cancel()
+    assert (study["searcher"], study["budget"]["metric"]) == ("micronet", "micronet")
+    confirmation = study["confirmation"]
+    assert (confirmation["recipe"], confirmation["finetune_epochs"]) == ("micronet", 1)
+
+
 def test_the_images_come_behind_the_page(page: Page, searched: Searched) -> None:
     page.goto(f"{PREFIX}/datasets/{searched.jobs[0]['dataset_id']}")
 
@@ -432,6 +450,11 @@ def test_a_longer_copy_begins_as_the_job_was(page: Page, searched: Searched) -> 
     assert (told["model_id"], told["dataset_id"]) == (job["model_id"], job["dataset_id"])
     effort = {**job["study"]["effort"], "evaluations": 16}
     assert told["study"] == {**job["study"], "effort": effort}
+    expect(page.locator("#as-shell")).not_to_contain_text("--study")
+    page.get_by_label("Epochs").fill("7")
+    expect(page.locator("#as-shell")).to_contain_text(
+        """--study '{"confirmation":{"finetune_epochs":7}}'"""
+    )
 
 
 def test_another_trial_is_confirmed_and_written_in_another_format(

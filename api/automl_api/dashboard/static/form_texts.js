@@ -33,15 +33,32 @@ function newDataName() {
   return isUpload() ? quoted(imagesName()) : chosenOption("dataset").dataset.builtin;
 }
 
+function isObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+// What makes one JSON object of another (RFC 7396); undefined where they are equal.
+function mergePatch(before, after) {
+  const patch = {};
+  for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const [from, to] = [before[name], after[name]];
+    if (JSON.stringify(from) === JSON.stringify(to)) continue;
+    const change = isObject(from) && isObject(to) ? mergePatch(from, to) : (to ?? null);
+    if (change !== undefined) patch[name] = change;
+  }
+  return Object.keys(patch).length ? patch : undefined;
+}
+
 // cloned: the job that the form began with, if any.
 export function asShell(isNew, cloned) {
   if (cloned) {
     const left = Object.keys(cloned.study.searcher === fields.searcher.value ? cloned.study.searcher_options : {});
     const gone = left.filter((name) => !(name in searcherOptions())).map((name) => `--option ${name}=null`);
     const flags = [budgetFlag(), ...floorFlag(), ...searcherFlags(), ...gone, `--seed ${fields.seed.value}`, `--name ${quoted(fields.name.value)}`];
-    const hasMore = ["space", "confirmation", "target"].some((name) => JSON.stringify(study()[name]) !== JSON.stringify(cloned.study[name]));
-    const more = hasMore ? "# Changed layers, bits, engine or epochs have no flag of clone: take the Python or the JSON below.\n" : "";
-    return more + [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
+    const [before, after] = [cloned.study, study()].map(({ space, confirmation, target }) => ({ space, confirmation, target }));
+    const patch = mergePatch(before, after);
+    if (patch) flags.push(`--study ${quoted(JSON.stringify(patch))}`);
+    return [`automl-compress jobs clone ${cloned.id}`, ...flags].join(" \\\n    ");
   }
   const network = isNew ? quoted(programName() ?? architecture().name) : fields.model.value;
   const parts = [`automl-compress search ${network}`, fields.dataset.value || newDataName()];

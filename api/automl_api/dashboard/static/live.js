@@ -54,7 +54,7 @@ export async function send(address, options = {}, by = ask) {
   }
 }
 
-// Forms that are marked data-address are sent as JSON.
+// Forms that are marked data-address are sent as JSON; afterwards gets the answer.
 export function sendForms(afterwards) {
   document.addEventListener("submit", async (event) => {
     const { target: form, submitter } = event;
@@ -62,10 +62,10 @@ export function sendForms(afterwards) {
     const fields = [...new FormData(form)].map(([name, value]) => [name, form.elements[name].type === "number" ? Number(value) : value]);
     const headers = { "Content-Type": "application/json" };
     if (submitter) submitter.disabled = true; // a second press would send it twice
-    const { problem } = await send(new URL(form.dataset.address, location.href), { body: JSON.stringify(Object.fromEntries(fields)), headers });
+    const { problem, told } = await send(new URL(form.dataset.address, location.href), { body: JSON.stringify(Object.fromEntries(fields)), headers });
     if (submitter) submitter.disabled = false;
     if (problem) trouble(problem.detail);
-    else await afterwards();
+    else await afterwards(told);
   });
 }
 

@@ -1,8 +1,8 @@
-// One network: its coupled channels, its sensitivity, and policies that its user brings.
+// One network: its coupled channels, its sensitivity, the job in stages, policies that its user brings.
 
 import { drawMap } from "./channel_map.js";
 import { addressOf } from "./addresses.js";
-import { send, trouble } from "./live.js";
+import { send, sendForms, trouble } from "./live.js";
 import { drawFrom, drawSensitivityTable, keepDrawn } from "./tables.js";
 
 function listed(row, kind) {
@@ -45,6 +45,8 @@ async function bring(form) {
   }
   return send(addressOf("v1/policies"), { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 }
+
+sendForms((job) => location.assign(addressOf(`jobs/${job.id}`)));
 
 document.getElementById("bring").addEventListener("submit", async (event) => {
   event.submitter.disabled = true;
