@@ -47,7 +47,7 @@ SEARCH_IMAGES = cifar.SEARCH_IMAGES
 #: it forwards no images beside those that score.
 RECIPE = Recipe(repair="reconstruction", signal="kl", images=SEARCH_IMAGES, backend="openvino")
 FINETUNE = TrainingConfig(epochs=2, batch_size=128, learning_rate=0.02, precision="bfloat16")
-# They hold several of these, search bits, which stay 32 here, or set single weights and bits by hand.
+# These hold several others, search bits, or set single weights and bits by hand.
 OTHERS = ("portfolio", "haq", "micronet")
 COMPARED = tuple(name for name in searcher_names() if name not in OTHERS)
 LONGER = ("amc", "agmc", "random", "auto")
