@@ -4,13 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from automl_agents.allocation.candidates import CandidateList
 from automl_agents.allocation.config import DpConfig
 from automl_agents.allocation.knapsack import Allocator
-from automl_agents.allocation.profile import SensitivityProfile
-from automl_agents.allocation.profile_plan import plan_profile
+from automl_agents.allocation.profiled import ProfiledCandidates
 from automl_agents.allocation.sensitivity import RULES
-from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial
 
@@ -39,13 +36,10 @@ class DpSearcher:
             BudgetUnreachable: no policy of the space is within the budget.
         """
         self._problem, self._config = problem, config
-        self._ledger = TrialLedger()
         self._allocator = Allocator(problem.space, problem.budget)
-        self._candidates = CandidateList(problem.space)
-        self._candidates.add(problem.space.uniform(problem.budget), "one share everywhere")
-        share = config.profile_share * problem.effort.evaluations
-        plan = plan_profile(problem, share, config.levels, config.profile_images)
-        self._profile = SensitivityProfile(problem.space, plan)
+        self._state = ProfiledCandidates(problem, config)
+        uniform = problem.space.uniform(problem.budget)
+        self._state.candidates.add(uniform, "one share everywhere")
         self._rules_used = 0
         self._refined = 0  # asks of the refinement
         self._waiting: dict[int, tuple[int, list[float]]] = {}  # number -> rule, coefficients
@@ -53,12 +47,12 @@ class DpSearcher:
 
     def ask(self) -> Suggestion:
         """Propose the next policy."""
-        is_first = self._ledger.asked == 0
-        if not is_first and not self._profile.is_asked:
-            return self._profile.ask(self._ledger)
+        is_first = self._state.ledger.asked == 0
+        if not is_first and not self._state.profile.is_asked:
+            return self._state.probe()
         if not is_first:
             self._allocate()
-        return self._candidates.ask(self._ledger)
+        return self._state.candidate()
 
     def _allocate(self) -> None:
         """Add the next candidate, if there is one."""
@@ -92,12 +86,13 @@ class DpSearcher:
 
     def _add(self, rule: int, coefficients: list[float], note: str) -> bool:
         measure, shape = RULES[rule]
-        curves = self._profile.curves(measure, shape)
+        curves = self._state.profile.curves(measure, shape)
         losses = [each * loss for each, loss in zip(coefficients, curves, strict=True)]
         setting = self._allocator.solve(losses)
-        is_new = self._candidates.add(setting, f"{note}, {shape} curves of {measure}")
+        note = f"{note}, {shape} curves of {measure}"
+        is_new = self._state.candidates.add(setting, note)
         if is_new:
-            self._waiting[self._ledger.asked] = rule, coefficients
+            self._waiting[self._state.ledger.asked] = rule, coefficients
         return is_new
 
     def tell(self, trial: Trial) -> None:
@@ -106,10 +101,8 @@ class DpSearcher:
         Raises:
             TrialMismatch: the trial was never asked for, or told before.
         """
-        self._ledger.settle(trial)
-        if self._profile.tell(trial):
+        if not self._state.tell(trial):
             return
-        self._candidates.tell(trial)
         allocation = self._waiting.pop(trial.number, None)
         if allocation is None or trial.score is None:
             return
@@ -120,9 +113,7 @@ class DpSearcher:
         """Return profile, candidates, coefficients and counts."""
         waiting = [[number, *allocation] for number, allocation in self._waiting.items()]
         values: dict[str, Any] = {
-            "ledger": self._ledger.to_json(),
-            "profile": self._profile.to_json(),
-            "candidates": self._candidates.to_json(),
+            **self._state.to_json(),
             "rules_used": self._rules_used,
             "refined": self._refined,
             "waiting": waiting,
@@ -133,9 +124,7 @@ class DpSearcher:
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot."""
         values = snapshot.values
-        self._ledger.restore(values["ledger"])
-        self._profile.restore(values["profile"])
-        self._candidates.restore(values["candidates"])
+        self._state.restore(values)
         self._rules_used, self._refined = int(values["rules_used"]), int(values["refined"])
         self._waiting = {
             int(number): (int(rule), list(coefficients))

@@ -2,11 +2,8 @@
 
 from bisect import bisect_left
 
-from automl_agents.allocation.candidates import CandidateList
 from automl_agents.allocation.config import MicroNetConfig
-from automl_agents.allocation.profile import SensitivityProfile
-from automl_agents.allocation.profile_plan import plan_profile
-from automl_agents.ledger import TrialLedger
+from automl_agents.allocation.profiled import ProfiledCandidates
 from automl_compress.core import CompressionSpace, SearchProblem, Snapshot, Suggestion, Trial
 from automl_compress.core.decision import WHOLE_DENSITY, Decision
 
@@ -32,20 +29,16 @@ class MicroNetSearcher:
         """
         space = problem.space
         space.check_reachable(problem.budget)
-        self._ledger = TrialLedger()
-        self._candidates = CandidateList(space)
+        self._state = ProfiledCandidates(problem, config, problem.effort.evaluations - 1.0)
         shares = space.shares(hand_set(space, config))
         setting = space.repair(shares.tolist(), problem.budget)
-        self._candidates.add(setting, "the winners' ratios and bits")
-        spent = config.profile_share * (problem.effort.evaluations - 1.0)
-        plan = plan_profile(problem, spent, config.levels, config.profile_images)
-        self._profile = SensitivityProfile(space, plan)
+        self._state.candidates.add(setting, "the winners' ratios and bits")
 
     def ask(self) -> Suggestion:
         """Propose the policy, then the next probe."""
-        if self._candidates.has_new or self._profile.is_asked:
-            return self._candidates.ask(self._ledger)
-        return self._profile.ask(self._ledger)
+        if self._state.candidates.has_new or self._state.profile.is_asked:
+            return self._state.candidate()
+        return self._state.probe()
 
     def tell(self, trial: Trial) -> None:
         """Take note of a trial.
@@ -53,26 +46,15 @@ class MicroNetSearcher:
         Raises:
             TrialMismatch: the trial was never asked for, or told before.
         """
-        self._ledger.settle(trial)
-        if not self._profile.tell(trial):
-            self._candidates.tell(trial)
+        self._state.tell(trial)
 
     def snapshot(self) -> Snapshot:
         """Return profile, candidate and counts."""
-        return Snapshot(
-            {
-                "ledger": self._ledger.to_json(),
-                "profile": self._profile.to_json(),
-                "candidates": self._candidates.to_json(),
-            }
-        )
+        return Snapshot(self._state.to_json())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot."""
-        values = snapshot.values
-        self._ledger.restore(values["ledger"])
-        self._profile.restore(values["profile"])
-        self._candidates.restore(values["candidates"])
+        self._state.restore(snapshot.values)
 
 
 def hand_set(space: CompressionSpace, config: MicroNetConfig) -> tuple[int, ...]:

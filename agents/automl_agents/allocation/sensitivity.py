@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from automl_agents.allocation.candidates import CandidateList
 from automl_agents.allocation.config import SensitivityConfig
 from automl_agents.allocation.growth import grown
 from automl_agents.allocation.loss_curves import Shape
-from automl_agents.allocation.profile import MEASURES, Measure, SensitivityProfile
-from automl_agents.allocation.profile_plan import plan_profile
-from automl_agents.ledger import TrialLedger
+from automl_agents.allocation.profile import MEASURES, Measure
+from automl_agents.allocation.profiled import ProfiledCandidates
 from automl_compress.core import (
     Budget,
     CompressionSpace,
@@ -44,28 +42,26 @@ class SensitivitySearcher:
             BudgetUnreachable: no policy of the space is within the budget.
         """
         self._problem = problem
-        self._ledger = TrialLedger()
-        self._candidates = CandidateList(problem.space)
-        self._candidates.add(problem.space.uniform(problem.budget), "one share everywhere")
-        share = config.profile_share * problem.effort.evaluations
-        plan = plan_profile(problem, share, config.levels, config.profile_images)
-        self._profile = SensitivityProfile(problem.space, plan)
+        self._state = ProfiledCandidates(problem, config)
+        uniform = problem.space.uniform(problem.budget)
+        self._state.candidates.add(uniform, "one share everywhere")
         self._rules_used = 0
 
     def ask(self) -> Suggestion:
         """Propose the next policy."""
-        if self._candidates.has_new or self._profile.is_asked:
+        if self._state.candidates.has_new or self._state.profile.is_asked:
             self._add_candidate()
-            return self._candidates.ask(self._ledger)
-        return self._profile.ask(self._ledger)
+            return self._state.candidate()
+        return self._state.probe()
 
     def _add_candidate(self) -> None:
-        while not self._candidates.has_new and self._rules_used < len(RULES):
+        while not self._state.candidates.has_new and self._rules_used < len(RULES):
             measure, shape = RULES[self._rules_used]
             self._rules_used += 1
-            curves = self._profile.curves(measure, shape)
+            curves = self._state.profile.curves(measure, shape)
             setting = threshold_setting(self._problem.space, self._problem.budget, curves)
-            self._candidates.add(setting, f"one threshold on the {shape} curves of {measure}")
+            note = f"one threshold on the {shape} curves of {measure}"
+            self._state.candidates.add(setting, note)
 
     def tell(self, trial: Trial) -> None:
         """Take a probe into the profile, or compare a candidate.
@@ -73,28 +69,16 @@ class SensitivitySearcher:
         Raises:
             TrialMismatch: the trial was never asked for, or told before.
         """
-        self._ledger.settle(trial)
-        if not self._profile.tell(trial):
-            self._candidates.tell(trial)
+        self._state.tell(trial)
 
     def snapshot(self) -> Snapshot:
         """Return profile, candidates and counts."""
-        return Snapshot(
-            {
-                "ledger": self._ledger.to_json(),
-                "profile": self._profile.to_json(),
-                "candidates": self._candidates.to_json(),
-                "rules_used": self._rules_used,
-            }
-        )
+        return Snapshot({**self._state.to_json(), "rules_used": self._rules_used})
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot."""
-        values = snapshot.values
-        self._ledger.restore(values["ledger"])
-        self._profile.restore(values["profile"])
-        self._candidates.restore(values["candidates"])
-        self._rules_used = int(values["rules_used"])
+        self._state.restore(snapshot.values)
+        self._rules_used = int(snapshot.values["rules_used"])
 
 
 def threshold_setting(
