@@ -7,15 +7,14 @@ from automl_compress.core import (
     Choice,
     Cost,
     LayerChoice,
-    Measurement,
     Policy,
-    Recipe,
     Suggestion,
     Trial,
 )
 from automl_compress.core import TrialState as State
 from automl_compress.store import SqlTrialStore
 from tests.api.conftest import RunningService
+from tests.fakes import measurement_of
 
 HOSTILE = "<script>alert(1)</script> \u202egnp.exe & \"quoted\" 'twice'"
 
@@ -57,19 +56,5 @@ def store_trials(
         sparsity = number / (count + 1)
         policy = Policy(tuple(Choice(group, sparsity) for group in groups), tuple(layers))
         store.asked(Suggestion(number, policy, HOSTILE))
-        measurement = Measurement(
-            cost=Cost(cost, 100, 400, 1024),
-            score=number / count,
-            correct=number,
-            total=count,
-            cross_entropy=None,
-            kl=None,
-            split="search: rows",
-            fidelity="proxy",
-            recipe=Recipe(),
-            seed=0,
-            evaluations=1.0,
-            wall_seconds=0.1,
-            cpu_seconds=0.1,
-        )
+        measurement = measurement_of(Cost(cost, 100, 400, 1024), number / count)
         store.told(Trial(number, policy, State.COMPLETE, measurement, note=HOSTILE))

@@ -1,6 +1,7 @@
 """Confirming another trial of a search: submitted over HTTP, run by a worker's own steps."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from automl_compress.store import JobRow, JobState, SqlTrialStore, consistency, 
 from tests.api.conftest import RunningService, job_body, problem
 from tests.api.test_evaluations import uncut_network, work
 from tests.api.test_jobs import FINISHED, move_to, submit
+from tests.fakes import measurement_of
 
 Json = dict[str, Any]
 UNTUNED = {"top_k": 1, "finetune_epochs": 0, "formats": []}
@@ -37,22 +39,8 @@ def policies() -> list[Policy]:
 
 
 def measured(policy: Policy) -> Measurement:
-    recipe = Recipe(images=64, calibration_images=64)
-    return Measurement(
-        cost=PolicyCosts(trace(uncut_network(), (1, 8, 8)).graph).cost(policy),
-        score=0.5,
-        correct=32,
-        total=64,
-        cross_entropy=None,
-        kl=None,
-        split="search: x",
-        fidelity="proxy",
-        recipe=recipe,
-        seed=0,
-        evaluations=1.0,
-        wall_seconds=0.1,
-        cpu_seconds=0.1,
-    )
+    cost = PolicyCosts(trace(uncut_network(), (1, 8, 8)).graph).cost(policy)
+    return replace(measurement_of(cost, 0.5), recipe=Recipe(images=64, calibration_images=64))
 
 
 @pytest.fixture(scope="module")

@@ -9,30 +9,17 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from automl_compress.core import Choice, Cost, Measurement, Policy, Recipe, Suggestion
+from automl_compress.core import Choice, Cost, Measurement, Policy, Suggestion
 from automl_compress.store import SqlTrialStore
 from tests.api.conftest import RunningService, job_body
 from tests.api.test_cli import run
+from tests.fakes import measurement_of
 
 pytestmark = pytest.mark.e2e
 
 
 def measured(score: float) -> Measurement:
-    return Measurement(
-        cost=Cost(50, 40, 160, 50 * 1024),
-        score=score,
-        correct=round(score * 100),
-        total=100,
-        cross_entropy=0.5,
-        kl=None,
-        split="search",
-        fidelity="proxy",
-        recipe=Recipe(),
-        seed=0,
-        evaluations=1.0,
-        wall_seconds=0.1,
-        cpu_seconds=0.1,
-    )
+    return measurement_of(Cost(50, 40, 160, 50 * 1024), score)
 
 
 def suggestion(number: int, **fields: Any) -> Suggestion:

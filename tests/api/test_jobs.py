@@ -11,7 +11,6 @@ from automl_compress.core import (
     Effort,
     Measurement,
     Policy,
-    Recipe,
     StudySpec,
     Suggestion,
     Trial,
@@ -22,6 +21,7 @@ from automl_compress.store import JobState, SqlTrialStore, artifacts, browsing, 
 from automl_compress.store import jobs as job_rows
 from automl_compress.store.artifacts import NewArtifact
 from tests.api.conftest import RunningService, job_body, problem
+from tests.fakes import measurement_of
 
 HASH = "sha256:" + "0" * 64
 
@@ -38,21 +38,7 @@ def count_jobs(service: RunningService) -> int:
 
 
 def measured(score: float) -> Measurement:
-    return Measurement(
-        cost=Cost(50, 40, 160, 50 * 1024),
-        score=score,
-        correct=round(score * 100),
-        total=100,
-        cross_entropy=0.5,
-        kl=None,
-        split="search",
-        fidelity="proxy",
-        recipe=Recipe(),
-        seed=0,
-        evaluations=1.0,
-        wall_seconds=0.1,
-        cpu_seconds=0.1,
-    )
+    return measurement_of(Cost(50, 40, 160, 50 * 1024), score)
 
 
 def store_trials(service: RunningService, job_id: str, scores: list[float]) -> None:

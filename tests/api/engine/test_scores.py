@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from automl_compress.core import (
     Confirmation,
     Cost,
     Effort,
-    Measurement,
     Recipe,
     SpaceOptions,
     StudySpec,
@@ -33,6 +33,7 @@ from automl_compress.networks.trace import trace
 from automl_compress.store import ArtifactFiles, Database, WrittenFile, jobs
 from automl_compress.train.demo import DEMO_ARCHITECTURE, DEMO_CONFIG, DEMO_WEIGHTS
 from tests.automl_compress.store.conftest import new_job
+from tests.fakes import measurement_of
 
 STUDY = StudySpec(
     "random",
@@ -65,21 +66,7 @@ def contest(tmp_path: Path) -> Iterator[Contest]:
 
 def trial(space: CompressionSpace, number: int, keep: float) -> Trial:
     policy = space.policy(space.repair([keep] * len(space.graph.groups), STUDY.budget))
-    measurement = Measurement(
-        cost=Cost(1, 1, 1, 1),
-        score=0.9,
-        correct=9,
-        total=10,
-        cross_entropy=None,
-        kl=None,
-        split="search",
-        fidelity="proxy",
-        recipe=STUDY.recipe,
-        seed=0,
-        evaluations=1.0,
-        wall_seconds=0.0,
-        cpu_seconds=0.0,
-    )
+    measurement = replace(measurement_of(Cost(1, 1, 1, 1), 0.9), recipe=STUDY.recipe)
     return Trial(number, policy, state=TrialState.COMPLETE, measurement=measurement)
 
 
