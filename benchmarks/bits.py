@@ -11,14 +11,11 @@ quantisation-aware training, once on the test split. The uncut network is tuned 
 - haq: bits alone, by DDPG. uniform-4: every layer at 4 bits, nothing pruned.
 """
 
-import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
-
-import torch
 
 from automl_agents.catalogue import create_searcher
 from automl_compress.core import (
@@ -42,7 +39,7 @@ from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from automl_compress.train.accuracy import evaluate_accuracy
 from benchmarks import cifar
 from benchmarks.bits_report import write
-from benchmarks.cells import Cells
+from benchmarks.cells import Cells, run
 
 SEARCH_IMAGES = 1000
 RECIPE = Recipe(repair="reconstruction", signal="kl", images=SEARCH_IMAGES)
@@ -155,11 +152,8 @@ class Plan:
         """Load everything when the first cell needs it."""
         return Bench()
 
-    def run(self, only: str) -> None:
-        """Compute what is missing."""
-        self._cells.compute_missing(self._works(), only)
-
-    def _works(self) -> Iterator[tuple[str, Any]]:
+    def __iter__(self) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+        """Yield each cell's key and what computes it."""
         for seed in SEEDS:
             for size, ratio in RATIOS.items():
                 for method in METHODS:
@@ -187,18 +181,5 @@ class Plan:
         return self.bench.tuned(method, ratio, chosen)
 
 
-def main() -> None:
-    """Compute the missing cells, then summarise what there is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--report", action="store_true", help="summarise only; compute nothing")
-    parser.add_argument("--only", default="", help="compute only cells whose key contains this")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cells = Cells("bits")
-    if not arguments.report:
-        Plan(cells).run(arguments.only)
-    print(write(cells))
-
-
 if __name__ == "__main__":
-    main()
+    run("bits", __doc__ or "", Plan, write)

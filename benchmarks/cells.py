@@ -4,6 +4,7 @@ A benchmark that is stopped goes on with the next missing cell; two processes st
 side share the cells between them.
 """
 
+import argparse
 import json
 import os
 import time
@@ -11,7 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.records import COMMIT, RESULTS
+
+Works = Iterable[tuple[str, Callable[[], dict[str, Any]]]]
 
 
 class Cells:
@@ -45,7 +50,7 @@ class Cells:
         finally:
             claim.unlink(missing_ok=True)
 
-    def compute_missing(self, works: Iterable[tuple[str, Callable[[], Any]]], only: str) -> None:
+    def compute_missing(self, works: Works, only: str) -> None:
         """Compute the missing cells whose key contains `only`, and say how long each took."""
         for key, work in works:
             if only in key and self.read(key) is None:
@@ -53,6 +58,29 @@ class Cells:
                 done = self.compute(key, work)
                 state = "waits" if done is None else f"{time.perf_counter() - began:.0f} s"
                 print(f"{key:28s} {state}", flush=True)
+
+
+def run(
+    name: str, description: str, works: Callable[[Cells], Works], write: Callable[[Cells], str]
+) -> None:
+    """Be the command of a benchmark: compute the missing cells, then print what there is.
+
+    Args:
+        name: of the benchmark.
+        description: what `--help` says.
+        works: each cell's key and what computes it, {} while another cell is missing; in the
+            order of their worth.
+        write: stores the summary, and returns it as a table.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--report", action="store_true", help="summarise only; compute nothing")
+    parser.add_argument("--only", default="", help="compute only cells whose key contains this")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cells = Cells(name)
+    if not arguments.report:
+        cells.compute_missing(works(cells), arguments.only)
+    print(write(cells))
 
 
 def _take(claim: Path) -> bool:

@@ -9,7 +9,6 @@ as many epochs more, once. Images are not augmented, as in the paper.
 all.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -36,7 +35,7 @@ from automl_compress.train.randomness import seeded
 from automl_compress.train.shared_weights import train_shared
 from automl_compress.train.training import train
 from automl_compress.whole_files import write_whole
-from benchmarks.cells import Cells
+from benchmarks.cells import run
 from benchmarks.deep_compression_report import NAME, NETWORKS, SEEDS, SPARSE_PERCENT, write
 
 WORK = Path(__file__).parent / "work" / NAME
@@ -237,19 +236,5 @@ class Works:
         return Bench("lenet-300-100", seed, self.data).sparse(percent, rounds)
 
 
-def main() -> None:
-    """Compute the missing cells, then summarise what there is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--report", action="store_true", help="summarise only; compute nothing")
-    parser.add_argument("--only", default="", help="compute only cells whose key contains this")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cells = Cells(NAME)
-    for key, work in () if arguments.report else Works():
-        if arguments.only in key and cells.read(key) is None:
-            print(f"{key:36s} {cells.compute(key, work) or 'waits'}", flush=True)
-    print(write(cells))
-
-
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__ or "", lambda _: Works(), write)

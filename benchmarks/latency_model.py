@@ -8,14 +8,13 @@ alignment gives them; the table then holds all of them where one axis is cut. Of
 random share of the layers is computed in int8.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import kendalltau
 
 from automl_compress.core import Budget, CompressionSpace, SpaceOptions
@@ -29,7 +28,7 @@ from automl_compress.networks.trace import Network, trace
 from automl_compress.targets import TARGETS, Target
 from automl_compress.train.randomness import seeded
 from benchmarks import records
-from benchmarks.cells import Cells
+from benchmarks.cells import Cells, Works, run
 
 NAME = "latency-model"
 NETWORKS = ("resnet-20", "resnet-56", "mobilenet-v2")
@@ -178,21 +177,16 @@ def table(cells: Cells) -> str:
     return "\n".join(rows)
 
 
-def main() -> None:
-    """Measure the missing cells, then show what there is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--report", action="store_true", help="show only; measure nothing")
-    parser.add_argument("--only", default="", help="measure only cells whose key begins so")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cells = Cells(NAME)
-    for case in CASES:
-        if not arguments.report and case.key.startswith(arguments.only):
-            cells.compute(case.key, lambda case=case: measured(case))
-            print(case.key, flush=True)
+def works(_: Cells) -> Works:
+    """Yield each cell's key and what computes it."""
+    return ((case.key, partial(measured, case)) for case in CASES)
+
+
+def write(cells: Cells) -> str:
+    """Store the summary and return it as a table."""
     records.save(NAME, summarise(cells), {"cells": f"{cells.folder.name}/"}, [SEED])
-    print(table(cells))
+    return table(cells)
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__ or "", works, write)

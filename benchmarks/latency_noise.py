@@ -9,12 +9,13 @@ A search takes what a table says is fast, and so finds its errors. Of each table
 keeps the most MACs of many drawn at a latency budget is measured beside what the table said.
 """
 
-import argparse
 import os
 import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import product
 from multiprocessing import get_context
 from typing import Any
 
@@ -29,7 +30,7 @@ from automl_compress.evaluate.latency_tables import measure_table
 from automl_compress.networks.trace import Network
 from automl_compress.targets import Target
 from benchmarks import records
-from benchmarks.cells import Cells
+from benchmarks.cells import Cells, Works, run
 from benchmarks.latency_model import uncut
 
 NAME = "latency-noise"
@@ -200,23 +201,17 @@ def table(cells: Cells) -> str:
     return "\n".join(rows)
 
 
-def main() -> None:
-    """Measure the missing cells, then show what there is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--report", action="store_true", help="show only; measure nothing")
-    parser.add_argument("--only", default="", help="measure only cells whose key begins so")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cells = Cells(NAME)
-    for network in NETWORKS:
-        for state in STATES:
-            key = _key(network, state)
-            if not arguments.report and key.startswith(arguments.only):
-                cells.compute(key, lambda network=network, state=state: measured(network, state))
-                print(key, flush=True)
+def works(_: Cells) -> Works:
+    """Yield each cell's key and what computes it."""
+    for network, state in product(NETWORKS, STATES):
+        yield _key(network, state), partial(measured, network, state)
+
+
+def write(cells: Cells) -> str:
+    """Store the summary and return it as a table."""
     records.save(NAME, summarise(cells), {"cells": f"{cells.folder.name}/"}, [])
-    print(table(cells))
+    return table(cells)
 
 
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__ or "", works, write)

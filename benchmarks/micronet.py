@@ -7,16 +7,13 @@ gets 100 evaluations on 1,000 images for a policy that scores at most 0.95 of th
 Stages are measured on the search split, the end once on the test split.
 """
 
-import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from automl_agents.allocation.config import MicroNetConfig
 from automl_agents.allocation.micronet import hand_set
@@ -41,7 +38,7 @@ from automl_compress.networks.trace import Network, trace
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from automl_compress.train.accuracy import evaluate_accuracy
 from benchmarks import cifar
-from benchmarks.cells import Cells
+from benchmarks.cells import Cells, run
 from benchmarks.micronet_report import FLOOR_POINTS, NAME, SEEDS, write
 
 SHARE = 0.95  # of the hand-set score
@@ -175,11 +172,8 @@ class Plan:
         """Load everything when the first cell needs it."""
         return Bench()
 
-    def run(self, only: str) -> None:
-        """Compute what is missing."""
-        self._cells.compute_missing(self._works(), only)
-
-    def _works(self) -> Iterator[tuple[str, Any]]:
+    def __iter__(self) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+        """Yield each cell's key and what computes it."""
         for seed in SEEDS:
             yield f"search-{seed}", partial(self._search, seed)
         yield "tuned-by-hand", lambda: self.bench.tuned("tuned-by-hand", self.bench.by_hand)
@@ -199,18 +193,5 @@ class Plan:
         return self.bench.tuned(f"tuned-searched-{seed}", Policy.from_json(found["policy"]))
 
 
-def main() -> None:
-    """Compute the missing cells, then summarise what there is."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--report", action="store_true", help="summarise only; compute nothing")
-    parser.add_argument("--only", default="", help="compute only cells whose key contains this")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cells = Cells(NAME)
-    if not arguments.report:
-        Plan(cells).run(arguments.only)
-    print(write(cells))
-
-
 if __name__ == "__main__":
-    main()
+    run(NAME, __doc__ or "", Plan, write)
