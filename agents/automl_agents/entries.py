@@ -80,6 +80,7 @@ SEARCHERS: Mapping[str, Entry] = {
         AutoConfig,
         "automl_agents.auto.searcher:AutoSearcher",
         shares_budgets=True,
+        seeks_least_cost=True,
     ),
     "uniform": Entry(
         "One share for every decision, as large as the budget allows. A baseline.",

@@ -40,6 +40,12 @@ class TestLeastCost(FlooredContract):
         return lambda problem: create_searcher(name, with_floor(problem), options)
 
 
+class TestAutoForLeastCost(FlooredContract):
+    @pytest.fixture(params=[{}, {"subset_images": 0}, {"profile_share": 0.0}])
+    def create(self, request: pytest.FixtureRequest) -> Create:
+        return lambda problem: create_searcher("auto", with_floor(problem), request.param)
+
+
 class TestErrorTimesLogCost(FlooredContract):
     floor = None
 
@@ -58,11 +64,11 @@ class TestHaqForLeastCost(JointSearcherContract):
 
 
 def searched(
-    problem: SearchProblem, **options: Any
+    problem: SearchProblem, name: str = "amc", **options: Any
 ) -> tuple[StudySummary, list[Trial], FormulaEvaluator]:
     evaluator, store = FormulaEvaluator(problem.space), MemoryTrialStore()
     summary = Study(
-        create_searcher("amc", problem, SMALL | options),
+        create_searcher(name, problem, (SMALL if name == "amc" else {}) | options),
         InProcessExecutor(evaluator),
         store,
         problem.space,
@@ -78,10 +84,11 @@ def kept(problem: SearchProblem, trials: list[Trial]) -> np.ndarray:
     return np.array(costs) / problem.space.full.macs
 
 
-def test_with_a_floor_the_cost_falls_below_the_uniform_policy_of_that_accuracy() -> None:
+@pytest.mark.parametrize("name", ["amc", "auto"])
+def test_with_a_floor_the_cost_falls_below_the_uniform_policy_of_that_accuracy(name: str) -> None:
     problem = with_floor(problem_of(ratio=1.0, evaluations=120, seed=1))
 
-    summary, _, evaluator = searched(problem)
+    summary, _, evaluator = searched(problem, name)
 
     best = summary.require_best().measurement
     assert best is not None
@@ -165,11 +172,12 @@ def test_a_reward_that_goes_with_no_such_search_is_refused(
         check_serves(name, problem, options)
 
 
-@pytest.mark.parametrize("name", ["auto", "random", "portfolio", "tpe"])
+@pytest.mark.parametrize("name", ["dp", "random", "portfolio", "tpe"])
 def test_a_searcher_that_spends_its_budget_refuses_a_floor_and_names_those_that_do_not(
     name: str,
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"spends the whole budget.*choose one .*: amc, agmc$"):
+    able = r"spends the whole budget.*choose one .*: auto, amc, agmc$"
+    with pytest.raises(InvalidInput, match=able):
         check_serves(name, with_floor(problem_of()), {})
 
 

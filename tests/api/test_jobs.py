@@ -167,7 +167,7 @@ def test_a_job_is_accepted_and_waits_for_a_worker(
         ({"recipe": {"signal": "beauty"}}, "invalid", "/study/recipe/signal", "accuracy"),
         ({"parallelism": 0}, "invalid", "/study/parallelism", "1"),
         ({"accuracy_floor": 90}, "invalid", "/study/accuracy_floor", "1"),
-        ({"accuracy_floor": 0.9}, "invalid", "/study/searcher", "can: amc, agmc"),
+        ({"accuracy_floor": 0.9}, "invalid", "/study/searcher", "can: auto, amc, agmc"),
         (
             {"searcher": "amc", "searcher_options": {"reward": "least_cost"}},
             "invalid",

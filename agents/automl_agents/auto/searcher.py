@@ -9,8 +9,9 @@ import numpy as np
 from scipy.stats import norm
 
 from automl_agents.allocation.knapsack import Allocator
-from automl_agents.allocation.profile import SensitivityProfile
+from automl_agents.allocation.profile import MEASURES, Measure, SensitivityProfile
 from automl_agents.allocation.profile_plan import ProfilePlan, plan_profile
+from automl_agents.auto.aims import Aim, create_aims
 from automl_agents.auto.answers import Answers
 from automl_agents.auto.config import AutoConfig
 from automl_agents.auto.exchange import Exchanges, Setting
@@ -52,7 +53,8 @@ class AutoSearcher:
        dropped (racing), with a stated probability of error.
 
     Several budgets share profile and process: a policy of one teaches about the others. The
-    rounds take them in turn.
+    rounds take them in turn. Where the least cost at an accuracy floor is wanted, they bisect for
+    the smallest budget at which the floor is reached.
 
     The process learns the Kullback-Leibler divergence from the uncut network where the recipe
     scores accuracy: it says more of an image than right or wrong. What wins is decided by the
@@ -69,14 +71,13 @@ class AutoSearcher:
             BudgetUnreachable: no policy of the space is within the budget.
         """
         space = problem.space
-        space.check_reachable(problem.budgets[-1])
         self._problem, self.config = problem, config
+        self._aims = create_aims(problem)
         self._ledger = TrialLedger()
         self._open = open_decisions(space, problem.budget.metric)
-        self._exchanges = {budget: Exchanges(space, budget) for budget in problem.budgets}
         self._profile = SensitivityProfile(space, self._profile_plan())
         self._surrogate = Surrogate()
-        self._queue = list(self._floors())
+        self._queue = [self._uniform(aim) for aim in self._aims.first]
         self._has_allocated = False
         self._asked: dict[int, Setting] = {}  # candidates in flight
         self._answers = Answers(space)
@@ -93,21 +94,15 @@ class AutoSearcher:
 
     def ask(self) -> Suggestion:
         """Propose what to measure next."""
-        if self._ledger.asked >= len(self._problem.budgets) and not self._profile.is_asked:
+        if self._ledger.asked >= len(self._aims.first) and not self._profile.is_asked:
             return self._profile.ask(self._ledger)
         if not self._queue:
             self._queue = list(self._next_plans())
         return self._suggest(self._queue.pop(0))
 
-    def _floors(self) -> Iterator[_Plan]:
-        for budget in self._problem.budgets:
-            setting = self._problem.space.uniform(budget)
-            yield _Plan(setting, None, f"uniform: the floor to beat{self._at(budget)}")
-
-    def _at(self, budget: Budget) -> str:
-        """Name a budget where there are several."""
-        is_alone = len(self._problem.budgets) == 1
-        return "" if is_alone else f" at {budget.ratio * 100:g} % of {budget.metric}"
+    def _uniform(self, aim: Aim) -> _Plan:
+        setting = self._problem.space.uniform(aim.budget)
+        return _Plan(setting, None, f"uniform: the floor to beat{aim.words}")
 
     def _suggest(self, plan: _Plan) -> Suggestion:
         policy = self._problem.space.policy(plan.setting)
@@ -128,6 +123,8 @@ class AutoSearcher:
         learnt, is_part = self._learnt(trial.measurement), trial.measurement.fidelity == "subset"
         if math.isfinite(learnt):
             (self._answers.part if is_part else self._answers.whole)[setting] = learnt
+        if not is_part:
+            self._aims.tell(trial.measurement)
 
     def _learnt(self, measurement: Measurement) -> float:
         """Return what the surrogate learns of a measurement; higher is better."""
@@ -141,35 +138,33 @@ class AutoSearcher:
     def _next_plans(self) -> Iterator[_Plan]:
         if not self._has_allocated:
             self._has_allocated = True
-            yield from self._allocations()
-        budgets = self._problem.budgets
-        budget = budgets[self._rounds % len(budgets)]
+            yield from self._allocations(self._aims.first, MEASURES)
+        aim = self._aims.next()
         self._rounds += 1
         rng = random_stream(self._problem.seed, self._rounds)
-        if len(self._answers) < FEWEST_MEASUREMENTS:
-            yield from self._first_draws(budget, rng)
+        if aim.is_new:
+            yield from self._allocations([aim], MEASURES[-1:]) or [self._uniform(aim)]
+        elif len(self._answers) < FEWEST_MEASUREMENTS:
+            yield from self._first_draws(aim, rng)
         else:
-            yield from self._round(budget, rng)
+            yield from self._round(aim, rng)
 
-    def _allocations(self) -> Iterator[_Plan]:
-        """Propose the knapsack's solutions on the profile's curves."""
-        if not self._profile.plan.probes:
-            return
-        found: set[Setting] = set()
-        for budget in self._problem.budgets:
-            allocator = Allocator(self._problem.space, budget)
-            for measure in ("kl", "cross_entropy", "accuracy"):
+    def _allocations(self, aims: Sequence[Aim], measures: Sequence[Measure]) -> list[_Plan]:
+        """Propose the knapsack's solutions on the profile's curves, those that differ."""
+        found: dict[Setting, _Plan] = {}
+        for aim in aims if self._profile.plan.probes else ():
+            allocator = Allocator(self._problem.space, aim.budget)
+            for measure in reversed(measures):
                 setting = allocator.solve(self._profile.curves(measure))
-                if setting not in found:
-                    found.add(setting)
-                    why = f"knapsack over the profile's {measure} curves{self._at(budget)}"
-                    yield _Plan(setting, None, why)
+                why = f"knapsack over the profile's {measure} curves{aim.words}"
+                found.setdefault(setting, _Plan(setting, None, why))
+        return list(found.values())
 
-    def _first_draws(self, budget: Budget, rng: np.random.Generator) -> Iterator[_Plan]:
+    def _first_draws(self, aim: Aim, rng: np.random.Generator) -> Iterator[_Plan]:
         """Propose policies around the best so far while there is little to learn from."""
-        space = self._problem.space
+        space, budget = self._problem.space, aim.budget
         bases = self._bases(budget, 1) or [space.uniform(budget)]
-        drawn = [*self._exchanges[budget].near(bases[0], rng, 8), space.sample(rng, budget)]
+        drawn = [*Exchanges(space, budget).near(bases[0], rng, 8), space.sample(rng, budget)]
         new = [each for each in dict.fromkeys(drawn) if self._is_new(each)] or drawn
         for setting in new[:FEWEST_MEASUREMENTS]:
             yield _Plan(setting, self._screening_images(), "first draws for the surrogate")
@@ -180,26 +175,27 @@ class AutoSearcher:
         cost = self._problem.evaluations(images) / self._problem.evaluations()
         return images if images and cost < SMALLEST_SAVING else None
 
-    def _round(self, budget: Budget, rng: np.random.Generator) -> Iterator[_Plan]:
+    def _round(self, aim: Aim, rng: np.random.Generator) -> Iterator[_Plan]:
+        budget = aim.budget
         self._fit()
         images = self._screening_images()
         proposals = self._proposals(budget, rng)
         if not proposals:  # the space is exhausted; the store answers
             best = self._bases(budget, 1) or [self._problem.space.uniform(budget)]
-            yield _Plan(best[0], None, f"every policy near the best is measured{self._at(budget)}")
+            yield _Plan(best[0], None, f"every policy near the best is measured{aim.words}")
             return
         screened = self.config.screened if images is not None else 1
         for place in self._chosen(proposals, rng, screened):
-            setting = self._exchanges[budget].filled(proposals[place], rng)
-            yield _Plan(setting, images, self._why(budget, images))
+            setting = Exchanges(self._problem.space, budget).filled(proposals[place], rng)
+            yield _Plan(setting, images, self._why(aim, images))
         if images is not None:
-            yield from self._promotion(budget)
+            yield from self._promotion(aim)
 
-    def _why(self, budget: Budget, images: int | None) -> str:
+    def _why(self, aim: Aim, images: int | None) -> str:
         on = "all" if images is None else f"{images}"
         return (
             f"promising to the surrogate of {len(self._answers)} measurements, "
-            f"scored on {on} images{self._at(budget)}"
+            f"scored on {on} images{aim.words}"
         )
 
     def _fit(self) -> None:
@@ -225,7 +221,7 @@ class AutoSearcher:
         return sorted(known, key=lambda each: -known[each])[:count]
 
     def _proposals(self, budget: Budget, rng: np.random.Generator) -> list[Setting]:
-        space, exchanges = self._problem.space, self._exchanges[budget]
+        space, exchanges = self._problem.space, Exchanges(self._problem.space, budget)
         drawn: dict[Setting, None] = {}
         for base in self._bases(budget, BASES):
             drawn |= dict.fromkeys(exchanges.near(base, rng, MOVES))
@@ -257,8 +253,9 @@ class AutoSearcher:
             picked += [int(place) for place in ranked[:1]]
         return picked
 
-    def _promotion(self, budget: Budget) -> Iterator[_Plan]:
+    def _promotion(self, aim: Aim) -> Iterator[_Plan]:
         """Propose the screened policy of the highest mean, if it may be better than the best."""
+        budget = aim.budget
         in_flight = set(self._asked.values())
         waiting = [each for each in self._answers.waiting_within(budget) if each not in in_flight]
         whole = self._answers.whole_within(budget)
@@ -269,7 +266,7 @@ class AutoSearcher:
         place = int(np.argmax(means))
         chance = float(norm.sf(best, means[place], max(deviations[place], 1e-12)))
         if chance >= self.config.error_probability:
-            why = f"screened well: better than the best with p = {chance:.2f}{self._at(budget)}"
+            why = f"screened well: better than the best with p = {chance:.2f}{aim.words}"
             yield _Plan(waiting[place], None, why)
 
     def snapshot(self) -> Snapshot:
@@ -281,6 +278,7 @@ class AutoSearcher:
             "has_allocated": self._has_allocated,
             "asked": [[number, list(setting)] for number, setting in self._asked.items()],
             "answers": self._answers.to_json(),
+            "aims": self._aims.to_json(),
             "rounds": self._rounds,
             "spent": self._spent,
             "surrogate": self._surrogate.to_json(),
@@ -296,5 +294,6 @@ class AutoSearcher:
         self._has_allocated = bool(values["has_allocated"])
         self._asked = {int(number): tuple(setting) for number, setting in values["asked"]}
         self._answers.restore(values["answers"])
+        self._aims.restore(values["aims"])
         self._rounds, self._spent = int(values["rounds"]), float(values["spent"])
         self._surrogate.restore(values["surrogate"])

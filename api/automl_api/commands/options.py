@@ -24,7 +24,7 @@ AccuracyFloor = Annotated[
     typer.Option(
         "--accuracy-floor",
         help="Search the least cost at this accuracy: 90% or 0.9, on search images, before "
-        "tuning; --max-... is what it may cost at most. With amc, agmc or haq.",
+        "tuning; --max-... is what it may cost at most. With auto, amc, agmc or haq.",
     ),
 ]
 _MODEL_FORMS = (
