@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from automl_compress.compress.quantisers import QuantisedTensor, create_quantiser
+from automl_compress.compress.quantisers import QuantisedTensor, Quantiser, create_quantiser
 from automl_compress.core import LayerChoice
+from automl_compress.core.codebooks import SHARING, codebook_bits
 from automl_compress.core.errors import DataInvalid
 from automl_compress.core.policy import FLOAT_BITS
 
-_FALLBACK = "scan"  # for bits that the chosen quantiser does not have
+_FALLBACK = "scan"  # for bits that the chosen quantiser does not have, and dear codebooks
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
     Each output channel's grid depends on its own weights alone, and scaling a channel scales
     its grid: a normalisation behind the layer can be folded in before or after. Not so for
     `uniform` and `kmeans`: they try the grid of the whole weight too, never to be worse than it.
+    Codebooks that would add a bit or more to each weight that is not zero give way to a scale.
 
     Args:
         weight: floating point (outputs, ...), what is left after channels were cut.
@@ -43,11 +45,23 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
     kept = sparsified(weight, choice.sparsity)
     if choice.weight_bits == FLOAT_BITS:
         return LayerWeights(kept)
-    quantiser = create_quantiser("binary" if choice.weight_bits == 1 else choice.quantiser)
-    if choice.weight_bits not in quantiser.bit_widths:
-        quantiser = create_quantiser(_FALLBACK)
-    quantised = quantiser.fit(kept, choice.weight_bits, axis=0)
+    quantised = _quantiser(kept, choice).fit(kept, choice.weight_bits, axis=0)
     return LayerWeights(quantised.dequantise(), quantised)
+
+
+def _quantiser(weight: Tensor, choice: LayerChoice) -> Quantiser:
+    if choice.weight_bits == 1:
+        return create_quantiser("binary")
+    quantiser = create_quantiser(choice.quantiser)
+    is_able = choice.weight_bits in quantiser.bit_widths
+    if not is_able or (choice.quantiser == SHARING and _are_dear(weight, choice.weight_bits)):
+        return create_quantiser(_FALLBACK)
+    return quantiser
+
+
+def _are_dear(weight: Tensor, bits: int) -> bool:
+    """Say whether codebooks would add a bit or more to each weight that is not zero."""
+    return len(weight) * codebook_bits(bits) >= int(weight.count_nonzero())
 
 
 def sparsified(weight: Tensor, sparsity: float) -> Tensor:

@@ -13,6 +13,7 @@ from automl_compress.core import (
     Policy,
     SpaceOptions,
 )
+from automl_compress.core.codebooks import SHARING, codebook_bits
 from automl_compress.core.decision import WHOLE_DENSITY, decisions_of
 from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs.analytic import AnalyticCosts, TensorSizes
@@ -27,18 +28,21 @@ FILE_BYTES = 256
 TENSOR_BYTES = 40
 _LEAST_DENSITY = 1e-9
 INTEGER_BITS = 8
+_CODEBOOK_BITS = np.array([codebook_bits(bits) for bits in range(FLOAT_BITS + 1)])
 
 
 @dataclass(frozen=True)
 class LayerSettings:
     """What L layers become, aligned with the graph's convolutions and linear layers.
 
-    densities: kept fraction of the weights, in (0, 1]. All float64 (L,).
+    densities: kept fraction of the weights, in (0, 1]. These three are float64 (L,).
+    are_shared: whether the values of a layer's weights stand in codebooks; bool (L,).
     """
 
     densities: np.ndarray
     weight_bits: np.ndarray
     activation_bits: np.ndarray
+    are_shared: np.ndarray
 
     @property
     def are_integer(self) -> np.ndarray:
@@ -53,7 +57,8 @@ class LayeredCosts:
     that knows which are zero: per entry the entropy of that plus the code of those that are
     not. A normalisation folded into a quantised layer leaves a scale and a shift for each
     channel; a quantised layer without one has a scale. A layer of so few weights that its codes
-    and scales would take more than its floats is stored as floats.
+    and scales would take more than its floats is stored as floats. Codebooks are there where
+    they add less than a bit to each weight, as in `compressed_weights`.
 
     Source of the bound: Cover and Thomas, Elements of Information Theory, theorem 2.2.1 (the
     entropy of a mask and of what it leaves).
@@ -99,6 +104,9 @@ class LayeredCosts:
         outputs = channels[: len(weights)]
         scales = FLOAT_BITS * outputs * (is_quantised & ~self._has_norm)
         codes = np.ceil(weights * _bits_per_weight(densities, layers.weight_bits)) + scales
+        if bool(layers.are_shared.any()):
+            codebooks = outputs * _CODEBOOK_BITS[layers.weight_bits.astype(np.int64)]
+            codes += codebooks * (layers.are_shared & (codebooks <= weights * densities))
         floats = np.ceil(weights * _bits_per_weight(densities, np.full_like(codes, FLOAT_BITS)))
         bits[self._weight] = np.minimum(codes, floats)
         macs = weights * self._positions
@@ -132,6 +140,7 @@ class SettingCosts:
         self.full = self._layered.full
         decisions = decisions_of(graph, options)
         place = {(each.kind, each.target): index for index, each in enumerate(decisions)}
+        self._are_shared = np.full(len(self._layered.layers), options.quantiser == SHARING)
         self._places, self._untouched = [], []
         for kind, untouched in (
             ("density", WHOLE_DENSITY),
@@ -151,7 +160,7 @@ class SettingCosts:
             np.array([*setting, untouched], dtype=np.float64)[places]
             for places, untouched in zip(self._places, self._untouched, strict=True)
         )
-        return LayerSettings(density / WHOLE_DENSITY, weights, activations)
+        return LayerSettings(density / WHOLE_DENSITY, weights, activations, self._are_shared)
 
 
 class PolicyCosts:
@@ -202,13 +211,15 @@ class PolicyCosts:
         count = len(self._layered.layers)
         densities = np.ones(count)
         weights, activations = np.full((2, count), float(FLOAT_BITS))
+        are_shared = np.zeros(count, dtype=bool)
         place = {name: index for index, name in enumerate(self._layered.layers)}
         for name, choice in policy.layer_choices(self._graph).items():
             index = place[name]
             densities[index] = 1.0 - choice.sparsity
             weights[index] = choice.weight_bits
             activations[index] = choice.activation_bits
-        return LayerSettings(densities, weights, activations)
+            are_shared[index] = choice.quantiser == SHARING
+        return LayerSettings(densities, weights, activations, are_shared)
 
 
 class TimedCosts:

@@ -28,6 +28,25 @@ def drawn(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize(("entries", "form"), [(129, "codebook"), (128, "linear")])
+def test_codebooks_give_way_to_a_scale_where_they_would_not_pay(entries: int, form: str) -> None:
+    weight = drawn((4, entries), 0)
+
+    found = compressed_weights(weight, LayerChoice("a", 0.0, 2, quantiser="kmeans"))
+
+    assert found.quantised is not None
+    assert found.quantised.grid.form == form
+
+
+def test_a_layer_smaller_than_its_codebook_is_quantised_all_the_same() -> None:
+    found = compressed_weights(
+        drawn((16, 1, 3, 3), 0), LayerChoice("a", 0.0, 8, quantiser="kmeans")
+    )
+
+    assert found.quantised is not None
+    assert found.quantised.grid.form == "linear"
+
+
 @settings(deadline=None, max_examples=60)
 @given(shapes, seeds, st.sampled_from(BIT_WIDTHS), st.floats(0, 0.95))
 def test_weights_are_on_their_grid_and_as_sparse_as_asked(

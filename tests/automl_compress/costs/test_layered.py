@@ -16,9 +16,10 @@ from tests.fakes import plain_graph, residual_graph, space_of
 BITS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 
 
-def opened(graph: LayerGraph) -> CompressionSpace:
+def opened(graph: LayerGraph, quantiser: str = "scan") -> CompressionSpace:
     return space_of(
         graph,
+        quantiser=quantiser,
         max_sparsity=0.99,
         schemes=("channel", "element"),
         weight_bits=BITS,
@@ -64,6 +65,41 @@ class TestSettingCosts(CostModelContract):
             counted = bit_operations(graph, policy.widths(graph), bits)
 
             assert PolicyCosts(graph).cost(dense).bit_operations == counted
+
+
+class TestSettingCostsOfSharedWeights(CostModelContract):
+    @pytest.fixture(params=["made up", "lenet-5", "resnet-20", "mobilenet-v2"])
+    def graph(self, request: pytest.FixtureRequest) -> LayerGraph:
+        return residual_graph() if request.param == "made up" else zoo.traced(request.param).graph
+
+    @pytest.fixture
+    def costs(self, graph: LayerGraph) -> CostModel:
+        return opened(graph, "kmeans").costs
+
+    @pytest.fixture
+    def allowed(self, graph: LayerGraph) -> list[Sequence[int]]:
+        return list(opened(graph, "kmeans").allowed)
+
+    def test_a_policy_costs_what_its_setting_costs(
+        self, graph: LayerGraph, drawn: list[list[int]]
+    ) -> None:
+        space, of_policies = opened(graph, "kmeans"), PolicyCosts(graph)
+
+        for setting in drawn:
+            assert of_policies.cost(space.policy(setting)) == space.costs.cost(setting)
+
+
+def test_codebooks_are_counted_where_they_pay() -> None:
+    # Of a convolution 16 -> 8, each channel has 144 weights: room for 4 values, not for 8.
+    graph = plain_graph([16, 8])
+    plain = Policy.from_widths(graph, [16, 8])
+
+    def size(quantiser: str, bits: int) -> int:
+        choice = LayerChoice("convolution1", weight_bits=bits, quantiser=quantiser)
+        return PolicyCosts(graph).cost(replace(plain, layers=(choice,))).size_bytes
+
+    assert size("kmeans", 2) == size("scan", 2) + 8 * 4 * 4
+    assert size("kmeans", 3) == size("scan", 3)
 
 
 def test_plain_network_by_hand() -> None:
