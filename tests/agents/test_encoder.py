@@ -181,6 +181,9 @@ def test_files_that_are_no_encoder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="not a graph encoder"):
         read_encoder(path)
     save_file({"a": torch.zeros(2)}, path, {"document": '{"kind": "network"}'})
+    with pytest.raises(InvalidInput, match="not a graph encoder; give the path"):
+        read_encoder(path)
+    save_file({"a": torch.zeros(2)}, path, {"document": '{"kind": "graph-encoder"}'})
     with pytest.raises(InvalidInput, match="other node features"):
         read_encoder(path)
 

@@ -65,6 +65,10 @@ def read_encoder(path: str | Path) -> dict[str, Tensor]:
 
 
 def _check(path: str | Path, layout: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    if layout.get("kind") != LAYOUT["kind"]:
+        raise InvalidInput(
+            f"{path} is not a graph encoder; give the path of a file that save_encoder wrote"
+        )
     if layout != LAYOUT:
         raise InvalidInput(
             f"{path} was written for other node features or relations than this version has; "
