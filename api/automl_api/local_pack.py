@@ -14,7 +14,7 @@ from automl_compress.compress.packing.sections import PackedTensor
 from automl_compress.compress.quantisers import QuantisedTensor
 from automl_compress.core import LayerChoice
 from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import InvalidInput, ModelInvalid, StorageFailed
+from automl_compress.core.errors import DataInvalid, InvalidInput, ModelInvalid, StorageFailed
 from automl_compress.networks.architectures import read_safetensors
 from automl_compress.train.checkpoint import write_tensors
 from automl_compress.whole_files import write_whole
@@ -39,13 +39,14 @@ def pack_file(request: PackRequest) -> dict[str, Any]:
 
     Raises:
         ModelInvalid: the weights cannot be read.
+        DataInvalid: a weight that is to change holds NaN or infinity.
         PolicyInvalid: bits or sparsity are out of range.
         UnknownName: no quantiser has this name.
         StorageFailed: the disk did not take the file.
     """
     choice = LayerChoice("weights", request.sparsity, request.bits, 32, request.quantiser)
     tensors = read_safetensors(request.weights)
-    content = pack({name: _packed(tensor, choice) for name, tensor in tensors.items()})
+    content = pack({name: _packed(name, tensor, choice) for name, tensor in tensors.items()})
     _write(request.output, content)
     before = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     return {
@@ -54,10 +55,14 @@ def pack_file(request: PackRequest) -> dict[str, Any]:
     }
 
 
-def _packed(tensor: Tensor, choice: LayerChoice) -> PackedTensor:
-    if tensor.dim() < 2 or not tensor.is_floating_point() or choice.is_untouched:
+def _packed(name: str, tensor: Tensor, choice: LayerChoice) -> PackedTensor:
+    is_weight = tensor.dim() >= 2 and tensor.numel() > 0 and tensor.is_floating_point()
+    if not is_weight or choice.is_untouched:
         return tensor
-    found = compressed_weights(tensor.float(), choice)
+    try:
+        found = compressed_weights(tensor.float(), choice)
+    except DataInvalid as error:
+        raise DataInvalid(f"{name}: {error}") from error
     return found.values if found.quantised is None else found.quantised
 
 

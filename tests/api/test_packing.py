@@ -76,6 +76,24 @@ def test_inspect_accounts_for_every_byte(weights: Path, tmp_path: Path) -> None:
     assert "layer.weight" in run("inspect", packed)
 
 
+def test_an_empty_tensor_is_stored_as_it_is(tmp_path: Path) -> None:
+    tensors = {"empty": torch.zeros(0, 4), "weight": torch.ones(8, 4)}
+    save_file(tensors, tmp_path / "weights.safetensors")
+
+    run("pack", tmp_path / "weights.safetensors", "-o", tmp_path / "packed.amlc", "--bits", 4)
+    run("unpack", tmp_path / "packed.amlc", "-o", tmp_path / "again.safetensors")
+
+    again = load_file(tmp_path / "again.safetensors")
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    save_file({"broken": torch.full((2, 2), torch.nan)}, tmp_path / "weights.safetensors")
+
+    with pytest.raises(DataInvalid, match="broken: a weight of shape"):
+        run("pack", tmp_path / "weights.safetensors", "-o", tmp_path / "a.amlc", "--bits", 4)
+
+
 def test_what_cannot_be_packed_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(PolicyInvalid, match="weight_bits 9; choose one of"):
         run("pack", weights, "-o", tmp_path / "packed.amlc", "--bits", 9)
