@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from automl_api.cli import main
+from automl_api.commands.options import SpaceChoices
 from automl_api.commands.results import print_floor
 from automl_compress import __version__
 from automl_compress.core.document import PolicyDocument
@@ -46,6 +47,11 @@ def test_the_version_is_said() -> None:
     told = run("--version")
 
     assert (told.returncode, told.stdout) == (0, f"automl-compress {__version__}\n")
+
+
+def test_a_quantiser_is_chosen_for_the_space() -> None:
+    assert "quantiser" not in SpaceChoices().body()
+    assert SpaceChoices(quantiser="kmeans").body()["quantiser"] == "kmeans"
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -252,6 +252,9 @@ class SpaceChoices:
     edge_bits: Annotated[
         int, typer.Option(help="Of the first and the last layer, where bits are searched; 0: any.")
     ] = 8
+    quantiser: Annotated[
+        str, typer.Option(help="What finds the values of quantised weights: scan, kmeans ...")
+    ] = "scan"
     criterion: Annotated[
         str,
         typer.Option(help="What ranks channels: l1, l2, bn_scale, fpgm, taylor or random."),
@@ -285,8 +288,9 @@ class SpaceChoices:
         }
         if self.scheme != "channel":
             body["schemes"] = [] if self.scheme == "none" else self.scheme.split(",")
-        if self.criterion != "l1":
-            body["criterion"] = self.criterion
+        for name, usual in (("criterion", "l1"), ("quantiser", "scan")):
+            if getattr(self, name) != usual:
+                body[name] = getattr(self, name)
         if self.max_sparsity is not None:
             body["max_sparsity"] = self.max_sparsity
         if self.edge_bits != 8:
