@@ -26,7 +26,6 @@ _QUANTISERS: Mapping[str, type[Quantiser]] = {
         PercentileUniform,
         ScanUniform,
         MseUniform,
-        ScanUniform,
         DivergenceUniform,
         KMeans,
         Binary,
