@@ -140,12 +140,15 @@ def _clock(settings: Settings) -> Finding:
 
 
 def _workers(settings: Settings) -> Finding:
-    """Look at what every living worker says of itself."""
+    """Look at what every worker says of itself, and at who says nothing."""
     try:
         with _tables(settings) as session:
-            found = [each for each in leases.every(session) if not each.reaped_by]
+            at, every = leases.database_now(session), leases.every(session)
     except AutomlCompressError as error:
         return Finding("workers", "wrong", str(error))
+    known = [each for each in every if not each.reaped_by]
+    silent = [row for row in known if leases.silent_seconds(row, at) > settings.lease_seconds]
+    found = [each for each in known if each not in silent]
     wrong = [f"{each.owner}: {each.trouble}" for each in found if each.trouble]
     wrong += [
         f"{each.owner} is of version {each.version or 'unknown'}, this is {__version__}; "
@@ -153,9 +156,17 @@ def _workers(settings: Settings) -> Finding:
         for each in found
         if each.version != __version__
     ]
+    named = f"silent for longer than a lease: {', '.join(each.owner for each in silent)}"
+    if silent and not found:
+        wrong.append(f"{named}; nobody serves: start a worker, which takes over their jobs")
     if wrong:
         return Finding("workers", "wrong", "; ".join(wrong))
-    return Finding("workers", "ok", f"{len(found)}, of version {__version__}, without trouble")
+    if not found:
+        return Finding("workers", "note", "none serves: jobs wait until one is started")
+    text = f"{len(found)}, of version {__version__}, without trouble"
+    if silent:
+        return Finding("workers", "note", f"{text}; {named}; others take over their jobs")
+    return Finding("workers", "ok", text)
 
 
 @contextmanager

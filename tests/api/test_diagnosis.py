@@ -97,6 +97,7 @@ def found(settings: Settings, name: str) -> Finding:
     return next(each for each in diagnose(settings) if each.name == name)
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -120,6 +121,23 @@ def test_a_worker_of_another_version_or_in_trouble_is_wrong(
 
     assert worker_finding.mark == "wrong"
     assert said in worker_finding.text
+
+
+@pytest.mark.usefixtures("_stopped_clock")
+def test_silent_workers_are_named_and_wrong_where_nobody_else_serves(
+    database: Database, settings: Settings
+) -> None:
+    assert found(settings, "workers").mark == "note"
+    register(database, "elsewhere", 40, None)
+    alone = found(settings, "workers")
+    register(database, HERE, 5, None)
+    replaced = found(settings, "workers")
+
+    said = "silent for longer than a lease: worker of elsewhere"
+    assert alone.mark == "wrong"
+    assert f"{said}; nobody serves" in alone.text
+    assert replaced.mark == "note"
+    assert said in replaced.text
 
 
 def test_clocks_that_disagree_are_wrong(
