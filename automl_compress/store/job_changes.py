@@ -34,10 +34,14 @@ def version_of(row: JobRow) -> str:
     return digest(told).removeprefix("sha256:")
 
 
-def change(session: Session, row: JobRow, changes: JobChanges) -> None:
+def change(session: Session, row: JobRow, changes: JobChanges) -> bool:
     """Change a job that the caller has locked, and tell its listeners.
 
-    A study that runs ends by its new effort, which may already be spent.
+    A study that runs ends by its new effort, which may already be spent. A job that waits begins
+    its next attempt when its priority changes, for the queue keeps that of the present one.
+
+    Returns:
+        Whether the job must be queued again.
 
     Raises:
         WrongState: the search has ended, and effort or priority were to change.
@@ -53,12 +57,16 @@ def change(session: Session, row: JobRow, changes: JobChanges) -> None:
         row.name = changes.name
     if changes.tags is not None:
         row.tags = dict(changes.tags)
+    is_moved = row.state is JobState.QUEUED and changes.priority not in (None, row.priority)
+    if is_moved:
+        row.attempt += 1
     if changes.priority is not None:
         row.priority = changes.priority
     if changes.effort is not None:
         _change_effort(row, changes.effort)
     told = {name: value for name, value in asdict(changes).items() if value is not None}
     events.append(session, row.id, "job.changed", told)
+    return is_moved
 
 
 def _change_effort(row: JobRow, changed: Mapping[str, Any]) -> None:

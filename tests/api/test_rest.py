@@ -3,7 +3,9 @@
 import hashlib
 import json
 import socket
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from automl_api import transfers
 from automl_api.cli import app
 from automl_api.client import Client, ProblemError
+from automl_api.engine.system import system_url
 from automl_api.files.digests import digest_header
 from automl_compress.core.errors import StorageFailed
 from automl_compress.store import JobState, artifacts, jobs
@@ -61,6 +64,27 @@ def test_a_change_needs_the_version_that_it_changes(
     kinds = [each["type"] for each in service.http.get(f"{path}/events").json()["data"]]
     assert kinds.count("job.changed") == 2
     problem(change("*", effort={"evaluations": 0}), 422, "invalid")
+
+
+def test_a_waiting_job_moves_in_the_queue_by_its_new_priority(
+    service: RunningService, model: Made, dataset: Made
+) -> None:
+    job_id = submit(service, model, dataset)["id"]
+    with service.client() as client:
+        client.job(job_id).change(priority=7)
+        client.job(job_id).change(priority=7)
+        client.job(job_id).change(name="same place")
+
+    assert queued_priorities(service, job_id) == [101, 94]
+    with service.database.reading() as session:
+        assert jobs.get(session, job_id).attempt == 2
+
+
+def queued_priorities(service: RunningService, job_id: str) -> list[int]:
+    """Of the attempts at a job in the queue, of which the lowest number is taken first."""
+    with closing(sqlite3.connect(system_url(service.settings).database or "")) as connection:
+        query = "SELECT priority FROM workflow_status WHERE workflow_uuid LIKE ? ORDER BY 1 DESC"
+        return [priority for (priority,) in connection.execute(query, (f"{job_id}.%",))]
 
 
 def test_progress_changes_no_version(service: RunningService, model: Made, dataset: Made) -> None:

@@ -92,7 +92,9 @@ def change_job(
     with service.database.session() as session:
         row = job_rows.lock(session, job_id)
         check_precondition(request, job_changes.version_of(row))
-        job_changes.change(session, row, told)
+        is_moved = job_changes.change(session, row, told)
+    if is_moved:
+        service.queue.announce(job_id)
     return described(response, service, job_id)
 
 
