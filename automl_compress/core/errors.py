@@ -95,13 +95,23 @@ class BudgetUnreachable(InvalidInput):
         smallest: what the cheapest policy of the space costs, in the same unit.
     """
 
-    def __init__(self, metric: str, limit: float, smallest: float, full: float) -> None:
-        """Say how far the `limit` lies below the `smallest` reachable cost."""
+    def __init__(
+        self, metric: str, limit: float, smallest: float, full: float, of_a_call: float = 0.0
+    ) -> None:
+        """Say how far the `limit` lies below the `smallest` reachable cost.
+
+        of_a_call: what every network costs, whatever it is.
+        """
         self.metric, self.limit, self.smallest = metric, limit, smallest
+        advice = "Raise the budget, allow a higher maximum sparsity, or skip fewer layers"
+        if limit <= of_a_call:
+            advice = (
+                f"Of that, {of_a_call:,.0f} is the price of a call of any network, which no policy "
+                "lowers: raise the budget, or put more images into a call (latency_batch)"
+            )
         super().__init__(
             f"the budget is {limit:,.0f} {metric} ({limit / full:.1%} of the uncut network); the "
-            f"smallest policy of this space needs {smallest:,.0f} ({smallest / full:.1%}). Raise "
-            "the budget, allow a higher maximum sparsity, or skip fewer layers"
+            f"smallest policy of this space needs {smallest:,.0f} ({smallest / full:.1%}). {advice}"
         )
 
 

@@ -34,6 +34,7 @@ class CompressionSpace:
         costs: CostModel,
         options: SpaceOptions,
         decisions: Sequence[Decision] | None = None,
+        call_ns: float = 0.0,
     ) -> None:
         """Lay out the decisions.
 
@@ -42,12 +43,13 @@ class CompressionSpace:
             costs: of settings of these decisions.
             options: what may be decided.
             decisions: those of the options with some values left out; None allows all.
+            call_ns: what a call of any network takes of its latency.
 
         Raises:
             InvalidInput: options name groups or layers that the graph does not have, or nothing
                 of the graph can be decided.
         """
-        self.graph, self.costs, self.options = graph, costs, options
+        self.graph, self.costs, self.options, self._call_ns = graph, costs, options, call_ns
         _check_names(graph, options)
         self.decisions = tuple(decisions_of(graph, options) if decisions is None else decisions)
         if not self.decisions:
@@ -81,6 +83,7 @@ class CompressionSpace:
                 budget.limit(self.full),
                 cheapest.of(budget.metric),
                 self.full.of(budget.metric),
+                self._call_ns if budget.metric == "latency_ns" else 0.0,
             )
 
     def within(self, setting: Sequence[int], budget: Budget) -> bool:

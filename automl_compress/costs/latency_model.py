@@ -9,6 +9,7 @@ import numpy as np
 
 from automl_compress.core import Layer, LayerGraph, StoredTensor
 from automl_compress.core.decision import Decision
+from automl_compress.core.errors import InvalidInput
 from automl_compress.costs.latency_table import LatencyTable, times_of_layers
 from automl_compress.costs.layer_bits import folded_norms
 from automl_compress.costs.layer_times import LayerTimes, told_apart
@@ -25,7 +26,8 @@ class LatencyModel:
         """Lay the times out for look-up.
 
         Raises:
-            InvalidInput: the table has no times for one of the network's layers.
+            InvalidInput: the table has no times for one of the network's layers, or by it the
+                network takes no time.
         """
         self._calibration = table.calibration
         layers = [layer for layer in graph.layers if layer.kind != "other"]
@@ -55,6 +57,11 @@ class LatencyModel:
         self._operations, self._fixed_operations = _elementwise(graph, tensors)
         self._full = tuple(graph.full_widths)
         self._full_ns = self._calibration.uncut * self._fitted_ns(self._full)
+        if round(self._full_ns) < 1:
+            raise InvalidInput(
+                f"by the latency table of {table.target} the network takes no time: its times or "
+                "its calibration are 0; measure it anew: automl-compress measure-latency"
+            )
 
     def latency_ns(self, widths: Sequence[int], are_integer: np.ndarray | None = None) -> int:
         """Return the time of one call, in nanoseconds; arguments as of `shares_ns`.

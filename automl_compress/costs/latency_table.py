@@ -94,6 +94,9 @@ class LatencyTable:
         root = JsonField(content, error=InvalidInput)
         if root.get("version").integer() != VERSION:
             root.get("version").refuse(f"is not {VERSION}, the only one that is read here")
+        layers = tuple(root.get("layers").items())
+        if not layers:
+            root.get("layers").refuse("has no times; measure a network's layers")
         calibration = root.get("calibration")
         # Tables of before int8 lack two of these, and some the last one.
         integers, quantising, uncut = map(
@@ -104,7 +107,7 @@ class LatencyTable:
             processor=_short_text(root.get("processor")),
             engine_version=_short_text(root.get("engine_version")),
             batch=_size(root.get("batch")),
-            times=tuple(_read_times(each) for each in root.get("layers").items()),
+            times=tuple(_read_times(each) for each in layers),
             calibration=Calibration(
                 _time(calibration.get("call_ns")),
                 _time(calibration.get("layers")),

@@ -271,4 +271,4 @@ def compression_space(
         return CompressionSpace(graph, costs, options)
     worthwhile = LatencyModel(graph, table).worthwhile(decisions_of(graph, options))
     timed_costs = TimedCosts(costs, graph, LatencyModel(graph, table.enveloped()))
-    return CompressionSpace(graph, timed_costs, options, worthwhile)
+    return CompressionSpace(graph, timed_costs, options, worthwhile, table.calibration.call_ns)

@@ -81,6 +81,18 @@ def test_a_job_may_be_put_under_a_latency_budget(
     problem(in_use, 409, "in-use")
 
 
+def test_a_brought_table_is_of_calls_of_its_own_batch(
+    service: RunningService, model: Json, dataset: Json, target: Json
+) -> None:
+    refused = service.post(
+        "/v1/jobs", job_body(model, dataset, **under(target["id"]), latency_batch=32)
+    )
+
+    told = problem(refused, 422, "invalid")
+    assert told["errors"][0]["pointer"] == "/study/latency_batch"
+    assert "is of calls of 1 images, not of 32" in told["detail"]
+
+
 def test_an_estimate_says_that_a_table_is_measured_first(
     service: RunningService, model: Json, dataset: Json
 ) -> None:

@@ -137,18 +137,27 @@ def table_of(service: Service, study: StudySpec) -> LatencyTable | None:
     """Return the stored table of a study's target; None where a worker will measure it.
 
     Raises:
-        Problem: there is no such target.
+        Problem: there is no such target, or it is of calls of other images.
     """
     if study.target is None or study.target in TARGETS:
         return None
     with service.database.reading() as session:
         try:
-            table = target_rows.get(session, study.target).latency_table
+            stored = target_rows.get(session, study.target).latency_table
         except NotFound as error:
             _refuse(
                 "/study/target", "unknown-name", f"{error}; or name one of: {', '.join(TARGETS)}"
             )
-    return LatencyTable.from_json(table)
+    table = LatencyTable.from_json(stored)
+    if study.latency_batch not in (StudySpec.latency_batch, table.batch):
+        _refuse(
+            "/study/latency_batch",
+            "invalid",
+            f"the table of target {study.target} is of calls of {table.batch} images, not of "
+            f"{study.latency_batch}; leave latency_batch out, or bring a table measured with "
+            f"--batch {study.latency_batch}",
+        )
+    return table
 
 
 def check_space(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> None:

@@ -217,8 +217,34 @@ def test_a_budget_below_the_price_of_a_call_is_refused() -> None:
     graph = plain_graph((8,))
     slow_call = replace(table_of(graph), calibration=Calibration(call_ns=1e6))
 
-    with pytest.raises(BudgetUnreachable, match="latency_ns"):
+    with pytest.raises(BudgetUnreachable, match="latency_ns") as refused:
         timed_space(graph, slow_call).check_reachable(Budget("latency_ns", 0.5))
+    assert "1,000,000 is the price of a call of any network" in str(refused.value)
+
+
+def test_a_budget_above_the_price_of_a_call_is_refused_for_the_space() -> None:
+    graph = plain_graph((8,))
+
+    with pytest.raises(BudgetUnreachable, match="smallest policy") as refused:
+        timed_space(graph, table_of(graph), max_sparsity=0.1).check_reachable(
+            Budget("latency_ns", 0.8)
+        )
+    assert "higher maximum sparsity" in str(refused.value)
+
+
+def test_a_table_by_which_a_network_takes_no_time_is_refused() -> None:
+    graph = plain_graph((8,))
+    timeless = replace(table_of(graph), calibration=Calibration(layers=0.0))
+
+    with pytest.raises(InvalidInput, match="takes no time"):
+        timed_space(graph, timeless)
+
+
+def test_a_table_without_layers_is_refused() -> None:
+    content = table_of(plain_graph((8,))).to_json() | {"layers": []}
+
+    with pytest.raises(InvalidInput, match="/layers: has no times"):
+        LatencyTable.from_json(content)
 
 
 def test_a_table_survives_json() -> None:
