@@ -81,12 +81,17 @@ def clone(
     if evaluations is not None:
         study["effort"] = {"evaluations": evaluations}
     told = {each: value for each, value in study.items() if value is not None}
+    changes = {"study": _joined(told, patch), **({} if name is None else {"name": name})}
+    with Client(service.url, service.key) as client:
+        made = client.clone(job, changes)
+    _print(made.content, is_json)
+
+
+def _joined(told: dict[str, Any], patch: str) -> dict[str, Any]:
     more = texts.json_object(patch, "--study")
     for twice in sorted(more.keys() & told.keys()):
         raise typer.BadParameter(f"--study and another option both change {twice!r}; take either")
-    with Client(service.url, service.key) as client:
-        made = client.clone(job, {"study": told | more, **({} if name is None else {"name": name})})
-    _print(made.content, is_json)
+    return told | more
 
 
 @spread
