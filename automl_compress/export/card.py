@@ -11,6 +11,7 @@ _TITLES = {
     "size_bytes": "stored bytes",
     "bit_operations": "bit operations",
     "micronet": "MicroNet score, in billionths",
+    "latency_ns": "latency of a call in ns, predicted",
 }
 _REPAIRS = {
     "none": "The cut alone: the weights are those of the uncut network.",
@@ -90,6 +91,8 @@ def _costs(document: PolicyDocument) -> str:
     def rows() -> Iterator[str]:
         for metric in METRICS:
             before, after = document.before.of(metric), document.after.of(metric)
+            if metric == "latency_ns" and not before:  # no target was named
+                continue
             kept = f"{after / before:.1%}" if before else ""
             yield f"{_TITLES.get(metric, metric)} | {before:,} | {after:,} | {kept}"
         for title, uncut, cut in document.execution.figures() if document.execution else ():

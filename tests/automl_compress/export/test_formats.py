@@ -2,6 +2,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,13 @@ def test_a_card_tells_costs_accuracy_and_what_was_cut(subject: Subject) -> None:
     )
     assert document.digest in card
     assert "run.py" not in card
+    assert "latency" not in card
+    timed = replace(
+        document,
+        before=replace(document.before, latency_ns=2000),
+        after=replace(document.after, latency_ns=1500),
+    )
+    assert "| latency of a call in ns, predicted | 2,000 | 1,500 | 75.0% |" in model_card(timed)
 
 
 def test_a_file_that_exists_is_replaced_by_wish_alone(subject: Subject, tmp_path: Path) -> None:
