@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from automl_api.transport import Event, Json, TookTooLong
-from automl_compress.core.document import PolicyDocument
+from automl_compress.core.document import PACKED_SUFFIX, PolicyDocument
 from automl_compress.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -199,13 +199,24 @@ class Job:
         return self._client.get(f"/v1/jobs/{self.id}/front", metric=metric, fidelity=fidelity)
 
     def download_network(self, document: PolicyDocument, path: str | Path) -> Path:
-        """Write the compressed network of one of the job's policies to a safetensors file.
+        """Write the compressed network of one of the job's policies.
+
+        Args:
+            document: of the policy.
+            path: of a safetensors file; one that ends in `.amlc` becomes the packed file.
 
         Raises:
             NotFound: the job has stored no such network.
             StorageFailed: the disk did not take it.
         """
-        wanted = (document.repair.weights_sha256 or "").removeprefix("sha256:")
+        is_packed, repair = Path(path).suffix == PACKED_SUFFIX, document.repair
+        told = repair.packed_sha256 if is_packed else repair.weights_sha256
+        wanted = (told or "").removeprefix("sha256:")
+        if is_packed and not wanted:
+            raise NotFound(
+                f"policy {document.id} has no packed file: its weights are neither quantised nor "
+                "sparse; give a path that ends in .safetensors"
+            )
         for artifact in self.artifacts():
             if artifact["sha256"] == wanted:
                 return self._client.download(artifact["id"], path)

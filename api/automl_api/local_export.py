@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from automl_api.local_apply import uncut_network
 from automl_compress.compress.apply import apply_policy
@@ -15,7 +14,6 @@ from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput, WeightsMismatch
 from automl_compress.export.formats import (
     Exported,
-    export_network,
     export_subject,
     format_of,
     suffix_of,
@@ -59,8 +57,7 @@ def export_files(
         StorageFailed: the disk did not take a file.
     """
     format_of(output, wanted)
-    module = _compressed(document, weights)
-    return export_network(module, document, output, wanted, replaces=replaces)
+    return export_subject(_subject(document, weights), output, wanted, replaces=replaces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def export_orders(orders: Sequence[ExportOrder]) -> list[ExportNotes]:
 
 
 def _export_order(order: ExportOrder) -> ExportNotes:
-    subject = Subject(_compressed(order.document, order.weights).eval(), order.document)
+    subject = _subject(order.document, order.weights)
     notes: ExportNotes = {}
     for name in order.formats:
         try:
@@ -110,7 +107,7 @@ def _export_order(order: ExportOrder) -> ExportNotes:
     return notes
 
 
-def _compressed(document: PolicyDocument, weights: Weights) -> nn.Module:
+def _subject(document: PolicyDocument, weights: Weights) -> Subject:
     if weights.network is None and weights.uncut is None:
         raise InvalidInput(
             "a policy holds no weights; give --network, the compressed network's safetensors "
@@ -129,4 +126,5 @@ def _compressed(document: PolicyDocument, weights: Weights) -> nn.Module:
             "the policy does not say which weights file is its network's; give --weights, the "
             "uncut network's safetensors file"
         )
-    return apply_policy(uncut, document, weights.network)
+    module = apply_policy(uncut, document, weights.network)
+    return Subject(module.eval(), document, uncut)

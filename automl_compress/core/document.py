@@ -37,6 +37,8 @@ __all__ = [
     "group_rows",
 ]
 
+PACKED_SUFFIX = ".amlc"  # of packed files
+
 SCHEMA = "https://automl-compress.invalid/schemas/policy-v1.json"
 VERSION = "1.0"
 

@@ -1,5 +1,6 @@
 """A zip that runs a compressed network on a machine that knows nothing of this project."""
 
+import copy
 import io
 import json
 import zipfile
@@ -7,10 +8,12 @@ from importlib.resources import files
 
 import numpy as np
 import torch
+from torch import nn
 
 from automl_compress.export.agreement import random_images, tolerance_of
 from automl_compress.export.card import model_card
 from automl_compress.export.documents import network_bytes
+from automl_compress.export.onnx_file import onnx_bytes
 from automl_compress.export.subject import Subject
 
 _EXAMPLES = 8
@@ -20,7 +23,9 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that the format can say: equal n
 def bundle_bytes(subject: Subject) -> bytes:
     """Return the zip: policy, weights, ONNX file, model card, example, and `run.py`.
 
-    `run.py` needs numpy and onnxruntime alone; it repeats the outputs of `example.npz`.
+    `run.py` needs numpy and onnxruntime alone; it repeats the outputs of `example.npz`. Where the
+    uncut network is at hand, an ONNX file of it is added, whose time `run.py` compares: its weights
+    are zeros, which take the same time, and next to no room in a zip.
 
     Raises:
         InvalidInput: a package of the extra `[engines]` is missing.
@@ -36,6 +41,8 @@ def bundle_bytes(subject: Subject) -> bytes:
         "example.npz": _example(subject),
         "run.py": (files("automl_compress.export") / "run_onnx.py").read_bytes(),
     }
+    if subject.uncut is not None:
+        contents["uncut.onnx"] = onnx_bytes(_of_zeros(subject.uncut), subject.input_shape)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, content in contents.items():
@@ -43,6 +50,14 @@ def bundle_bytes(subject: Subject) -> bytes:
             entry.external_attr = 0o644 << 16
             bundle.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def _of_zeros(uncut: nn.Module) -> nn.Module:
+    empty = copy.deepcopy(uncut).eval()
+    with torch.no_grad():
+        for tensor in empty.parameters():
+            tensor.zero_()
+    return empty
 
 
 def _example(subject: Subject) -> bytes:

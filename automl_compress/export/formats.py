@@ -134,6 +134,7 @@ def export_network(
     wanted: str | None = None,
     *,
     replaces: bool = False,
+    uncut: nn.Module | None = None,
 ) -> Exported:
     """Write a compressed network.
 
@@ -146,6 +147,7 @@ def export_network(
         path: of the file; its folder exists.
         wanted: the format; None takes the one that the suffix says.
         replaces: whether files that exist are replaced.
+        uncut: the network before, with whose time a bundle compares; None leaves that out.
 
     Raises:
         InvalidInput: a file exists, no format has this name or suffix, or a package of the
@@ -157,7 +159,8 @@ def export_network(
     """
     format_of(Path(path), wanted)
     document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
-    return export_subject(Subject(module.eval(), document), Path(path), wanted, replaces=replaces)
+    subject = Subject(module.eval(), document, uncut)
+    return export_subject(subject, Path(path), wanted, replaces=replaces)
 
 
 def export_subject(

@@ -38,10 +38,12 @@ class Subject:
     """A compressed network and the document that it was made by.
 
     module: in evaluation mode, as `apply_policy` returns it.
+    uncut: the network before, with whatever weights, for its time; None where it is not at hand.
     """
 
     module: nn.Module
     document: PolicyDocument
+    uncut: nn.Module | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
+from automl_compress.core.errors import NotFound
 from automl_compress.costs import PolicyCosts, compression_space
 from automl_compress.networks.trace import trace
 from automl_compress.store import JobRow, JobState, SqlTrialStore, consistency, jobs
@@ -106,6 +107,8 @@ def test_another_trial_is_confirmed_as_the_search_confirms(
         best, files = job.best(), [each["name"] for each in job.artifacts()]
         assert [each.id for each in client.jobs(search_id=ended)] == [job.id]
         network = job.download_network(best, service.settings.data_dir / "small.safetensors")
+        with pytest.raises(NotFound, match="neither quantised nor sparse"):
+            job.download_network(best, service.settings.data_dir / "small.amlc")
 
     assert done["status"] == "succeeded", done["error"]
     (told,) = done["result"]["policies"]

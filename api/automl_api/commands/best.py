@@ -18,7 +18,11 @@ def best(
         Path | None, typer.Option("--output", "-o", help="Write the policy document here.")
     ] = None,
     network: Annotated[
-        Path | None, typer.Option("--network", help="Write the compressed network here.")
+        Path | None,
+        typer.Option(
+            "--network",
+            help="Write the compressed network here: .safetensors, or .amlc for the packed file.",
+        ),
     ] = None,
     is_json: options.Json = False,
 ) -> None:

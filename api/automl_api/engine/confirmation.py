@@ -13,7 +13,7 @@ from automl_api.engine.stages import JobStages
 from automl_compress import __version__
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core import Measurement, StudySpec, Trial
-from automl_compress.core.document import ModelReference, PolicyDocument, RepairNote
+from automl_compress.core.document import PACKED_SUFFIX, ModelReference, PolicyDocument, RepairNote
 from automl_compress.costs import LatencyTable
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.confirm import Confirmer, UncutScores
@@ -140,7 +140,7 @@ def _store(
             *exported.artifacts,
         )
         if each.packed is not None:
-            packed = _new(contest, f"network{policy.suffix}.amlc", "packed")
+            packed = _new(contest, f"network{policy.suffix}{PACKED_SUFFIX}", "packed")
             artifacts = (*artifacts, (packed, each.packed))
         row = FoundPolicy(content["id"], each.trial.number, content)
         stored.append(_Stored(each, row, artifacts, exported.notes))

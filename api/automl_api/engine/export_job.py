@@ -52,7 +52,7 @@ def write_export(order: PolicyExport) -> Exported:
     weights = None if order.network is None else order.data_dir / order.network
     module = apply_policy(uncut, order.document, weights)
     path = order.folder / f"network{suffix_of(order.format)}"
-    return export_subject(Subject(module.eval(), order.document), path, order.format)
+    return export_subject(Subject(module.eval(), order.document, uncut), path, order.format)
 
 
 class ExportPipeline:

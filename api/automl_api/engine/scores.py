@@ -10,6 +10,7 @@ from typing import Any
 
 from automl_api.engine.pipeline import OwnedJob
 from automl_compress.core import Measurement, Policy, Trial
+from automl_compress.core.document import PACKED_SUFFIX
 from automl_compress.core.json_field import JsonField
 from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.evaluate.confirm import Confirmer, UncutScores
@@ -110,7 +111,7 @@ class Scores:
             content = network_bytes(network.module)
             written.append(self._job.files.write(f"{path}.safetensors", [content]))
             if network.packed is not None:
-                written.append(self._job.files.write(f"{path}.amlc", [network.packed]))
+                written.append(self._job.files.write(f"{path}{PACKED_SUFFIX}", [network.packed]))
 
         found = self._confirmer.confirm(trial, keep)
         told: dict[str, Any] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from automl_api.cli import app
@@ -121,8 +122,13 @@ def test_the_policy_is_the_winners_and_applies(by_hand: Job, tmp_path: Path) -> 
     assert [each.weight_bits for each in layers] == [4] * (len(layers) - 1) + [6]
     (tmp_path / "net.pt2").write_bytes(grey_program())
     uncut = read_program(tmp_path / "net.pt2").module
-    weights = by_hand.download_network(document, tmp_path / "network.safetensors")
-    apply_policy(uncut, document, weights)
+    plain, packed = (
+        by_hand.download_network(document, tmp_path / f"network{suffix}")
+        for suffix in (".safetensors", ".amlc")
+    )
+    assert packed.stat().st_size < plain.stat().st_size / 2
+    states = [apply_policy(uncut, document, each).state_dict() for each in (plain, packed)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_of_the_checkpoints_only_the_latest_of_each_network_stay(

@@ -79,8 +79,10 @@ def test_safetensors_come_with_a_card_and_are_the_documents_own(
 def test_a_bundle_runs_without_this_project_and_without_torch(
     subject: Subject, tmp_path: Path
 ) -> None:
-    export_network(subject.module, subject.document, tmp_path / "small.zip")
-    with zipfile.ZipFile(tmp_path / "small.zip") as bundle:
+    small = tmp_path / "small.zip"
+    export_network(subject.module, subject.document, small, uncut=uncut("resnet-20"))
+    with zipfile.ZipFile(small) as bundle:
+        assert bundle.getinfo("uncut.onnx").compress_size < 50_000
         bundle.extractall(tmp_path / "bundle")
     folder = tmp_path / "bundle"
     script = (folder / "run.py").read_text()
@@ -98,12 +100,16 @@ def test_a_bundle_runs_without_this_project_and_without_torch(
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    assert "differs from torch by" in run()
+    told = run()
+    assert "differs from torch by" in told
+    assert 0.1 < float(told.split("takes ")[1].split()[0]) < 1.1
+    (folder / "uncut.onnx").unlink()
+    assert "uncut" not in run()
     found = run(tmp_path / "images.npy").split(":")[1].split()
     assert found == [str(each) for each in outputs(subject, images).argmax(1)]
     assert "automl" not in script
     code = script.split('"""')[2]
-    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    assert len([line for line in code.splitlines() if line.strip()]) <= 36
 
 
 @NEEDS_ONNX
