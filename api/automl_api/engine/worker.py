@@ -119,7 +119,7 @@ def _serve(
                 stop.wait(LOOK_SECONDS)
             if lost.is_set():
                 execution.close()  # what it works on belongs to others now
-        _leave(database, queue, execution)
+        _leave(database, queue, execution, lease)
 
 
 def _name_other_versions(database: Database) -> None:
@@ -153,12 +153,13 @@ def _launched(settings: Settings, execution: JobExecution) -> Generator[None]:
             engine.dispose()
 
 
-def _leave(database: Database, queue: JobQueue, execution: JobExecution) -> None:
+def _leave(database: Database, queue: JobQueue, execution: JobExecution, lease: Lease) -> None:
     """Queue what was not finished, and take down the sign of life."""
     try:
         for job_id in execution.handed_over:
             queue.submit(job_id)
         queue.move_from(execution.executor_id)
+        lease.stop()  # a beat without its row would mean that others declared this one dead
         with database.session() as session:
             leases.remove(session, execution.executor_id)
     except StorageFailed as error:  # other workers will find out
