@@ -225,11 +225,12 @@ def test_a_page_of_a_phone_does_not_scroll_sideways(opened: Opened) -> None:
     page.emulate_media(color_scheme="dark")
     sign_in(page)
     jobs = api(page, "/v1/jobs").json()["data"]
-    for path in ["/", "/new", *(f"/jobs/{each['id']}" for each in jobs[:2])]:
+    model = f"/models/{jobs[0]['model_id']}"
+    for path in ["/", "/new", model, *(f"/jobs/{each['id']}" for each in jobs[:2])]:
         page.goto(path)
         expect(page.locator("h1")).to_be_visible()
         # By locators: the content policy lets nothing be evaluated from a text in the page.
-        for part in page.locator("body > *, main > *").all():
+        for part in page.locator("body > *, main > *, main .row > *, main .row label > *").all():
             box = part.bounding_box()
             assert box is None or box["x"] + box["width"] <= 360 or box["x"] < 0, path
     opened.check()
