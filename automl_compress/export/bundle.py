@@ -16,6 +16,7 @@ from automl_compress.export.documents import network_bytes
 from automl_compress.export.onnx_file import onnx_bytes
 from automl_compress.export.subject import Subject
 
+_SCRIPTS = files("automl_compress.export")
 _EXAMPLES = 8
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that the format can say: equal networks, equal bytes
 
@@ -24,8 +25,8 @@ def bundle_bytes(subject: Subject) -> bytes:
     """Return the zip: policy, weights, ONNX file, model card, example, and `run.py`.
 
     `run.py` needs numpy and onnxruntime alone; it repeats the outputs of `example.npz`. Where the
-    uncut network is at hand, an ONNX file of it is added, whose time `run.py` compares: its weights
-    are zeros, which take the same time, and next to no room in a zip.
+    uncut network is at hand, an ONNX file of it is added, whose time `compare.py` compares: its
+    weights are zeros, which take the same time, and next to no room in a zip.
 
     Raises:
         InvalidInput: a package of the extra `[engines]` is missing.
@@ -39,10 +40,11 @@ def bundle_bytes(subject: Subject) -> bytes:
         "network.safetensors": network_bytes(subject.module),
         "network.onnx": subject.checked_onnx.content,
         "example.npz": _example(subject),
-        "run.py": (files("automl_compress.export") / "run_onnx.py").read_bytes(),
+        "run.py": (_SCRIPTS / "run_onnx.py").read_bytes(),
     }
     if subject.uncut is not None:
         contents["uncut.onnx"] = onnx_bytes(_of_zeros(subject.uncut), subject.input_shape)
+        contents["compare.py"] = (_SCRIPTS / "compare_onnx.py").read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, content in contents.items():

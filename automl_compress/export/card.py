@@ -32,9 +32,9 @@ _BUNDLE = """\
 ## With ONNX Runtime
 
 `python run.py images.npy` needs numpy and onnxruntime, nothing else. The input `images` is float32,
-(B, {shape}), any B; the output is `logits`. `python run.py` repeats the outputs of `example.npz`
-and, where `uncut.onnx` lies beside it, measures how long the network takes by the time of the uncut
-one, whose weights are zeros in that file: it is there for its time alone.
+(B, {shape}), any B; the output is `logits`. `python run.py` repeats the outputs of `example.npz`.
+Where `uncut.onnx` lies beside it, `python compare.py` measures how long the network takes by the
+time of the uncut one, whose weights are zeros in that file: it is there for its time alone.
 """
 _CAUTION = """\
 ## Before you use it

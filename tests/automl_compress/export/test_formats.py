@@ -85,7 +85,7 @@ def test_a_bundle_runs_without_this_project_and_without_torch(
         assert bundle.getinfo("uncut.onnx").compress_size < 50_000
         bundle.extractall(tmp_path / "bundle")
     folder = tmp_path / "bundle"
-    script = (folder / "run.py").read_text()
+    scripts = [(folder / name).read_text() for name in ("run.py", "compare.py")]
     images = random_images(3, subject.input_shape)
     np.save(tmp_path / "images.npy", images.numpy())
     program = (
@@ -94,22 +94,20 @@ def test_a_bundle_runs_without_this_project_and_without_torch(
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
 
-    def run(*arguments: Path) -> str:
-        command = [sys.executable, "-c", program, str(folder / "run.py"), *map(str, arguments)]
+    def run(name: str, *arguments: Path) -> str:
+        command = [sys.executable, "-c", program, str(folder / name), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    told = run()
-    assert "differs from torch by" in told
-    assert 0.1 < float(told.split("takes ")[1].split()[0]) < 1.1
-    (folder / "uncut.onnx").unlink()
-    assert "uncut" not in run()
-    found = run(tmp_path / "images.npy").split(":")[1].split()
+    assert "differs from torch by" in run("run.py")
+    assert float(run("compare.py").split()[1]) > 0
+    found = run("run.py", tmp_path / "images.npy").split(":")[1].split()
     assert found == [str(each) for each in outputs(subject, images).argmax(1)]
-    assert "automl" not in script
-    code = script.split('"""')[2]
-    assert len([line for line in code.splitlines() if line.strip()]) <= 36
+    for script in scripts:
+        assert "automl" not in script
+        code = script.split('"""')[2]
+        assert len([line for line in code.splitlines() if line.strip()]) <= 20
 
 
 @NEEDS_ONNX
