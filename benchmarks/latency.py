@@ -45,7 +45,6 @@ from automl_compress.train.config import TrainingConfig
 from automl_compress.train.training import train
 from benchmarks import cifar, latency_report, networks
 from benchmarks.cells import Cells
-from benchmarks.main import PRECISION
 
 SEARCHER, EVALUATIONS, SEARCH_IMAGES = "auto", 100, cifar.SEARCH_IMAGES
 TARGET: Target = "cpu-openvino"
@@ -61,7 +60,7 @@ ELSEWHERE: tuple[tuple[Target, int], ...] = (
     ("cpu-onnxruntime", 32),
 )
 RECIPE = Recipe(repair="reconstruction", signal="kl", images=SEARCH_IMAGES, backend="openvino")
-FINETUNE = TrainingConfig(epochs=1, batch_size=128, learning_rate=0.02, precision=PRECISION)
+FINETUNE = TrainingConfig(epochs=1, batch_size=128, learning_rate=0.02, precision=cifar.PRECISION)
 
 
 @dataclass
@@ -178,7 +177,7 @@ class Bench:
         train(module, self.data, FINETUNE)
         return {
             **cifar.accuracies(module, self.data),
-            "precision": PRECISION,
+            "precision": cifar.PRECISION,
         }
 
 

@@ -50,9 +50,6 @@ from benchmarks.cells import Cells
 RATIOS, SEEDS, EVALUATIONS = (0.5, 0.3), (0, 1, 2), 300
 SEARCH_IMAGES, SPEARMAN_POLICIES = cifar.SEARCH_IMAGES, 10
 FINETUNE_EPOCHS, SCRATCH_EPOCHS = 3, 12
-# Of every training here: halves the hours on processors that multiply bfloat16, ten times the
-# hours on those that don't. Each cell says which it was; the uncut baseline is tuned in both.
-PRECISION = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 SEARCHED = (("uniform", (0,)), ("random", SEEDS), ("amc", SEEDS), ("sb3-ddpg", (0,)))
 RECIPE = Recipe(repair="reconstruction", signal="accuracy", images=SEARCH_IMAGES)
 
@@ -203,7 +200,7 @@ class Bench:
             batch_size=128,
             learning_rate=learning_rate,
             seed=seed,
-            precision=PRECISION,
+            precision=cifar.PRECISION,
         )
         began = time.process_time()
         train(module, self.data, config)
@@ -212,7 +209,7 @@ class Bench:
             **cifar.accuracies(module, self.data),
             "epochs": epochs,
             "learning_rate": learning_rate,
-            "precision": PRECISION,
+            "precision": cifar.PRECISION,
             "seed": seed,
             "training_cpu_seconds": seconds,
         }

@@ -36,7 +36,7 @@ def trained(name: str) -> nn.Module:
 def train_network(name: str) -> Path:
     """Train on the train split alone; search and test split are not looked at."""
     data: ImageData = replace(cifar.cifar(), augmentation=Augmentation(True, 4))
-    config = TrainingConfig(epochs=EPOCHS[name], learning_rate=0.1, precision="bfloat16")
+    config = TrainingConfig(epochs=EPOCHS[name], learning_rate=0.1, precision=cifar.PRECISION)
     with seeded(config.seed):
         module = build_network(name)
     FOLDER.mkdir(parents=True, exist_ok=True)
