@@ -5,39 +5,13 @@ import numpy as np
 import pytest
 
 from automl_agents.catalogue import check_serves, create_searcher
-from automl_agents.evolution.filter_masks import FilterMasks
 from automl_agents.evolution.tec import TecSearcher
 from automl_agents.evolution.tec_config import TecConfig
-from automl_compress.core import Effort, Measurement, Policy, SearchProblem
+from automl_agents.filter_masks import FilterMasks
+from automl_compress.core import Effort, Policy, SearchProblem
 from automl_compress.core.errors import InvalidInput
-from tests.fakes import measurement_of, plain_graph, problem_of
-
-
-class FilterEvaluator:
-    """Accuracy is the share of the filters' worth that is kept; half of them are dead."""
-
-    def __init__(self, problem: SearchProblem, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.space = problem.space
-        self.worth = []
-        for channels in problem.space.graph.full_widths:
-            worth = rng.random(channels) * (rng.random(channels) > 1 / 2)
-            self.worth.append(worth)
-        self.total = sum(float(each.sum()) for each in self.worth)
-
-    def evaluate(self, policy: Policy) -> Measurement:
-        kept = 0.0
-        for choice, worth in zip(policy.choices, self.worth, strict=True):
-            kept += float(worth.sum() if choice.kept is None else worth[list(choice.kept)].sum())
-        cost = self.space.costs.cost(policy.widths(self.space.graph))
-        return measurement_of(cost, kept / self.total)
-
-    def dead_share(self, policy: Policy) -> float:
-        kept = [
-            worth[list(choice.kept or range(len(worth)))]
-            for choice, worth in zip(policy.choices, self.worth, strict=True)
-        ]
-        return float(np.mean(np.concatenate(kept) == 0.0))
+from tests.agents.filter_worth import FilterEvaluator
+from tests.fakes import plain_graph, problem_of
 
 
 def with_importance(problem: SearchProblem, importance: Sequence[Sequence[float]]) -> SearchProblem:

@@ -15,22 +15,28 @@ class AutoConfig:
     screened: policies screened for each that is scored on all images.
     error_probability: a screened policy is not scored on all images while the surrogate gives it
         less than this probability of being better than the best.
+    filter_share: of the effort, for exchanging filters of the best policy; 0 keeps those that the
+        criterion ranks highest.
+    filter_images: as subset_images, for exchanges of filters.
     """
 
     profile_share: float = 0.1
     subset_images: int = 256
     screened: int = 10
     error_probability: float = 0.05
+    filter_share: float = 0.5
+    filter_images: int = 128
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
-        for name in ("profile_share", "error_probability"):
+        for name in ("profile_share", "error_probability", "filter_share"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InvalidInput(
                     f"{name} of searcher 'auto' is {getattr(self, name)!r}; "
                     "give a number from 0 to below 1"
                 )
-        for name, most in (("subset_images", 1_000_000), ("screened", 100)):
+        images = 1_000_000
+        for name, most in (("subset_images", images), ("filter_images", images), ("screened", 100)):
             if not 0 <= getattr(self, name) <= most:
                 raise InvalidInput(
                     f"{name} of searcher 'auto' is {getattr(self, name)!r}; "

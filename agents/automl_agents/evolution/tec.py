@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from automl_agents.evolution.filter_masks import FilterMasks, Mask
 from automl_agents.evolution.tec_config import TecConfig
+from automl_agents.filter_masks import FilterMasks, Mask
 from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
 from automl_compress.core import SearchProblem, Snapshot, Suggestion, Trial

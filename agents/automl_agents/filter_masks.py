@@ -40,7 +40,7 @@ class FilterMasks:
         self._full = np.asarray(space.graph.full_widths)
         self._slices: dict[int, slice] = {}
         start, ranks = 0, [np.zeros(0)]
-        for group, allowed in enumerate(space.allowed):
+        for group, allowed in enumerate(space.allowed[: len(self._full)]):
             if len(allowed) > 1:
                 channels = int(self._full[group])
                 self._slices[group] = slice(start, start + channels)
@@ -77,16 +77,52 @@ class FilterMasks:
         widths = self._space.project(keep.tolist(), self._budget)
         return self._with_counts(mask, widths, rng, self._share)
 
+    def resized(self, mask: Mask, widths: Sequence[int], rng: np.random.Generator) -> Mask:
+        """Return the mask with so many bits in each group, (G,); the ranking says which change."""
+        return self._with_counts(mask, widths, rng, share=1.0)
+
+    def exchanged(self, mask: Mask, rng: np.random.Generator, count: int, most: int) -> np.ndarray:
+        """Draw changes that give kept filters for others of their groups.
+
+        Args:
+            mask: what is changed; every group keeps as many filters.
+            rng: draws the groups, and the filters in them.
+            count: how many are drawn; those that would move one filter twice are left out.
+            most: how many filters one of them exchanges at the most.
+
+        Returns:
+            int8 (N, F), N <= count: 1 for a filter that comes, -1 for one that leaves. N is 0
+            where no group has lost a filter.
+        """
+        cut = [place for place in self._slices.values() if not mask[place].all()]
+        changes = np.zeros((count if cut else 0, self.filters), dtype=np.int8)
+        if not cut:
+            return changes
+        group = rng.integers(len(cut), size=(count, most))
+        is_made = np.arange(most) < rng.integers(1, most + 1, count)[:, None]
+        rows = np.nonzero(is_made)[0]
+        for is_kept, step in ((True, -1), (False, 1)):
+            places = [place.start + np.flatnonzero(mask[place] == is_kept) for place in cut]
+            lengths = np.array([len(each) for each in places])
+            starts = np.cumsum(lengths) - lengths
+            chosen = starts[group] + (rng.random((count, most)) * lengths[group]).astype(int)
+            np.add.at(changes, (rows, np.concatenate(places)[chosen[is_made]]), step)
+        return changes[(np.abs(changes) <= 1).all(axis=1)]
+
     def policy(self, mask: Mask) -> Policy:
         """Return the policy that keeps these channels; mask at the budget."""
         widths = list(self._space.smallest)
         for group, place in self._slices.items():
             widths[group] = int(mask[place].sum())
-        choices = list(self._space.policy(widths).choices)
+        return self.applied(self._space.policy(widths), mask)
+
+    def applied(self, policy: Policy, mask: Mask) -> Policy:
+        """Return the policy, of the mask's widths, with these channels written out."""
+        choices = list(policy.choices)
         for group, place in self._slices.items():
             kept = tuple(np.flatnonzero(mask[place]).tolist())
             choices[group] = replace(choices[group], kept=kept)
-        return Policy(tuple(choices))
+        return replace(policy, choices=tuple(choices))
 
     def _with_counts(
         self, mask: Mask, widths: Sequence[int], rng: np.random.Generator, share: float

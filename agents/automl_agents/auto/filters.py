@@ -1,0 +1,188 @@
+"""The last phase of `auto`: which filters a policy keeps, its widths as they are.
+
+A criterion ranks filters one by one and before anything is cut. Measured on the cut network,
+exchanges of kept filters for removed ones win more than the widths have left to win.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from automl_agents.auto.aims import Aim
+from automl_agents.auto.answers import Answers
+from automl_agents.auto.config import AutoConfig
+from automl_agents.auto.exchange import Setting
+from automl_agents.auto.filter_values import FilterValues
+from automl_agents.auto.plan import Plan
+from automl_agents.auto.rounds import screening_images
+from automl_agents.filter_masks import FilterMasks, Mask
+from automl_compress.core import Budget, Policy, SearchProblem
+
+PROPOSALS = 200  # drawn for each that is measured
+MOST_EXCHANGED = 3  # filters, in one proposal
+PATIENCE = 40  # exchanges in a row without a new leader, after which the phase ends
+
+
+@dataclass(slots=True)
+class _Leader:
+    """The best policy of a budget, which exchanges start from.
+
+    whole, part: its score on all images, and on those that screen; None while unknown.
+    fruitless: exchanges since it became the best.
+    """
+
+    setting: Setting
+    filters: tuple[int, ...]
+    whole: float
+    part: float | None
+    fruitless: int = 0
+
+
+class FilterExchanges:
+    """Exchanges filters of the best policy, and goes on from every exchange that is better.
+
+    Each exchange is compared with the leader on the same few images; one that is better there is
+    scored on all. What it gained teaches what its filters are worth, and of many drawn exchanges
+    that which a sample of these values thinks best is measured next (Thompson sampling).
+    """
+
+    def __init__(self, problem: SearchProblem, config: AutoConfig, answers: Answers) -> None:
+        """Begin; `answers` are those that the searcher goes on to fill."""
+        self._problem, self._answers = problem, answers
+        #: Whether there is anything to exchange. A least cost needs other widths all the time.
+        self.can_gain = (
+            config.filter_share > 0.0
+            and problem.importance is not None
+            and problem.accuracy_floor is None
+        )
+        self._images = screening_images(problem, config.filter_images)
+        self._leaders: dict[int, _Leader] = {}  # by the budget's place among the problem's
+        self._promoted: list[Plan] = []  # screened better, not asked for yet
+        self._screened: dict[tuple[int, ...], float] = {}  # scores of all that were promoted
+
+    @cached_property
+    def _masks(self) -> FilterMasks:
+        """Made when first needed: some criteria forward images."""
+        assert self._problem.importance is not None
+        importance = self._problem.importance()
+        return FilterMasks(self._problem.space, self._problem.budget, importance, 1.0)
+
+    @cached_property
+    def _values(self) -> FilterValues:
+        return FilterValues(self._masks.filters)
+
+    def applied(self, policy: Policy, plan: Plan) -> Policy:
+        """Return the policy of a plan with the plan's filters written out."""
+        if plan.filters is None:
+            return policy
+        return self._masks.applied(policy, self._mask(plan.filters))
+
+    def plans(self, aim: Aim, rng: np.random.Generator) -> Iterator[Plan]:
+        """Propose the next exchange for an aim's budget; none where nothing is left to gain."""
+        if not self.can_gain or not self._masks.filters:
+            return
+        if self._promoted:
+            yield self._promoted.pop(0)
+            return
+        place = self._problem.budgets.index(aim.budget)
+        if place not in self._leaders:
+            leader = self._first_leader(aim.budget, rng)
+            if leader is None:
+                return
+            self._leaders[place] = leader
+            if self._images is not None:
+                why = f"the best widths{aim.words}; filters are exchanged from here on"
+                yield Plan(leader.setting, self._images, why, leader.filters)
+        if self._leaders[place].fruitless < PATIENCE:
+            yield from self._exchange(self._leaders[place], aim, rng)
+
+    def _first_leader(self, budget: Budget, rng: np.random.Generator) -> _Leader | None:
+        whole, within = self._answers.whole, self._answers.whole_within(budget)
+        if not within:
+            return None
+        best = max(within, key=lambda each: whole[each])
+        groups = len(self._problem.space.graph.groups)
+        mask = self._masks.of_widths(best[:groups], rng, share=1.0)
+        return _Leader(best, _places(mask), whole[best], None)
+
+    def _exchange(self, leader: _Leader, aim: Aim, rng: np.random.Generator) -> Iterator[Plan]:
+        start = self._mask(leader.filters)
+        changes = self._masks.exchanged(start, rng, PROPOSALS, MOST_EXCHANGED)
+        for best in np.argsort(-(changes @ self._values.sample(rng)), kind="stable"):
+            filters = _places(start + changes[best])
+            if filters not in self._screened:
+                on = "all" if self._images is None else f"{self._images}"
+                count = np.count_nonzero(changes[best] > 0)
+                why = f"{count} filters exchanged, scored on {on} images{aim.words}"
+                yield Plan(leader.setting, self._images, why, filters)
+                return
+
+    def tell(self, plan: Plan, learnt: float | None) -> None:
+        """Take what a plan with filters scored, higher is better; None where it failed."""
+        for leader in self._leaders.values():
+            if leader.setting != plan.setting:
+                continue
+            if plan.images is None and self._images is not None:
+                self._follow(leader, plan, learnt)
+            elif plan.filters == leader.filters:
+                leader.part = learnt
+            else:
+                self._compare(leader, plan, learnt)
+
+    def _compare(self, leader: _Leader, plan: Plan, learnt: float | None) -> None:
+        """Hold an exchange against its leader; what is better there is scored on all images."""
+        assert plan.filters is not None
+        leader.fruitless += 1
+        standard = leader.whole if plan.images is None else leader.part
+        if learnt is None or standard is None:
+            return
+        gain = learnt - standard
+        change = self._mask(plan.filters).astype(np.int8) - self._mask(leader.filters)
+        self._values.learn(change, gain)
+        if plan.images is None:
+            self._follow(leader, plan, learnt)
+        elif gain > 0.0:
+            self._screened[plan.filters] = learnt
+            why = f"exchanged filters that screened better by {gain:.3f}"
+            self._promoted.append(Plan(plan.setting, None, why, plan.filters))
+
+    def _follow(self, leader: _Leader, plan: Plan, learnt: float | None) -> None:
+        """Go on from what all images found better."""
+        assert plan.filters is not None
+        if learnt is not None and learnt > leader.whole:
+            leader.filters, leader.whole = plan.filters, learnt
+            leader.part, leader.fruitless = self._screened.get(plan.filters), 0
+
+    def _mask(self, filters: tuple[int, ...]) -> Mask:
+        mask = np.zeros(self._masks.filters, dtype=bool)
+        mask[list(filters)] = True
+        return mask
+
+    def to_json(self) -> dict[str, Any]:
+        """Return leaders, what they are compared on, and everything learnt."""
+        return {
+            "values": self._values.to_json() if self._leaders else [],
+            "leaders": [[place, asdict(leader)] for place, leader in self._leaders.items()],
+            "promoted": [plan.to_json() for plan in self._promoted],
+            "screened": [[list(filters), score] for filters, score in self._screened.items()],
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Take over what `to_json` returned."""
+        if content["values"]:
+            self._values.restore(content["values"])
+        self._leaders = {int(place): _leader(each) for place, each in content["leaders"]}
+        self._promoted = [Plan.from_json(plan) for plan in content["promoted"]]
+        self._screened = {tuple(filters): score for filters, score in content["screened"]}
+
+
+def _leader(content: Mapping[str, Any]) -> _Leader:
+    places = {name: tuple(content[name]) for name in ("setting", "filters")}
+    return _Leader(**{**content, **places})
+
+
+def _places(mask: Mask) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(mask).tolist())
