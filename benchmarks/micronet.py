@@ -4,7 +4,8 @@ The score's baseline is WideResNet-28-10, as of the challenge's CIFAR-100 track.
 uncut one as well, trains for two epochs behind each of three stages, distilled from the uncut
 network, in float32: not every processor multiplies bfloat16, and all of them train alike. By hand
 means the winners' published ratios and bits; the search gets 100 evaluations on 1,000 images for a
-policy that scores at most 0.95 of that. Stages are measured on the search split, the end once on the test split.
+policy that scores at most 0.95 of that. Stages are measured on the search split, the end once on
+the test split.
 """
 
 import json

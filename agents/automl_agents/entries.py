@@ -76,7 +76,7 @@ class Entry:
 
 SEARCHERS: Mapping[str, Entry] = {
     "auto": Entry(
-        "The default: sensitivity profile, knapsack, a surrogate over exchange moves, then filters.",
+        "The default: sensitivity profile, knapsack, a surrogate over moves, then single filters.",
         AutoConfig,
         "automl_agents.auto.searcher:AutoSearcher",
         shares_budgets=True,
