@@ -23,7 +23,7 @@ from automl_compress.core import Budget, Policy, SearchProblem
 
 PROPOSALS = 200  # drawn for each that is measured
 MOST_EXCHANGED = 3  # filters, in one proposal
-PATIENCE = 40  # exchanges in a row without a new leader, after which the phase ends
+PATIENCE = 40  # exchanges in a row that scored no better than the leader; then the phase ends
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class _Leader:
     """The best policy of a budget, which exchanges start from.
 
     whole, part: its score on all images, and on those that screen; None while unknown.
-    fruitless: exchanges since it became the best.
+    fruitless: exchanges in a row that were no better on the same images.
     """
 
     setting: Setting
@@ -135,11 +135,11 @@ class FilterExchanges:
     def _compare(self, leader: _Leader, plan: Plan, learnt: float | None) -> None:
         """Hold an exchange against its leader; what is better there is scored on all images."""
         assert plan.filters is not None
-        leader.fruitless += 1
         standard = leader.whole if plan.images is None else leader.part
+        gain = 0.0 if learnt is None or standard is None else learnt - standard
+        leader.fruitless = 0 if gain > 0.0 else leader.fruitless + 1
         if learnt is None or standard is None:
             return
-        gain = learnt - standard
         change = self._mask(plan.filters).astype(np.int8) - self._mask(leader.filters)
         self._values.learn(change, gain)
         if plan.images is None:
@@ -154,7 +154,7 @@ class FilterExchanges:
         assert plan.filters is not None
         if learnt is not None and learnt > leader.whole:
             leader.filters, leader.whole = plan.filters, learnt
-            leader.part, leader.fruitless = self._screened.get(plan.filters), 0
+            leader.part = self._screened.get(plan.filters)
 
     def _mask(self, filters: tuple[int, ...]) -> Mask:
         mask = np.zeros(self._masks.filters, dtype=bool)
