@@ -7,6 +7,7 @@ exchanges of kept filters for removed ones win more than the widths have left to
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class FilterExchanges:
         self._images = screening_images(problem, config.filter_images)
         self._leaders: dict[int, _Leader] = {}  # by the budget's place among the problem's
         self._promoted: list[Plan] = []  # screened better, not asked for yet
-        self._screened: dict[tuple[int, ...], float] = {}  # scores of all that were promoted
+        self._screened: dict[str, float] = {}  # scores of all that were promoted, by digest
 
     @cached_property
     def _masks(self) -> FilterMasks:
@@ -113,7 +114,7 @@ class FilterExchanges:
         changes = self._masks.exchanged(start, rng, PROPOSALS, MOST_EXCHANGED)
         for best in np.argsort(-(changes @ self._values.sample(rng)), kind="stable"):
             filters = _places(start + changes[best])
-            if filters not in self._screened:
+            if _digest(filters) not in self._screened:
                 on = "all" if self._images is None else f"{self._images}"
                 count = np.count_nonzero(changes[best] > 0)
                 why = f"{count} filters exchanged, scored on {on} images{aim.words}"
@@ -145,7 +146,7 @@ class FilterExchanges:
         if plan.images is None:
             self._follow(leader, plan, learnt)
         elif gain > 0.0:
-            self._screened[plan.filters] = learnt
+            self._screened[_digest(plan.filters)] = learnt
             why = f"exchanged filters that screened better by {gain:.3f}"
             self._promoted.append(Plan(plan.setting, None, why, plan.filters))
 
@@ -154,7 +155,7 @@ class FilterExchanges:
         assert plan.filters is not None
         if learnt is not None and learnt > leader.whole:
             leader.filters, leader.whole = plan.filters, learnt
-            leader.part = self._screened.get(plan.filters)
+            leader.part = self._screened.get(_digest(plan.filters))
 
     def _mask(self, filters: tuple[int, ...]) -> Mask:
         mask = np.zeros(self._masks.filters, dtype=bool)
@@ -167,7 +168,7 @@ class FilterExchanges:
             "values": self._values.to_json() if self._leaders else [],
             "leaders": [[place, asdict(leader)] for place, leader in self._leaders.items()],
             "promoted": [plan.to_json() for plan in self._promoted],
-            "screened": [[list(filters), score] for filters, score in self._screened.items()],
+            "screened": self._screened,
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
@@ -176,12 +177,17 @@ class FilterExchanges:
             self._values.restore(content["values"])
         self._leaders = {int(place): _leader(each) for place, each in content["leaders"]}
         self._promoted = [Plan.from_json(plan) for plan in content["promoted"]]
-        self._screened = {tuple(filters): score for filters, score in content["screened"]}
+        self._screened = dict(content["screened"])
 
 
 def _leader(content: Mapping[str, Any]) -> _Leader:
     places = {name: tuple(content[name]) for name in ("setting", "filters")}
     return _Leader(**{**content, **places})
+
+
+def _digest(filters: tuple[int, ...]) -> str:
+    """Return a short name: a snapshot goes to the store with every trial."""
+    return sha256(np.array(filters, dtype=np.int32).tobytes()).hexdigest()[:16]
 
 
 def _places(mask: Mask) -> tuple[int, ...]:
