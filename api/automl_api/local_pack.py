@@ -40,7 +40,7 @@ def pack_file(request: PackRequest) -> dict[str, Any]:
     Raises:
         ModelInvalid: the weights cannot be read.
         DataInvalid: a weight that is to change holds NaN or infinity.
-        PolicyInvalid: bits or sparsity are out of range.
+        PolicyInvalid: bits or sparsity are out of range, or the quantiser has no such bits.
         UnknownName: no quantiser has this name.
         StorageFailed: the disk did not take the file.
     """

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from automl_compress.compress.quantisers import QuantisedTensor, Quantiser, create_quantiser
 from automl_compress.core import LayerChoice
-from automl_compress.core.codebooks import SHARING, codebook_bits
 from automl_compress.core.errors import DataInvalid
 from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.core.weight_grids import SHARING, codebook_bits
 
-_FALLBACK = "scan"  # for bits that the chosen quantiser does not have, and dear codebooks
+_INSTEAD_OF_DEAR_CODEBOOKS = "scan"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,6 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
 
     Raises:
         DataInvalid: the weight is empty or holds NaN or infinity.
-        UnknownName: no quantiser has the choice's name.
     """
     kept = sparsified(weight, choice.sparsity)
     if choice.weight_bits == FLOAT_BITS:
@@ -50,13 +49,11 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
 
 
 def _quantiser(weight: Tensor, choice: LayerChoice) -> Quantiser:
-    if choice.weight_bits == 1:
+    if choice.weight_bits == 1:  # whatever finds a scale: a sign has one that is best
         return create_quantiser("binary")
-    quantiser = create_quantiser(choice.quantiser)
-    is_able = choice.weight_bits in quantiser.bit_widths
-    if not is_able or (choice.quantiser == SHARING and _are_dear(weight, choice.weight_bits)):
-        return create_quantiser(_FALLBACK)
-    return quantiser
+    if choice.quantiser == SHARING and _are_dear(weight, choice.weight_bits):
+        return create_quantiser(_INSTEAD_OF_DEAR_CODEBOOKS)
+    return create_quantiser(choice.quantiser)
 
 
 def _are_dear(weight: Tensor, bits: int) -> bool:

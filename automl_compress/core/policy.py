@@ -6,10 +6,9 @@ from typing import Any, Literal, cast
 
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
 from automl_compress.core.graph import LayerGraph
+from automl_compress.core.weight_grids import BIT_WIDTHS, FLOAT_BITS, obstacle
 
 Scheme = Literal["channel"]
-FLOAT_BITS = 32  # untouched
-BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, FLOAT_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class LayerChoice:
     sparsity: fraction of the weights, left after channels were cut, that become zero: those of
         smallest magnitude (scheme `element`); in [0, 1), 0 = untouched.
     weight_bits, activation_bits: of BIT_WIDTHS; activations are the layer's inputs.
-    quantiser: how the weights' values are found; named as in `compress.quantisers`.
+    quantiser: how the weights' values are found; of `core.weight_grids.QUANTISER_BITS`.
     """
 
     layer: str
@@ -78,7 +77,7 @@ class LayerChoice:
     quantiser: str = "scan"
 
     def __post_init__(self) -> None:
-        """Refuse what no layer can become; raises PolicyInvalid."""
+        """Refuse what no layer can become; raises PolicyInvalid, UnknownName for a quantiser."""
         _check_sparsity(f"layer {self.layer!r}", self.sparsity)
         for name in ("weight_bits", "activation_bits"):
             if getattr(self, name) not in BIT_WIDTHS:
@@ -86,6 +85,9 @@ class LayerChoice:
                     f"layer {self.layer!r} has {name} {getattr(self, name)!r}; "
                     f"choose one of: {', '.join(map(str, BIT_WIDTHS))}"
                 )
+        unable = obstacle(self.quantiser, (self.weight_bits,))
+        if unable is not None:
+            raise PolicyInvalid(f"layer {self.layer!r}: {unable}")
         if self.sparsity and self.weight_bits == 1:
             raise PolicyInvalid(
                 f"layer {self.layer!r} has zero weights and one bit, which has no code for zero; "

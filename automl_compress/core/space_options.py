@@ -1,11 +1,11 @@
 """What of a network a search may decide."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
-from automl_compress.core.policy import BIT_WIDTHS
+from automl_compress.core.weight_grids import BIT_WIDTHS, obstacle
 
 SparsityScheme = Literal["channel", "element"]
 
@@ -22,7 +22,7 @@ class SpaceOptions:
     weight_bits, activation_bits: what layers may get, ascending; empty leaves all float.
     edge_bits: bits of the first and the last layer, where bits are searched; None searches
         theirs as well.
-    quantiser: how the weights' values are found.
+    quantiser: how the weights' values are found; of `core.weight_grids.QUANTISER_BITS`.
     max_element_sparsity: the largest fraction of a layer's weights that may become zero.
     density_step: percent between two densities of a layer.
     """
@@ -41,7 +41,7 @@ class SpaceOptions:
     density_step: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
+        """Refuse values outside their ranges; raises InvalidInput, UnknownName."""
         for name in ("max_sparsity", "max_element_sparsity"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InvalidInput(
@@ -57,6 +57,7 @@ class SpaceOptions:
             _check_bits(name, getattr(self, name))
         if self.edge_bits is not None:
             _check_bits("edge_bits", (self.edge_bits,))
+        self._check_quantiser()
         if "element" in self.schemes and 1 in (*self.weight_bits, self.edge_bits):
             raise InvalidInput(
                 "weights may become zero (scheme 'element') and get one bit, which has no code for "
@@ -68,11 +69,34 @@ class SpaceOptions:
         """Whether anything is decided for single layers."""
         return "element" in self.schemes or bool(self.weight_bits or self.activation_bits)
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "SpaceOptions":
+        """Read a JSON object; raises InvalidInput for values, TypeError for unknown fields."""
+        rest = dict(content)
+        for name in ("skip", "schemes", "weight_bits", "activation_bits"):
+            if name in rest:
+                rest[name] = tuple(rest[name])
+        rest["fix"] = tuple(sorted(dict(rest.get("fix", {})).items()))
+        return cls(**rest)
+
     def _check_groups(self) -> None:
         both = [name for name, _ in self.fix if name in self.skip]
         if both:
             raise InvalidInput(
                 f"{both} are to stay whole (skip) and to lose a given share (fix); leave one out"
+            )
+
+    def _check_quantiser(self) -> None:
+        unable = obstacle(self.quantiser, self.weight_bits)
+        if unable is not None:
+            raise InvalidInput(f"weight_bits is {list(self.weight_bits)}: {unable}")
+        if not self.weight_bits or self.edge_bits is None:
+            return
+        unable = obstacle(self.quantiser, (self.edge_bits,))
+        if unable is not None:
+            raise InvalidInput(
+                f"edge_bits, of the first and the last layer, is {self.edge_bits}: {unable}; set "
+                "edge_bits to 32 to leave both float, or to None to search theirs as well"
             )
 
     def _check_schemes(self) -> None:

@@ -120,16 +120,11 @@ class StudySpec:
         """Read what `to_json` wrote; raises InvalidInput."""
         rest = dict(content)
         try:
-            space = dict(rest.pop("space", {}))
-            for name in ("skip", "schemes", "weight_bits", "activation_bits"):
-                if name in space:
-                    space[name] = tuple(space[name])
-            space["fix"] = tuple(sorted(dict(space.get("fix", {})).items()))
             rest["smaller_ratios"] = tuple(rest.get("smaller_ratios", ()))
             return cls(
                 budget=Budget(**rest.pop("budget")),
                 effort=Effort(**rest.pop("effort")),
-                space=SpaceOptions(**space),
+                space=SpaceOptions.from_json(rest.pop("space", {})),
                 recipe=Recipe.from_json({"backend": "auto"} | dict(rest.pop("recipe", {}))),
                 confirmation=Confirmation.from_json(rest.pop("confirmation", {})),
                 **rest,

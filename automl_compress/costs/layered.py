@@ -13,9 +13,9 @@ from automl_compress.core import (
     Policy,
     SpaceOptions,
 )
-from automl_compress.core.codebooks import SHARING, codebook_bits
 from automl_compress.core.decision import WHOLE_DENSITY, decisions_of
 from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.core.weight_grids import SHARING, codebook_bits
 from automl_compress.costs.analytic import AnalyticCosts, TensorSizes
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import LatencyTable

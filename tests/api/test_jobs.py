@@ -149,6 +149,18 @@ def test_a_job_is_accepted_and_waits_for_a_worker(
         ),
         ({"space": {"criterion": "beauty"}}, "unknown-name", "/study/space/criterion", "l1"),
         ({"space": {"quantiser": "beauty"}}, "unknown-name", "/study/space/quantiser", "kmeans"),
+        (
+            {"space": {"quantiser": "binary", "weight_bits": [4]}},
+            "invalid",
+            "/study/space",
+            "not 4",
+        ),
+        (
+            {"space": {"quantiser": "bit_split", "weight_bits": [4]}},
+            "invalid",
+            "/study/space",
+            "'uniform'",
+        ),
         ({"space": {"weight_bits": [4, 9]}}, "invalid", "/study/space/weight_bits/1", "32"),
         ({"space": {"weight_bits": [8, 4]}}, "invalid", "/study/space/weight_bits", "ascending"),
         ({"space": {"schemes": ["beauty"]}}, "invalid", "/study/space/schemes/0", "element"),
@@ -486,6 +498,8 @@ def test_the_capabilities_name_what_requests_take(service: RunningService) -> No
     assert {"uniform", "random", "amc"} <= {each["name"] for each in told["searchers"]}
     assert {"digits", "fashion-mnist"} <= set(told["datasets"])
     assert "l1" in told["criteria"]
+    assert "kmeans" in told["quantisers"]
+    assert "bit_split" not in told["quantisers"]
     resnet = next(each for each in told["architectures"] if each["name"] == "resnet-20")
     assert resnet["config"]["image_size"] == 32
     assert set(told["file_formats"]) == {"safetensors", "pt2", "npz", "zip", "parquet"}

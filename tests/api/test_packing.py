@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from automl_api.cli import app
-from automl_compress.core.errors import DataInvalid, ModelInvalid, PolicyInvalid
+from automl_compress.core.errors import DataInvalid, InvalidInput, ModelInvalid, PolicyInvalid
 
 
 def run(*arguments: object) -> str:
@@ -97,6 +97,17 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
 def test_what_cannot_be_packed_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(PolicyInvalid, match="weight_bits 9; choose one of"):
         run("pack", weights, "-o", tmp_path / "packed.amlc", "--bits", 9)
+    for quantiser, says in (
+        ("binary", "gives weights 1 bits, not 4; 32 leaves them float; 4 bits are given by: scan"),
+        ("ternary", "gives weights 2 bits, not 4"),
+        ("bit_split", "take 'uniform'"),
+        ("beauty", "choose one of: binary, kl"),
+    ):
+        with pytest.raises(InvalidInput, match=says):
+            run(
+                *("pack", weights, "-o", tmp_path / "packed.amlc"),
+                *("--bits", 4, "--quantiser", quantiser),
+            )
     with pytest.raises(DataInvalid, match="AMLCPACK"):
         run("inspect", weights)
     with pytest.raises(ModelInvalid, match="cannot be read"):

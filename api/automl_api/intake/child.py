@@ -117,7 +117,6 @@ def _check_policy(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
 
 def _inspect_installation(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     from automl_compress.compress.criteria import criterion_names
-    from automl_compress.compress.quantisers import quantiser_names
     from automl_compress.data.loading import data_names
     from automl_compress.networks.architectures import architecture_names
 
@@ -125,7 +124,6 @@ def _inspect_installation(source: dict[str, Any], data_dir: Path) -> dict[str, A
         "architectures": [_architecture(name) for name in architecture_names()],
         "datasets": list(data_names()),
         "criteria": list(criterion_names()),
-        "quantisers": list(quantiser_names()),
     }
 
 

@@ -85,7 +85,7 @@ def inspect_installation() -> dict[str, Any]:
     """Ask a child process what is installed.
 
     Returns:
-        `architectures` with the fields of their configs, `datasets`, `criteria` and `quantisers`.
+        `architectures` with the fields of their configs, `datasets` and `criteria`.
     """
     return _ask({"kind": "installation", "source": {}, "data_dir": ""})
 

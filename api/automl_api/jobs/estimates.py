@@ -8,10 +8,10 @@ from automl_api.bodies import ResponseBody
 from automl_api.jobs.disk_use import disk_bytes
 from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, jobs_on, seconds_of
 from automl_api.jobs.requests import NewJobBody
+from automl_api.jobs.specified import specified
 from automl_api.jobs.submission import (
     check_fits,
     check_images,
-    check_names,
     check_searcher,
     check_serves,
     registered,
@@ -55,11 +55,10 @@ class EstimateBody(ResponseBody):
 def estimate(new: NewJobBody, service: ServiceDependency) -> EstimateBody:
     """Say what a job would have to do and may reach; nothing is stored."""
     model, dataset = registered(service, new)
-    study = new.study.specification()
+    study = specified(new.study)
     check_fits(model, dataset)
     check_images(dataset, study)
     check_searcher(study)
-    check_names(study)
     space = space_of(model, study, table_of(service, study))
     budget, smallest = study.budgets[-1], space.costs.cost(space.smallest)
     limit = is_reachable = None

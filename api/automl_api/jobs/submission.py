@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 from automl_agents import catalogue
 from automl_api.graph_json import graph_from_json
 from automl_api.jobs.requests import NewJobBody
+from automl_api.jobs.specified import specified
 from automl_api.keys.caller import Caller
 from automl_api.keys.quotas import check_queue
 from automl_api.once import request_digest
 from automl_api.problem import Problem, pointer
 from automl_api.service import Service
-from automl_api.system.capabilities import installation
-from automl_compress.core import CompressionSpace, SearchProblem, SpaceOptions, StudySpec
+from automl_compress.core import CompressionSpace, SearchProblem, StudySpec
 from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
@@ -48,7 +48,7 @@ def submit(
         InvalidInput: a value that is not allowed.
     """
     model, dataset = registered(service, new)
-    study = new.study.specification()
+    study = specified(new.study)
     check_fits(model, dataset)
     check_images(dataset, study)
     check_searcher(study)
@@ -166,20 +166,9 @@ def check_space(model: ModelRow, study: StudySpec, table: LatencyTable | None) -
     That is a space that it does not have, a budget that the space cannot reach, and a searcher
     that cannot serve the two.
     """
-    check_names(study)
     space = space_of(model, study, table)
     space.check_reachable(study.budgets[-1])
     check_serves(study, space)
-
-
-def check_names(study: StudySpec) -> None:
-    """Refuse a criterion or a quantiser that there is not."""
-    for kind, names in (("criterion", "criteria"), ("quantiser", "quantisers")):
-        told = getattr(study.space, kind)
-        # The default exists; to know the others, torch is asked.
-        if told != getattr(SpaceOptions(), kind) and told not in installation()[names]:
-            error = UnknownName(kind, told, installation()[names])
-            _refuse(f"/study/space/{kind}", "unknown-name", str(error))
 
 
 def check_serves(study: StudySpec, space: CompressionSpace) -> None:

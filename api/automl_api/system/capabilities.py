@@ -11,6 +11,7 @@ from automl_compress import __version__
 from automl_compress.core import BIT_WIDTHS, METRICS
 from automl_compress.core.recipe import Backend, Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
+from automl_compress.core.weight_grids import QUANTISER_BITS
 from automl_compress.store.paging import LARGEST_PAGE
 from automl_compress.targets import TARGETS
 
@@ -30,6 +31,7 @@ def capabilities(max_upload_bytes: int) -> dict[str, Any]:
     """Collect it; what needs torch is asked of a child process, once."""
     return {
         "searchers": catalogue.describe(),
+        "quantisers": list(QUANTISER_BITS),
         "schemes": list(get_args(SparsityScheme)),
         "bit_widths": list(BIT_WIDTHS),
         "repairs": list(get_args(Repair)),

@@ -13,9 +13,10 @@ from automl_compress.compress.quantised_network import (
     quantisation_rows,
     quantise_network,
 )
-from automl_compress.compress.quantisers import Grid, quantiser_names
+from automl_compress.compress.quantisers import Grid, create_quantiser, quantiser_names
 from automl_compress.core import BIT_WIDTHS, LayerChoice
 from automl_compress.core.errors import DataInvalid
+from automl_compress.core.weight_grids import QUANTISER_BITS
 from automl_compress.costs.layer_bits import folded_norms
 from tests.automl_compress.networks import zoo
 from tests.automl_compress.networks.counting import relative_difference, settled
@@ -84,16 +85,32 @@ def test_scaling_a_channel_scales_its_grid(shape: tuple[int, ...], seed: int, bi
     assert torch.equal(plain.values * scale, scaled.values)
 
 
-@pytest.mark.parametrize("name", quantiser_names())
-def test_every_quantiser_serves_every_bit_width(name: str) -> None:
-    weight = drawn((4, 600), 0)
+@pytest.mark.parametrize("name", QUANTISER_BITS)
+def test_every_quantiser_serves_the_bits_that_a_policy_may_ask_of_it(name: str) -> None:
+    weight = drawn((2, 8200), 0)  # enough for a codebook of 256
     lost = []
-    for bits in BIT_WIDTHS[:-1]:
-        values = compressed_weights(weight, LayerChoice("a", 0.0, bits, quantiser=name)).values
-        lost.append(float((values - weight).square().mean()))
+    for bits in QUANTISER_BITS[name]:
+        found = compressed_weights(weight, LayerChoice("a", 0.0, bits, quantiser=name)).quantised
+        assert found is not None
+        assert found.grid.bits == bits
+        own = "binary" if bits == 1 else name
+        expected = create_quantiser(own).fit(weight, bits, 0)
+        assert torch.equal(found.codes, expected.codes)
+        assert torch.equal(found.grid.values, expected.grid.values)
+        lost.append(float((found.dequantise() - weight).square().mean()))
 
     assert max(lost) < float(weight.square().mean())
     assert lost[-1] == min(lost)
+
+
+def test_policies_name_the_bits_that_quantisers_have() -> None:
+    for name, bits in QUANTISER_BITS.items():
+        own = create_quantiser(name).bit_widths
+        # One bit is a sign and a scale, whatever finds the scale; two shared values are no sign.
+        assert set(bits) - {1} == set(own) - {1}
+        assert (1 in bits) == (1 in own or 16 in own) or name == "kmeans"
+    # What needs the layer's inputs is no choice of a policy.
+    assert set(quantiser_names()) - set(QUANTISER_BITS) == {"bit_split"}
 
 
 def test_the_smallest_weights_go_first() -> None:

@@ -79,6 +79,10 @@ def test_policy_is_an_object_of_two_lists(wrong: object) -> None:
         ({"activation_bits": 0}, "activation_bits 0"),
         ({"sparsity": 1.0}, "allowed is 0 to below 1"),
         ({"sparsity": 0.5, "weight_bits": 1}, "no code for zero"),
+        ({"weight_bits": 4, "quantiser": "binary"}, "'binary' gives weights 1 bits, not 4"),
+        ({"weight_bits": 16, "quantiser": "kmeans"}, "16 bits are given by: scan, uniform"),
+        ({"weight_bits": 4, "quantiser": "bit_split"}, "take 'uniform', which it equals"),
+        ({"quantiser": "beauty"}, "no quantiser is called 'beauty'"),
         ({"layer": None, "sparsity": "half"}, "cannot be read"),
     ],
 )
@@ -98,6 +102,10 @@ def test_layers_read_back_and_must_be_the_networks() -> None:
     assert Policy.from_json(policy.to_json()) == policy
     with pytest.raises(PolicyMismatch, match="'other'"):
         policy.layer_choices(GRAPH)
+
+
+def test_float_weights_need_no_bits_of_the_quantiser() -> None:
+    assert LayerChoice("a", 0.5, activation_bits=8, quantiser="ternary").rounds_inputs
 
 
 def test_choices_leave_things_as_they_are_by_default() -> None:

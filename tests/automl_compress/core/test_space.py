@@ -1,4 +1,5 @@
 from bisect import bisect_right
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from automl_compress.core import Budget, CompressionSpace, SpaceOptions
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput
+from automl_compress.core.weight_grids import QUANTISER_BITS
 from tests.fakes import plain_graph, residual_graph, space_of
 
 SPACES = [
@@ -176,6 +178,32 @@ def test_skipped_groups_stay_whole_and_fixed_ones_as_said() -> None:
 def test_a_group_cannot_be_skipped_and_fixed() -> None:
     with pytest.raises(InvalidInput, match=r"stage1.*leave one out"):
         SpaceOptions(skip=("stage1",), fix=(("stage1", 0.25),))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"quantiser": "binary", "weight_bits": (1, 4)}, r"weight_bits is \[1, 4\].* not 4"),
+        ({"quantiser": "kmeans", "weight_bits": (4, 16)}, r"2, 3, 4, 5, 6, 7, 8 bits, not 16"),
+        ({"quantiser": "ternary", "weight_bits": (2,)}, "edge_bits.* is 8: .*edge_bits to 32"),
+        ({"quantiser": "bit_split", "weight_bits": (4,)}, "take 'uniform', which it equals"),
+        ({"quantiser": "beauty"}, "no quantiser is called 'beauty'"),
+    ],
+)
+def test_bits_that_the_quantiser_lacks_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        SpaceOptions(**options)
+
+
+def test_float_weights_and_free_edges_go_with_every_quantiser() -> None:
+    for name in QUANTISER_BITS:
+        own = QUANTISER_BITS[name]
+        space = space_of(
+            plain_graph((8, 8)), quantiser=name, weight_bits=(*own, 32), edge_bits=None
+        )
+        assert {choice.quantiser for choice in space.policy(space.smallest).layers} == {name}
+        assert SpaceOptions(quantiser=name, weight_bits=own, edge_bits=32).quantiser == name
+        assert SpaceOptions(quantiser=name, activation_bits=(8,)).quantiser == name
 
 
 def test_clip_takes_the_nearest_allowed_width() -> None:

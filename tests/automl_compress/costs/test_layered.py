@@ -14,6 +14,7 @@ from tests.contracts.cost_model import CostModelContract
 from tests.fakes import plain_graph, residual_graph, space_of
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
+SHARED_BITS = (2, 3, 4, 5, 6, 7, 8, 32)
 
 
 def opened(graph: LayerGraph, quantiser: str = "scan") -> CompressionSpace:
@@ -22,7 +23,7 @@ def opened(graph: LayerGraph, quantiser: str = "scan") -> CompressionSpace:
         quantiser=quantiser,
         max_sparsity=0.99,
         schemes=("channel", "element"),
-        weight_bits=BITS,
+        weight_bits=SHARED_BITS if quantiser == "kmeans" else BITS,
         activation_bits=BITS,
         edge_bits=None,
     )

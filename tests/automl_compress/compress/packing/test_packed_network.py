@@ -18,7 +18,7 @@ SPACES = {
     "weights and bits": SpaceOptions(schemes=("element",), weight_bits=(2, 4, 8)),
     "weights": SpaceOptions(schemes=("channel", "element")),
     "shared": SpaceOptions(
-        weight_bits=(1, 2, 3, 4, 5, 6, 7, 8, 16), edge_bits=None, quantiser="kmeans"
+        weight_bits=(2, 3, 4, 5, 6, 7, 8, 32), edge_bits=None, quantiser="kmeans"
     ),
     "sparse and shared": SpaceOptions(
         schemes=("channel", "element"), weight_bits=(2, 3, 4), edge_bits=None, quantiser="kmeans"
