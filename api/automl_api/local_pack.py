@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from automl_compress.compress.quantisers import QuantisedTensor
 from automl_compress.core import LayerChoice
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import DataInvalid, InvalidInput, ModelInvalid, StorageFailed
+from automl_compress.core.weight_grids import WeightScales
 from automl_compress.networks.architectures import read_safetensors
 from automl_compress.train.checkpoint import write_tensors
 from automl_compress.whole_files import write_whole
@@ -29,6 +30,7 @@ class PackRequest:
     bits: int
     sparsity: float
     quantiser: str
+    weight_scales: str
 
 
 def pack_file(request: PackRequest) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def pack_file(request: PackRequest) -> dict[str, Any]:
         UnknownName: no quantiser has this name.
         StorageFailed: the disk did not take the file.
     """
-    choice = LayerChoice("weights", request.sparsity, request.bits, 32, request.quantiser)
+    scales = cast("WeightScales", request.weight_scales)  # which the choice checks
+    choice = LayerChoice("weights", request.sparsity, request.bits, 32, request.quantiser, scales)
     tensors = read_safetensors(request.weights)
     content = pack({name: _packed(name, tensor, choice) for name, tensor in tensors.items()})
     _write(request.output, content)

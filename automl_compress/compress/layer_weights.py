@@ -27,11 +27,12 @@ class LayerWeights:
 
 
 def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
-    """Zero the smallest weights and quantise the others, with a grid for each output channel.
+    """Zero the smallest weights and quantise the others, on a grid of each output channel or one.
 
     Each output channel's grid depends on its own weights alone, and scaling a channel scales
     its grid: a normalisation behind the layer can be folded in before or after. Not so for
-    `uniform` and `kmeans`: they try the grid of the whole weight too, never to be worse than it.
+    `uniform` and `kmeans`, which try the grid of the whole weight too, never to be worse than it,
+    nor with one scale for the tensor: there, give the weight with its normalisation folded in.
     Codebooks that would add a bit or more to each weight that is not zero give way to a scale.
 
     Args:
@@ -44,7 +45,8 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
     kept = sparsified(weight, choice.sparsity)
     if choice.weight_bits == FLOAT_BITS:
         return LayerWeights(kept)
-    quantised = _quantiser(kept, choice).fit(kept, choice.weight_bits, axis=0)
+    axis = 0 if choice.weight_scales == "channel" else None
+    quantised = _quantiser(kept, choice).fit(kept, choice.weight_bits, axis)
     return LayerWeights(quantised.dequantise(), quantised)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 from automl_compress.core.errors import PolicyInvalid, PolicyMismatch
 from automl_compress.core.graph import LayerGraph
-from automl_compress.core.weight_grids import BIT_WIDTHS, FLOAT_BITS, obstacle
+from automl_compress.core.weight_grids import BIT_WIDTHS, FLOAT_BITS, WeightScales, obstacle
 
 Scheme = Literal["channel"]
 
@@ -68,6 +68,7 @@ class LayerChoice:
         smallest magnitude (scheme `element`); in [0, 1), 0 = untouched.
     weight_bits, activation_bits: of BIT_WIDTHS; activations are the layer's inputs.
     quantiser: how the weights' values are found; of `core.weight_grids.QUANTISER_BITS`.
+    weight_scales: `channel`, one for each output channel, or `tensor`, one for the layer.
     """
 
     layer: str
@@ -75,6 +76,7 @@ class LayerChoice:
     weight_bits: int = FLOAT_BITS
     activation_bits: int = FLOAT_BITS
     quantiser: str = "scan"
+    weight_scales: WeightScales = "channel"
 
     def __post_init__(self) -> None:
         """Refuse what no layer can become; raises PolicyInvalid, UnknownName for a quantiser."""
@@ -85,7 +87,7 @@ class LayerChoice:
                     f"layer {self.layer!r} has {name} {getattr(self, name)!r}; "
                     f"choose one of: {', '.join(map(str, BIT_WIDTHS))}"
                 )
-        unable = obstacle(self.quantiser, (self.weight_bits,))
+        unable = obstacle(self.quantiser, (self.weight_bits,), self.weight_scales)
         if unable is not None:
             raise PolicyInvalid(f"layer {self.layer!r}: {unable}")
         if self.sparsity and self.weight_bits == 1:
@@ -110,8 +112,11 @@ class LayerChoice:
         return not self.changes_weights and not self.rounds_inputs
 
     def to_json(self) -> dict[str, Any]:
-        """Return the choice as a JSON object."""
-        return asdict(self)
+        """Return the choice as a JSON object; scales of channels, as policies had, go unsaid."""
+        content = asdict(self)
+        if self.weight_scales == "channel":
+            del content["weight_scales"]
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "LayerChoice":
@@ -123,6 +128,7 @@ class LayerChoice:
                 weight_bits=int(content["weight_bits"]),
                 activation_bits=int(content["activation_bits"]),
                 quantiser=str(content["quantiser"]),
+                weight_scales=content.get("weight_scales", "channel"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PolicyInvalid(f"a layer of the policy cannot be read: {error!r}") from error

@@ -207,6 +207,7 @@ class CompressionSpace:
             weight_bits=value("weight_bits", FLOAT_BITS),
             activation_bits=value("activation_bits", FLOAT_BITS),
             quantiser=self.options.quantiser,
+            weight_scales=self.options.weight_scales,
         )
 
     def _amounts(self, setting: Sequence[int]) -> list[int]:

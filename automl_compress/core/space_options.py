@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
-from automl_compress.core.weight_grids import BIT_WIDTHS, obstacle
+from automl_compress.core.weight_grids import BIT_WIDTHS, WeightScales, obstacle
 
 SparsityScheme = Literal["channel", "element"]
 
@@ -23,6 +23,7 @@ class SpaceOptions:
     edge_bits: bits of the first and the last layer, where bits are searched; None searches
         theirs as well.
     quantiser: how the weights' values are found; of `core.weight_grids.QUANTISER_BITS`.
+    weight_scales: `channel`, one for each output channel, or `tensor`, one for a layer.
     max_element_sparsity: the largest fraction of a layer's weights that may become zero.
     density_step: percent between two densities of a layer.
     """
@@ -39,6 +40,7 @@ class SpaceOptions:
     quantiser: str = "scan"
     max_element_sparsity: float = 0.95
     density_step: int = 5
+    weight_scales: WeightScales = "channel"
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges; raises InvalidInput, UnknownName."""
@@ -87,12 +89,12 @@ class SpaceOptions:
             )
 
     def _check_quantiser(self) -> None:
-        unable = obstacle(self.quantiser, self.weight_bits)
+        unable = obstacle(self.quantiser, self.weight_bits, self.weight_scales)
         if unable is not None:
             raise InvalidInput(f"weight_bits is {list(self.weight_bits)}: {unable}")
         if not self.weight_bits or self.edge_bits is None:
             return
-        unable = obstacle(self.quantiser, (self.edge_bits,))
+        unable = obstacle(self.quantiser, (self.edge_bits,), self.weight_scales)
         if unable is not None:
             raise InvalidInput(
                 f"edge_bits, of the first and the last layer, is {self.edge_bits}: {unable}; set "

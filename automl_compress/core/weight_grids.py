@@ -1,8 +1,12 @@
-"""Quantisers of weights that a policy may name, and the bits that each takes."""
+"""Quantisers of weights that a policy may name, and the bits and scales that each gives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from typing import Literal, get_args
 
 from automl_compress.core.errors import UnknownName
+
+#: channel: a scale for each output channel of a layer. tensor: one for the layer.
+WeightScales = Literal["channel", "tensor"]
 
 FLOAT_BITS = 32  # untouched
 BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16, FLOAT_BITS)
@@ -31,8 +35,15 @@ def codebook_bits(bits: int) -> int:
     return FLOAT_BITS * 2**bits if bits in _SHARED else 0
 
 
-def obstacle(quantiser: str, weight_bits: Iterable[int]) -> str | None:
+def obstacle(
+    quantiser: str, weight_bits: Collection[int], scales: WeightScales = "channel"
+) -> str | None:
     """Say why a quantiser cannot give weights one of these bits; None where it can give all.
+
+    Args:
+        quantiser: its name.
+        weight_bits: of BIT_WIDTHS.
+        scales: which it shall have.
 
     Raises:
         UnknownName: no quantiser has this name.
@@ -44,10 +55,30 @@ def obstacle(quantiser: str, weight_bits: Iterable[int]) -> str | None:
     able = QUANTISER_BITS[quantiser]
     unable = [bits for bits in weight_bits if bits not in (*able, FLOAT_BITS)]
     if not unable:
-        return None
+        return _obstacle_of_scales(quantiser, weight_bits, scales)
     others = [name for name, allowed in QUANTISER_BITS.items() if unable[0] in allowed]
     return (
         f"the quantiser {quantiser!r} gives weights {', '.join(map(str, able))} bits, not "
         f"{', '.join(map(str, unable))}; 32 leaves them float; {unable[0]} bits are given by: "
         f"{', '.join(others)}"
     )
+
+
+def _obstacle_of_scales(
+    quantiser: str, weight_bits: Collection[int], scales: WeightScales
+) -> str | None:
+    if scales not in get_args(WeightScales):
+        return f"weight_scales is {scales!r}; choose one of: {', '.join(get_args(WeightScales))}"
+    if scales == "channel" or set(weight_bits) <= {FLOAT_BITS}:
+        return None
+    if quantiser == SHARING:
+        return (
+            f"the quantiser {quantiser!r} gives each output channel a codebook, which no scale of "
+            "the tensor replaces; set weight_scales to 'channel', or take another quantiser"
+        )
+    if 1 in weight_bits:
+        return (
+            "one bit is a sign and a scale for each output channel (quantiser 'binary'), not one "
+            "for the tensor; set weight_scales to 'channel', or give 2 bits or more"
+        )
+    return None

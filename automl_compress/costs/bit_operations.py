@@ -12,7 +12,9 @@ def bit_operations(
     """Return the bit operations of one example.
 
     A multiply-accumulate of a convolution or linear layer costs its weight bits times its
-    activation bits, the usual count; here those with a weight that is zero cost nothing.
+    activation bits, the usual count; here those with a weight that is zero cost nothing. For
+    codebooks nothing is added: finding a code's value multiplies nothing, and codes have the
+    same width whatever they stand for. Nor for scales, which multiply outputs and not weights.
 
     Args:
         graph: of the uncut network.

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from automl_compress.core import Layer, LayerGraph, StoredTensor
 from automl_compress.core.errors import InvalidInput
+from automl_compress.core.weight_grids import WeightScales
 
 _FLOAT_BITS = 32
 
@@ -17,12 +19,17 @@ class LayerBits:
         weight_bits, activation_bits: 1 to 32; activations are the layer's inputs; 32 is float.
         sparsity: fraction of the weights, left after cutting channels, that are zero; in [0, 1).
         has_signed_activations: integer activations keep one of their bits for the sign.
+        has_codebooks: codes stand for the values of a codebook of floats, one for each output,
+            and not for multiples of a scale.
+        weight_scales: one scale for each output (`channel`), or one for the layer (`tensor`).
     """
 
     weight_bits: int = _FLOAT_BITS
     activation_bits: int = _FLOAT_BITS
     sparsity: float = 0.0
     has_signed_activations: bool = False
+    has_codebooks: bool = False
+    weight_scales: WeightScales = "channel"
 
     def __post_init__(self) -> None:
         """Raise `InvalidInput` for the first field that is out of range."""
@@ -32,6 +39,11 @@ class LayerBits:
                 raise InvalidInput(f"{field} is {value!r}; give a whole number from 1 to 32")
         if not 0 <= self.sparsity < 1:
             raise InvalidInput(f"sparsity is {self.sparsity!r}; give a number from 0 to below 1")
+        if self.weight_scales not in get_args(WeightScales):
+            raise InvalidInput(
+                f"weight_scales is {self.weight_scales!r}; give one of: "
+                f"{', '.join(get_args(WeightScales))}"
+            )
 
     @property
     def is_quantised(self) -> bool:
@@ -138,7 +150,7 @@ def _multiplying(
         nonzero=round(weights * (1 - bits.sparsity)),
         outputs=sizes[0],
         positions=weight.positions,
-        has_scale=bits.is_quantised,
+        has_scale=bits.is_quantised and not bits.has_codebooks,
         has_bias=adds_bias,
         bits=bits,
     )

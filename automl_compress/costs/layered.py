@@ -1,7 +1,7 @@
 """Costs of networks whose layers are quantised or sparse, without building them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from automl_compress.core import (
 )
 from automl_compress.core.decision import WHOLE_DENSITY, decisions_of
 from automl_compress.core.policy import FLOAT_BITS
-from automl_compress.core.weight_grids import SHARING, codebook_bits
+from automl_compress.core.weight_grids import SHARING
 from automl_compress.costs.analytic import AnalyticCosts, TensorSizes
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import LatencyTable
 from automl_compress.costs.layer_bits import folded_norms
+from automl_compress.costs.layer_settings import LayerSettings
 from automl_compress.costs.micronet_scores import MicroNetScores
 
 # What the packed file takes besides the entries: its head, and for each tensor its name, shape,
@@ -27,27 +28,6 @@ from automl_compress.costs.micronet_scores import MicroNetScores
 FILE_BYTES = 256
 TENSOR_BYTES = 40
 _LEAST_DENSITY = 1e-9
-INTEGER_BITS = 8
-_CODEBOOK_BITS = np.array([codebook_bits(bits) for bits in range(FLOAT_BITS + 1)])
-
-
-@dataclass(frozen=True)
-class LayerSettings:
-    """What L layers become, aligned with the graph's convolutions and linear layers.
-
-    densities: kept fraction of the weights, in (0, 1]. These three are float64 (L,).
-    are_shared: whether the values of a layer's weights stand in codebooks; bool (L,).
-    """
-
-    densities: np.ndarray
-    weight_bits: np.ndarray
-    activation_bits: np.ndarray
-    are_shared: np.ndarray
-
-    @property
-    def are_integer(self) -> np.ndarray:
-        """Whether engines may compute each layer in int8; bool (L,)."""
-        return (self.weight_bits <= INTEGER_BITS) & (self.activation_bits <= INTEGER_BITS)
 
 
 class LayeredCosts:
@@ -56,9 +36,9 @@ class LayeredCosts:
     Bytes are an upper bound of the packed file. A weight takes its code, or what a coder needs
     that knows which are zero: per entry the entropy of that plus the code of those that are
     not. A normalisation folded into a quantised layer leaves a scale and a shift for each
-    channel; a quantised layer without one has a scale. A layer of so few weights that its codes
-    and scales would take more than its floats is stored as floats. Codebooks are there where
-    they add less than a bit to each weight, as in `compressed_weights`.
+    channel; a quantised layer without one has a scale; with one scale for the tensor, that takes
+    the place of the channels'. A layer of so few weights that its codes and scales would take
+    more than its floats is stored as floats. Codebooks are counted where there are any.
 
     Source of the bound: Cover and Thomas, Elements of Information Theory, theorem 2.2.1 (the
     entropy of a mask and of what it leaves).
@@ -88,8 +68,12 @@ class LayeredCosts:
             for part in ("running_mean", "running_var", "num_batches_tracked")
             if (name := f"{folded.get(layer)}.{part}") in place
         ]
-        self._dropped = np.array([index for index, _ in dropped], dtype=np.int64)
-        self._dropped_by = np.array([row for _, row in dropped], dtype=np.int64)
+        self._dropped, self._dropped_by = np.array(dropped, dtype=np.int64).reshape(-1, 2).T
+        # A norm's scales, in whose place a quantised layer's are stored.
+        scales = [
+            (place[f"{norm}.weight"], self.layers.index(layer)) for layer, norm in folded.items()
+        ]
+        self._scales, self._scales_of = np.array(scales, dtype=np.int64).reshape(-1, 2).T
         self._overhead_bits = 8 * (FILE_BYTES + TENSOR_BYTES * len(tensors))
 
     def cost(self, widths: Sequence[int], layers: LayerSettings) -> Cost:
@@ -97,16 +81,17 @@ class LayeredCosts:
         entries = self._sizes.of(widths)
         bits = entries * self._item_bits
         weights = entries[self._weight]
-        densities = np.round(layers.densities, 9)  # 1 - 0.4 is 0.6
+        densities = layers.densities
         is_quantised = layers.weight_bits < FLOAT_BITS
         bits[self._dropped[is_quantised[self._dropped_by]]] = 0
         channels = self._scores.channels(widths)
         outputs = channels[: len(weights)]
-        scales = FLOAT_BITS * outputs * (is_quantised & ~self._has_norm)
+        has_one = is_quantised & layers.have_one_scale
+        bits[self._scales[has_one[self._scales_of]]] = 0
+        scales = np.where(has_one, 1, outputs * (is_quantised & ~self._has_norm)) * FLOAT_BITS
         codes = np.ceil(weights * _bits_per_weight(densities, layers.weight_bits)) + scales
-        if bool(layers.are_shared.any()):
-            codebooks = outputs * _CODEBOOK_BITS[layers.weight_bits.astype(np.int64)]
-            codes += codebooks * (layers.are_shared & (codebooks <= weights * densities))
+        if layers.is_any_shared:
+            codes += layers.codebook_bits(outputs, weights)
         floats = np.ceil(weights * _bits_per_weight(densities, np.full_like(codes, FLOAT_BITS)))
         bits[self._weight] = np.minimum(codes, floats)
         macs = weights * self._positions
@@ -116,9 +101,7 @@ class LayeredCosts:
             int(entries @ self._is_parameter),
             -(-(int(bits.sum()) + self._overhead_bits) // 8),
             int(np.ceil(operations).sum()),
-            self._scores.of(
-                channels, weights, densities, layers.weight_bits, layers.activation_bits
-            ),
+            self._scores.of(channels, weights, layers),
         )
 
 
@@ -140,7 +123,9 @@ class SettingCosts:
         self.full = self._layered.full
         decisions = decisions_of(graph, options)
         place = {(each.kind, each.target): index for index, each in enumerate(decisions)}
-        self._are_shared = np.full(len(self._layered.layers), options.quantiser == SHARING)
+        count = len(self._layered.layers)
+        self._are_shared = np.full(count, options.quantiser == SHARING)
+        self._have_one_scale = np.full(count, options.weight_scales == "tensor")
         self._places, self._untouched = [], []
         for kind, untouched in (
             ("density", WHOLE_DENSITY),
@@ -160,7 +145,10 @@ class SettingCosts:
             np.array([*setting, untouched], dtype=np.float64)[places]
             for places, untouched in zip(self._places, self._untouched, strict=True)
         )
-        return LayerSettings(density / WHOLE_DENSITY, weights, activations, self._are_shared)
+        densities = density / WHOLE_DENSITY
+        return LayerSettings(
+            densities, weights, activations, self._are_shared, self._have_one_scale
+        )
 
 
 class PolicyCosts:
@@ -211,15 +199,16 @@ class PolicyCosts:
         count = len(self._layered.layers)
         densities = np.ones(count)
         weights, activations = np.full((2, count), float(FLOAT_BITS))
-        are_shared = np.zeros(count, dtype=bool)
+        are_shared, have_one_scale = np.zeros((2, count), dtype=bool)
         place = {name: index for index, name in enumerate(self._layered.layers)}
         for name, choice in policy.layer_choices(self._graph).items():
             index = place[name]
-            densities[index] = 1.0 - choice.sparsity
+            densities[index] = round(1.0 - choice.sparsity, 9)  # 1 - 0.4 is 0.6
             weights[index] = choice.weight_bits
             activations[index] = choice.activation_bits
             are_shared[index] = choice.quantiser == SHARING
-        return LayerSettings(densities, weights, activations, are_shared)
+            have_one_scale[index] = choice.weight_scales == "tensor"
+        return LayerSettings(densities, weights, activations, are_shared, have_one_scale)
 
 
 class TimedCosts:

@@ -122,7 +122,9 @@ def micronet_count(
 
     A normalisation that alone follows a convolution is folded into it: into a bias for float
     weights, into a scale and a bias for each output of quantised ones. Others are a scale and a
-    bias of their own.
+    bias of their own. A codebook is there for each output, 32 bits for each of its values, which
+    multiply as the floats that they are; one scale for a layer is stored once and multiplies
+    every output.
 
     Args:
         graph: of the uncut network.
@@ -158,14 +160,14 @@ def _products(layer: WeightLayer, rules: MicroNetRules) -> MicroNetCount:
     mask_bits = layer.weights if kept < layer.weights else 0
     short, longer = divmod(kept, layer.outputs)  # terms of an output, and how many have one more
     additions = max(short - 1, 0) * (layer.outputs - longer) + short * longer
-    is_integer = chosen.weight_bits < _FLOAT_BITS and chosen.activation_bits < _FLOAT_BITS
-    accumulator: Accumulator = rules.accumulator if is_integer else "fp32"
+    accumulator: Accumulator = rules.accumulator if _has_integers(chosen) else "fp32"
+    codebooks = layer.outputs * 2**chosen.weight_bits if chosen.has_codebooks else 0
     addition_bits = sum(
         count * accumulation_bits(terms, chosen.product_bits, accumulator)
         for terms, count in ((short, layer.outputs - longer), (short + 1, longer))
     )
     return MicroNetCount(
-        stored_bits=kept * chosen.weight_bits + mask_bits,
+        stored_bits=kept * chosen.weight_bits + mask_bits + codebooks * _FLOAT_BITS,
         multiplies=kept * layer.positions,
         additions=additions * layer.positions,
         multiply_bits=kept * layer.positions * _multiply_bits(chosen),
@@ -173,7 +175,15 @@ def _products(layer: WeightLayer, rules: MicroNetRules) -> MicroNetCount:
     )
 
 
+def _has_integers(chosen: LayerBits) -> bool:
+    """Say whether a layer multiplies integers; the values of a codebook are floats."""
+    widest = max(chosen.weight_bits, chosen.activation_bits)
+    return widest < _FLOAT_BITS and not chosen.has_codebooks
+
+
 def _multiply_bits(chosen: LayerBits) -> int:
+    if chosen.has_codebooks:
+        return _FLOAT_BITS
     if chosen.weight_bits == 1 and chosen.activation_bits == _FLOAT_BITS:
         return 1  # plus or minus one flips the sign bit of a float
     return max(chosen.weight_bits, chosen.activation_bits)
@@ -182,10 +192,11 @@ def _multiply_bits(chosen: LayerBits) -> int:
 def _scale_and_bias(layer: WeightLayer, rules: MicroNetRules) -> MicroNetCount:
     width = rules.scale_bits if layer.bits.is_quantised else _FLOAT_BITS
     scales, biases = layer.outputs * layer.has_scale, layer.outputs * layer.has_bias
+    stored = min(scales, 1) if layer.bits.weight_scales == "tensor" else scales
     # A scale of quantised activations: one value, and no operation where it is folded.
     activation_scales = int(layer.bits.activation_bits < _FLOAT_BITS and layer.weights > 0)
     return MicroNetCount(
-        stored_bits=(scales + biases + activation_scales) * width,
+        stored_bits=(stored + biases + activation_scales) * width,
         multiplies=scales * layer.positions,
         additions=biases * layer.positions,
         multiply_bits=scales * layer.positions * width,

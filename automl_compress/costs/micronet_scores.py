@@ -8,6 +8,7 @@ from automl_compress.core import LayerGraph
 from automl_compress.core.graph import Width
 from automl_compress.core.policy import FLOAT_BITS
 from automl_compress.costs.layer_bits import folded_norms, has_bias
+from automl_compress.costs.layer_settings import LayerSettings
 from automl_compress.costs.micronet import Track, baseline
 
 BILLION = 10**9  # a score is stored as a whole number of billionths
@@ -21,7 +22,8 @@ class MicroNetScores:
     layers. Where the rules leave a choice, each layer takes what scores lowest: zeros stored under
     a mask or as codes; quantised weights or inputs used as such or as the floats that they
     stand for, which may be had for free. So a score never falls as bits or density grow. It is
-    that of `micronet_count` but for such layers, which that counts as they are told.
+    that of `micronet_count` but for such layers, which that counts as they are told, and for
+    layers of shared weights too small for codebooks, whose products count as floats all the same.
     """
 
     def __init__(self, graph: LayerGraph, track: Track = BUDGET_TRACK) -> None:
@@ -71,15 +73,15 @@ class MicroNetScores:
         score = weights @ self._float_price + channels @ self._prices
         return round(float(score + channels[: self._layers] @ self._output_price) + self._constant)
 
-    def of(
-        self,
-        channels: np.ndarray,
-        weights: np.ndarray,
-        densities: np.ndarray,
-        weight_bits: np.ndarray,
-        activation_bits: np.ndarray,
-    ) -> int:
-        """Return the score; `channels` as from `widths`, the other arrays float64 (L,)."""
+    def of(self, channels: np.ndarray, weights: np.ndarray, layers: LayerSettings) -> int:
+        """Return the score.
+
+        Args:
+            channels: as `channels` returns them.
+            weights: of the L layers, zeros among them; float64 (L,).
+            layers: what these become.
+        """
+        weight_bits, densities = layers.weight_bits, layers.densities
         outputs = channels[: self._layers]
         if bool((densities == 1.0).all()):
             kept, additions = weights, 0.0
@@ -91,14 +93,25 @@ class MicroNetScores:
             codes = self._bit * np.minimum(weight_bits * weights, weight_bits * kept + weights)
             floats = self._bit * np.minimum(FLOAT_BITS * weights, FLOAT_BITS * kept + weights)
         products = kept * self._positions
-        inputs = np.maximum(weight_bits, activation_bits) * products
-        inputs += (activation_bits < FLOAT_BITS) * (FLOAT_BITS * self._bit)
+        inputs = np.maximum(weight_bits, layers.activation_bits) * products
+        inputs += (layers.activation_bits < FLOAT_BITS) * (FLOAT_BITS * self._bit)
         as_floats = FLOAT_BITS * products
         one_bit = np.where(weight_bits == 1.0, products, as_floats)
-        quantised = codes + np.minimum(inputs, one_bit) + outputs * self._scale_price
-        layers = np.minimum(floats + as_floats, quantised)
-        score = layers.sum() + kept @ self._addition + outputs @ self._output_price
+        quantised = codes + self._grids(outputs, weights, layers)
+        # The values of a codebook are floats.
+        quantised += np.where(layers.are_shared, as_floats, np.minimum(inputs, one_bit))
+        of_layers = np.minimum(floats + as_floats, quantised)
+        score = of_layers.sum() + kept @ self._addition + outputs @ self._output_price
         return round(float(score + additions + channels @ self._prices) + self._constant)
+
+    def _grids(self, outputs: np.ndarray, weights: np.ndarray, layers: LayerSettings) -> np.ndarray:
+        """Return what scales, stored and multiplied with, or codebooks score; float64 (L,)."""
+        stored = np.where(layers.have_one_scale, 1, outputs) * self._float_bits
+        scales = stored + outputs * self._addition
+        if not layers.is_any_shared:
+            return scales
+        codebooks = self._bit * layers.codebook_bits(outputs, weights)
+        return np.where(codebooks > 0, codebooks, scales)
 
     def _norm_price(self, calls: int, output_size: Sequence[int]) -> float:
         """Return what a channel's scale and shift score."""

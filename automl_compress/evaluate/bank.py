@@ -165,10 +165,10 @@ class ParameterBank:
         """Return the cut layer with new weights; what depends on no output is tabulated.
 
         Grids belong to single outputs, so that all are quantised at once and then cut; but which
-        weights become zero depends on all that are left.
+        weights become zero depends on all that are left, and so does one grid for all.
         """
         inputs, outputs = chosen[slot.inputs], chosen[slot.outputs]
-        if choice.sparsity:
+        if choice.sparsity or choice.weight_scales == "tensor":
             weight, bias = self._cut(slot, chosen)
             return _compressed(weight, choice), bias
         whole = slot.outputs_whole()

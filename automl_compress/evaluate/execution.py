@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from automl_compress.core import LayerGraph
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.execution import Compute, Execution, ExecutionChange, LayerExecution
-from automl_compress.costs.layered import INTEGER_BITS
+from automl_compress.costs.layer_settings import INTEGER_BITS
 from automl_compress.data.datasets import Split
 from automl_compress.networks.entering import entered
 from automl_compress.networks.surgery import cut_module

@@ -12,7 +12,7 @@ from automl_compress.compress.candidate import cut_network
 from automl_compress.core import Budget, CompressionSpace, LayerGraph
 from automl_compress.costs.latency_model import LatencyModel
 from automl_compress.costs.latency_table import Calibration, LatencyTable
-from automl_compress.costs.layered import INTEGER_BITS
+from automl_compress.costs.layer_settings import INTEGER_BITS
 from automl_compress.evaluate.isolated import run_isolated
 from automl_compress.evaluate.latency import (
     LOW,

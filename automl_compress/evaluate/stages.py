@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from automl_compress.compress.input_grids import round_inputs
-from automl_compress.compress.layer_weights import compressed_weights
 from automl_compress.compress.quantised_network import (
     input_grid,
     quantisation_rows,
@@ -33,6 +32,7 @@ from automl_compress.evaluate.tuning import Tuning
 from automl_compress.networks.surgery import with_tensors
 from automl_compress.train.checkpoint import checkpoint_bytes, read_checkpoint
 from automl_compress.train.pruning import prune
+from automl_compress.train.quantised_training import compressed_before
 
 #: prune: the smallest weights become zero. distil: what is left learns from the uncut network.
 #: activations: layer inputs go onto grids, then training. weights: these, too, then training.
@@ -201,12 +201,13 @@ class _Pipeline:
 
     def _computing(self, stage: Stage, state: _State) -> nn.Module:
         """Return a copy that computes as the network does behind a stage, norms unfolded."""
-        twin = copy.deepcopy(state.module)
+        twin, norms = copy.deepcopy(state.module), self._tuning.network.plan.norm_after
         for name, choice in _carried_out(self._choices, stage).items():
             if choice.weight_bits < FLOAT_BITS:
                 layer: Any = twin.get_submodule(name)
+                norm = twin.get_submodule(norms[name]) if name in norms else None
                 with torch.no_grad():
-                    layer.weight.copy_(compressed_weights(layer.weight.detach(), choice).values)
+                    layer.weight.copy_(compressed_before(layer.weight.detach(), norm, choice))
         round_inputs(twin, state.grids)
         return twin.eval()
 

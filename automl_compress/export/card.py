@@ -132,14 +132,15 @@ def _layers(document: PolicyDocument) -> str:
                 choice = row.quantisation.choice
                 yield (
                     f"`{row.name}` | {choice.weight_bits} | {choice.activation_bits} | "
-                    f"{choice.sparsity:.0%} | {choice.quantiser}"
+                    f"{choice.sparsity:.0%} | {choice.quantiser} | {choice.weight_scales}"
                 )
 
     found = list(rows())
     if not found:
         return ""
     return "## What was quantised\n\n" + _table(
-        "layer | weight bits | input bits | zero weights | quantiser", iter(found)
+        "layer | weight bits | input bits | zero weights | quantiser | a scale for each",
+        iter(found),
     )
 
 

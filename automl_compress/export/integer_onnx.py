@@ -30,8 +30,8 @@ def with_integer_layers(
     """Rewrite an ONNX file.
 
     A layer is rewritten where its input is rounded to at most 256 codes, and its weights lie on
-    a grid of at most 8 bits for each output. Inputs become uint8, as kernels of x86 want them,
-    with a zero point of 128 where they have a sign.
+    a grid of at most 8 bits, for each output or for all. Inputs become uint8, as kernels of x86
+    want them, with a zero point of 128 where they have a sign.
 
     Args:
         content: the file, of the project's own exporter.
@@ -240,18 +240,20 @@ class _Rewriting:
 
 
 def weight_grid(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Find the grid that weights lie on: the finest with at most 63 codes of either sign.
+    """Find the grid that weights lie on: one for all, or else one for each output.
+
+    It is the finest with at most 63 codes of either sign.
 
     A coarser one would do for the weights, but its sums would round the bias more. Only what lies
     on no such grid, as 8 bits do, takes up to 127 codes, whose sums may overflow on old processors.
 
     Args:
         weight: float32.
-        axis: of the outputs, each of which has a scale of its own.
+        axis: of the outputs.
 
     Returns:
-        int8 codes, of the weight's shape, and float32 scales (outputs,), which multiplied give
-        the weights up to 0.001 of a scale; None where an output's weights lie on no such grid.
+        int8 codes, of the weight's shape, and float32 scales, () or (outputs,), which multiplied
+        give the weights up to 0.001 of a scale; None where an output's lie on no such grid.
     """
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)
@@ -263,12 +265,15 @@ def weight_grid(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray] 
         scales[place] = found
     shape = [1] * weight.ndim
     shape[axis] = -1
-    codes = np.rint(weight / scales.reshape(shape))
-    return codes.astype(np.int8), scales.astype(np.float32)
+    codes = np.rint(weight / scales.reshape(shape)).astype(np.int8)
+    whole = _scale(rows.ravel(), largest.max()) if len(rows) > 1 and codes.any() else None
+    if whole is None or largest.max() / whole > _SAFE_CODES + 0.5 > np.abs(codes).max():
+        return codes, scales.astype(np.float32)
+    return np.rint(weight / whole).astype(np.int8), np.array(whole, dtype=np.float32)
 
 
 def _scale(row: np.ndarray, largest: float) -> float | None:
-    """Return the scale of a row's grid, by the order of `weight_grid`; None without one."""
+    """Return the scale of some weights' grid, by the order of `weight_grid`; None without one."""
     candidates = largest / np.arange(1, _CODES + 1)
     values = np.unique(row)
     for start in range(0, len(values), _BATCH // _CODES):

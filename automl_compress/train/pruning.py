@@ -35,7 +35,7 @@ def prune(
     for name, sparsity in sparsities.items():
         layer: Any = members[name]
         norm = members[norm_after[name]] if name in norm_after else None
-        kept = sparsified(as_folded(layer, norm), sparsity) != 0
+        kept = sparsified(as_folded(layer.weight.detach(), norm), sparsity) != 0
         layer.weight.copy_(torch.where(kept, layer.weight, 0.0))
 
 

@@ -38,7 +38,7 @@ def train_quantised(
     inputs on theirs, which stay fixed; gradients pass straight through both (Bengio et al., 2013;
     Jacob et al., CVPR 2018, section 3). Which weights are zero is decided before the first step.
     Norms are trained as they are: channels have grids of their own, so that folding a norm in
-    afterwards changes no code.
+    afterwards changes no code. One grid for the layer is fitted to weights times the norm's scale.
 
     Args:
         module: the cut network with float weights; ends with float weights, in evaluation mode.
@@ -60,7 +60,7 @@ def train_quantised(
     for name in changed:
         layer: Any = members[name]
         norm = members[norm_after[name]] if name in norm_after else None
-        compressed = _StraightThrough(as_folded(layer, norm), choices[name])
+        compressed = _StraightThrough(layer, norm, choices[name])
         # Without the check of its result, which would run on a deep copy of the weight.
         parametrize.register_parametrization(layer, "weight", compressed, unsafe=True)
     undo = round_inputs(module, grids)
@@ -78,15 +78,17 @@ def train_quantised(
 class _StraightThrough(nn.Module):
     """Gives a layer its compressed weights; their gradients reach the float ones as they are."""
 
-    def __init__(self, folded: Tensor, choice: LayerChoice) -> None:
+    def __init__(self, layer: Any, norm: Any, choice: LayerChoice) -> None:
         super().__init__()
         self._choice = replace(choice, sparsity=0.0)
+        self._norm = (norm,)  # in a tuple, or it would become a part of this module
+        folded = as_folded(layer.weight.detach(), norm)
         self._kept = sparsified(folded, choice.sparsity) != 0 if choice.sparsity else None
 
     def forward(self, weight: Tensor) -> Tensor:
         masked = self.masked(weight)
         with torch.no_grad():
-            target = compressed_weights(masked.detach(), self._choice).values
+            target = compressed_before(masked.detach(), self._norm[0], self._choice)
         return masked + (target - masked).detach()
 
     def masked(self, weight: Tensor) -> Tensor:
@@ -98,14 +100,38 @@ class _StraightThrough(nn.Module):
 
 
 @torch.no_grad()
-def as_folded(layer: Any, norm: Any) -> Tensor:
+def as_folded(weight: Tensor, norm: Any) -> Tensor:
     """Return a layer's weight times the scale of the norm behind it, or of None."""
-    weight: Tensor = layer.weight.detach()
-    if norm is None or norm.weight is None:
-        return weight
+    scale = _scale_of(norm, weight)
+    return weight if scale is None else weight * scale
+
+
+@torch.no_grad()
+def compressed_before(weight: Tensor, norm: Any, choice: LayerChoice) -> Tensor:
+    """Return what a layer multiplies with while the norm behind it is not folded in.
+
+    Args:
+        weight: the layer's, float.
+        norm: that alone follows it, or None.
+        choice: what the layer becomes.
+
+    Raises:
+        DataInvalid: the weight is empty or holds NaN or infinity.
+    """
+    scale = _scale_of(norm, weight) if choice.weight_scales == "tensor" else None
+    if scale is None:
+        return compressed_weights(weight, choice).values
+    values = compressed_weights(weight * scale, choice).values
+    return torch.where(scale == 0, weight, values / scale)
+
+
+def _scale_of(norm: Any, weight: Tensor) -> Tensor | None:
+    """Return a norm's scale, of a shape that multiplies the weight; None where it has none."""
+    if norm is None or norm.weight is None or norm.running_mean is None:
+        return None
     parts = ("running_mean", "running_var", "weight", "bias")
     scale, _ = norm_scale_and_shift(norm, {part: getattr(norm, part) for part in parts})
-    return weight * scale.view(-1, *[1] * (weight.dim() - 1))
+    return scale.view(-1, *[1] * (weight.dim() - 1))
 
 
 @torch.no_grad()

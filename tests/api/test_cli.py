@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from automl_api.cli import main
-from automl_api.commands.options import SpaceChoices
 from automl_api.commands.results import print_floor
+from automl_api.commands.space_choices import SpaceChoices
 from automl_compress import __version__
 from automl_compress.core.document import PolicyDocument
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
@@ -52,6 +52,13 @@ def test_the_version_is_said() -> None:
 def test_a_quantiser_is_chosen_for_the_space() -> None:
     assert "quantiser" not in SpaceChoices().body()
     assert SpaceChoices(quantiser="kmeans").body()["quantiser"] == "kmeans"
+
+
+def test_what_densities_and_scales_a_space_has_is_said_where_it_was_told() -> None:
+    assert SpaceChoices().body() == {}
+    told = {"weight_scales": "tensor", "max_element_sparsity": 0.0, "density_step": 1}
+
+    assert SpaceChoices(**told).body() == told
 
 
 def test_help_loads_nothing_heavy() -> None:

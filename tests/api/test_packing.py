@@ -57,6 +57,29 @@ def test_fewer_bits_make_smaller_files(
     )
 
 
+def test_one_scale_takes_less_room_than_one_for_each_output(weights: Path, tmp_path: Path) -> None:
+    sizes: dict[str, int] = {}
+    for scales in ("channel", "tensor"):
+        packed = tmp_path / f"{scales}.amlc"
+        run("pack", weights, "-o", packed, "--bits", 8, "--weight-scales", scales)
+        run("unpack", packed, "-o", tmp_path / f"{scales}.safetensors")
+        rows = json.loads(run("inspect", packed, "--json"))["tensors"]
+        row = next(each for each in rows if each["name"] == "layer.weight")
+        # Codes at what they take, and 4 bytes a scale.
+        sizes[scales] = row["size_bytes"] - row["bits_per_entry"] * 32 * 64 * 9 / 8
+    weight = load_file(tmp_path / "tensor.safetensors")["layer.weight"].double()
+
+    assert len(weight.unique()) <= 255
+    assert sizes == {"channel": pytest.approx(32 * 4), "tensor": pytest.approx(4)}
+    with pytest.raises(PolicyInvalid, match="'kmeans' gives each output channel a codebook"):
+        run(
+            *("pack", weights, "-o", packed, "--bits", 4, "--quantiser", "kmeans"),
+            *("--weight-scales", "tensor"),
+        )
+    with pytest.raises(PolicyInvalid, match="weight_scales is 'row'; choose one of: channel, te"):
+        run("pack", weights, "-o", packed, "--bits", 4, "--weight-scales", "row")
+
+
 def test_inspect_accounts_for_every_byte(weights: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed.amlc"
     run("pack", weights, "-o", packed, "--bits", 4, "--sparsity", 0.8)

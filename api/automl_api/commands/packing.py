@@ -16,12 +16,15 @@ def pack(
     bits: Annotated[int, typer.Option(help="Of each weight: 1 to 8, 16; 32 loses nothing.")] = 32,
     sparsity: Annotated[float, typer.Option(help="Fraction of weights that become zero.")] = 0.0,
     quantiser: Annotated[str, typer.Option(help="How the weights' values are found.")] = "scan",
+    weight_scales: Annotated[
+        str, typer.Option(help="channel, one for each output, or tensor, one.")
+    ] = "channel",
     is_json: options.Json = False,
 ) -> None:
     """Pack weights with an entropy coder, quantised or sparse if so wanted."""
     from automl_api.local_pack import PackRequest, pack_file
 
-    written = pack_file(PackRequest(weights, output, bits, sparsity, quantiser))
+    written = pack_file(PackRequest(weights, output, bits, sparsity, quantiser, weight_scales))
     if is_json:
         _print(written)
         return

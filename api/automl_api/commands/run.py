@@ -7,6 +7,7 @@ import typer
 
 from automl_api.commands import options
 from automl_api.commands.network_options import DataOptions, NetworkOptions
+from automl_api.commands.space_choices import SpaceChoices
 from automl_api.commands.spread import spread
 
 
@@ -16,7 +17,7 @@ def run(
     data: options.NewDataArgument,
     budget: options.BudgetOptions,
     study: options.StudyOptions,
-    space: options.SpaceChoices,
+    space: SpaceChoices,
     network: NetworkOptions,
     images: DataOptions,
     output: Annotated[

@@ -21,6 +21,7 @@ from automl_compress.core.confirmation import (
 from automl_compress.core.recipe import Backend, Repair, Signal, Weights
 from automl_compress.core.space_options import SparsityScheme
 from automl_compress.core.study import MOST_BUDGETS, MOST_LATENCY_BATCH
+from automl_compress.core.weight_grids import WeightScales
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
@@ -72,6 +73,7 @@ class SpaceBody(RequestBody):
     quantiser: SHORT_TEXT = "scan"
     max_element_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.95
     density_step: Annotated[int, Field(ge=1, le=50)] = 5
+    weight_scales: WeightScales = "channel"
 
 
 class RecipeBody(RequestBody):

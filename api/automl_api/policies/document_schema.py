@@ -13,6 +13,7 @@ from automl_api.caching import TAGGED
 from automl_compress.core.document import SCHEMA
 from automl_compress.core.document_rows import RepairMethod
 from automl_compress.core.trial import Fidelity
+from automl_compress.core.weight_grids import WeightScales
 
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -103,6 +104,7 @@ class QuantisationSchema(BaseModel):
     weight_bits: BitWidth
     activation_bits: BitWidth
     quantiser: str
+    weight_scales: WeightScales = "channel"
     folded_norm: str | None = None
     input_scale: Annotated[float, Field(gt=0)] | None = None
     has_signed_inputs: bool

@@ -82,6 +82,12 @@ def test_policy_is_an_object_of_two_lists(wrong: object) -> None:
         ({"weight_bits": 4, "quantiser": "binary"}, "'binary' gives weights 1 bits, not 4"),
         ({"weight_bits": 16, "quantiser": "kmeans"}, "16 bits are given by: scan, uniform"),
         ({"weight_bits": 4, "quantiser": "bit_split"}, "take 'uniform', which it equals"),
+        ({"weight_scales": "row"}, "weight_scales is 'row'; choose one of: channel, tensor"),
+        ({"weight_bits": 1, "weight_scales": "tensor"}, "a sign and a scale for each output"),
+        (
+            {"weight_bits": 4, "quantiser": "kmeans", "weight_scales": "tensor"},
+            "'kmeans' gives each output channel a codebook",
+        ),
         ({"quantiser": "beauty"}, "no quantiser is called 'beauty'"),
         ({"layer": None, "sparsity": "half"}, "cannot be read"),
     ],
@@ -96,10 +102,16 @@ def test_layer_that_cannot_be_read_says_why(wrong: dict, message: str) -> None:
 def test_layers_read_back_and_must_be_the_networks() -> None:
     policy = replace(
         Policy.from_widths(GRAPH, GRAPH.full_widths),
-        layers=(LayerChoice("classifier", 0.5, 4, 8, "kmeans"), LayerChoice("other", 0.5)),
+        layers=(
+            LayerChoice("classifier", 0.5, 4, 8, "kmeans"),
+            LayerChoice("convolution0", 0.5, 4, 8, "max", "tensor"),
+            LayerChoice("other", 0.5),
+        ),
     )
 
-    assert Policy.from_json(policy.to_json()) == policy
+    assert Policy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
+    # Policies of channels are written as they were before there was a choice.
+    assert "weight_scales" not in policy.to_json()["layers"][0]
     with pytest.raises(PolicyMismatch, match="'other'"):
         policy.layer_choices(GRAPH)
 

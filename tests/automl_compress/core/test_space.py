@@ -187,6 +187,10 @@ def test_a_group_cannot_be_skipped_and_fixed() -> None:
         ({"quantiser": "kmeans", "weight_bits": (4, 16)}, r"2, 3, 4, 5, 6, 7, 8 bits, not 16"),
         ({"quantiser": "ternary", "weight_bits": (2,)}, "edge_bits.* is 8: .*edge_bits to 32"),
         ({"quantiser": "bit_split", "weight_bits": (4,)}, "take 'uniform', which it equals"),
+        ({"weight_scales": "row"}, "choose one of: channel, tensor"),
+        ({"weight_scales": "tensor", "weight_bits": (1, 4)}, "'binary'.*not one for the tensor"),
+        ({"weight_scales": "tensor", "weight_bits": (4,), "quantiser": "kmeans"}, "a codebook"),
+        ({"weight_scales": "tensor", "weight_bits": (2,), "edge_bits": 1}, "edge_bits.*'binary'"),
         ({"quantiser": "beauty"}, "no quantiser is called 'beauty'"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from automl_compress.core import CompressionSpace, CostModel, LayerChoice, LayerGraph, Policy
 from automl_compress.core.errors import PolicyMismatch
+from automl_compress.core.weight_grids import WeightScales
 from automl_compress.costs import AnalyticCosts, LayerBits, PolicyCosts, bit_operations
 from tests.automl_compress.networks import zoo
 from tests.contracts.cost_model import CostModelContract
@@ -17,9 +18,12 @@ BITS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 SHARED_BITS = (2, 3, 4, 5, 6, 7, 8, 32)
 
 
-def opened(graph: LayerGraph, quantiser: str = "scan") -> CompressionSpace:
+def opened(
+    graph: LayerGraph, quantiser: str = "scan", weight_scales: WeightScales = "channel"
+) -> CompressionSpace:
     return space_of(
         graph,
+        weight_scales=weight_scales,
         quantiser=quantiser,
         max_sparsity=0.99,
         schemes=("channel", "element"),
@@ -88,6 +92,40 @@ class TestSettingCostsOfSharedWeights(CostModelContract):
 
         for setting in drawn:
             assert of_policies.cost(space.policy(setting)) == space.costs.cost(setting)
+
+
+class TestSettingCostsOfOneScale(CostModelContract):
+    @pytest.fixture(params=["made up", "lenet-5", "resnet-20"])
+    def graph(self, request: pytest.FixtureRequest) -> LayerGraph:
+        return residual_graph() if request.param == "made up" else zoo.traced(request.param).graph
+
+    @pytest.fixture
+    def costs(self, graph: LayerGraph) -> CostModel:
+        return opened(graph, weight_scales="tensor").costs
+
+    @pytest.fixture
+    def allowed(self, graph: LayerGraph) -> list[Sequence[int]]:
+        return list(opened(graph, weight_scales="tensor").allowed)
+
+    def test_a_policy_costs_what_its_setting_costs(
+        self, graph: LayerGraph, drawn: list[list[int]]
+    ) -> None:
+        space, of_policies = opened(graph, weight_scales="tensor"), PolicyCosts(graph)
+
+        for setting in drawn:
+            assert of_policies.cost(space.policy(setting)) == space.costs.cost(setting)
+
+
+def test_one_scale_takes_the_place_of_those_of_channels() -> None:
+    plain, normalised = plain_graph([16, 8]), zoo.traced("resnet-20").graph
+    for graph, layer, outputs in ((plain, "convolution1", 8), (normalised, "conv1", 16)):
+        whole = Policy.from_widths(graph, graph.full_widths)
+
+        def size(scales: WeightScales, graph=graph, layer=layer, whole=whole) -> int:
+            choice = LayerChoice(layer, weight_bits=4, weight_scales=scales)
+            return PolicyCosts(graph).cost(replace(whole, layers=(choice,))).size_bytes
+
+        assert size("channel") - size("tensor") == 4 * (outputs - 1)
 
 
 def test_codebooks_are_counted_where_they_pay() -> None:

@@ -20,7 +20,13 @@ NETWORKS = ("lenet-5", "resnet-20", "mobilenet-v2", "densenet-bc-100")
 
 def slow_score(graph: LayerGraph, policy: Policy) -> float:
     bits = {
-        each.layer: LayerBits(each.weight_bits, each.activation_bits, each.sparsity)
+        each.layer: LayerBits(
+            each.weight_bits,
+            each.activation_bits,
+            each.sparsity,
+            has_codebooks=each.quantiser == "kmeans",
+            weight_scales=each.weight_scales,
+        )
         for each in policy.layers
     }
     return 1e9 * micronet_count(graph, policy.widths(graph), bits).score("cifar100")
@@ -65,6 +71,66 @@ def test_quantised_networks_never_score_above_the_slow_count(name: str) -> None:
         score, slow = costs.cost(policy).micronet, slow_score(graph, policy)
 
         assert 0.5 * slow < score <= slow * (1 + 1e-5) + 1
+
+
+def one_layer(graph: LayerGraph, choice: LayerChoice) -> Policy:
+    return replace(Policy.from_widths(graph, graph.full_widths), layers=(choice,))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+@pytest.mark.parametrize("inputs", [4, 32])
+def test_codebooks_are_parameters_of_32_bits_whose_values_multiply_as_floats(
+    inputs: int, sparsity: float
+) -> None:
+    # 128 -> 64 channels, 3x3: 1,152 weights an output, room for codebooks of 16 values.
+    graph = plain_graph((128, 64))
+    layer = next(each for each in graph.layers if each.name == "convolution1")
+    positions = next(t for t in graph.tensors if t.name == layer.weight).positions
+    shared, scaled = (
+        one_layer(graph, LayerChoice("convolution1", sparsity, 4, inputs, quantiser))
+        for quantiser in ("kmeans", "scan")
+    )
+
+    score, slow = PolicyCosts(graph).cost(shared).micronet, slow_score(graph, shared)
+    more = score - PolicyCosts(graph).cost(scaled).micronet
+
+    # Inputs that multiply floats may be taken for floats, and then need no scale.
+    input_scale = int(inputs < 32)
+    assert score == pytest.approx(slow - 1e9 * input_scale / 36.5e6, abs=2)
+    # 64 codebooks of 16 floats in place of 64 scales; no scale to multiply with.
+    parameters = (64 * 16 - 64 - input_scale) / 36.5e6
+    products = round(64 * 1152 * (1 - sparsity)) * (32 - max(4, inputs)) / 32
+    operations = positions * (products - 64) / 10.49e9
+    assert more == pytest.approx(1e9 * (parameters + operations), abs=2)
+
+
+def test_a_layer_too_small_for_codebooks_is_counted_with_scales() -> None:
+    graph = plain_graph((16, 8))
+    shared, scaled = (
+        PolicyCosts(graph).cost(
+            one_layer(graph, LayerChoice("convolution1", weight_bits=4, quantiser=quantiser))
+        )
+        for quantiser in ("kmeans", "scan")
+    )
+
+    assert shared.micronet == scaled.micronet
+
+
+@pytest.mark.parametrize("name", ["lenet-5", "resnet-20"])
+def test_one_scale_is_stored_once_and_multiplies_every_output(name: str) -> None:
+    graph = zoo.traced(name).graph
+    for layer in [each for each in graph.layers if each.kind != "other"]:
+        channels, tensor = (
+            one_layer(graph, LayerChoice(layer.name, weight_bits=4, weight_scales=scales))
+            for scales in ("channel", "tensor")
+        )
+        outputs = next(t for t in graph.tensors if t.name == layer.weight).axes[0]
+        fewer = outputs.size(graph.full_widths) - 1
+
+        for count in (lambda policy: PolicyCosts(graph).cost(policy).micronet, None):
+            count = count or (lambda policy: slow_score(graph, policy))
+            saved = count(channels) - count(tensor)
+            assert saved == pytest.approx(1e9 * fewer / 36.5e6, abs=2)
 
 
 def test_wide_layers_of_few_bits_score_as_the_slow_count_has_it() -> None:

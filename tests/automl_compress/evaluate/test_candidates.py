@@ -334,7 +334,8 @@ def random_layers(
         sparsity, bits = kinds[int(rng.integers(len(kinds)))]
         if rng.random() < 0.8:
             rounded = int(rng.choice(activation_bits))
-            found[name] = LayerChoice(name, sparsity, bits, rounded)
+            scales = "tensor" if bits > 1 and rng.random() < 0.3 else "channel"
+            found[name] = LayerChoice(name, sparsity, bits, rounded, weight_scales=scales)
     return found
 
 

@@ -296,6 +296,37 @@ def test_document_and_packed_file_give_the_quantised_network_bit_for_bit(
         assert torch.equal(again(images), quantised.network(images))
 
 
+def test_a_document_of_one_scale_for_each_layer_gives_its_network_bit_for_bit(
+    network: Network, tmp_path: Path
+) -> None:
+    study = replace(
+        STUDY,
+        budget=Budget("size_bytes", 0.1),
+        recipe=Recipe(images=100, calibration_images=64, repair="none"),
+        space=replace(QUANTISED.space, weight_scales="tensor"),
+        confirmation=Confirmation(finetune_epochs=0),
+    )
+    result = library.compress_network(network.module, "digits", study, has_progress_bar=False)
+    assert result.packed is not None
+    (tmp_path / "network.amlc").write_bytes(result.packed)
+    result.policy.save(tmp_path / "policy.json")
+    images = torch.randn(16, 1, 8, 8)
+
+    document = PolicyDocument.load(tmp_path / "policy.json")
+    again = [
+        apply_policy(network.module, document),
+        apply_policy(network.module, document, tmp_path / "network.amlc"),
+    ]
+
+    assert {choice.weight_scales for choice in document.policy.layers} == {"tensor"}
+    with torch.no_grad():
+        expected = result.network(images)
+        assert all(torch.equal(each(images), expected) for each in again)
+    grids = [t.grid for t in unpack(result.packed).tensors.values() if hasattr(t, "grid")]
+    assert grids
+    assert all(grid.axis is None and len(grid.values) == 1 for grid in grids)
+
+
 def test_a_damaged_packed_file_is_refused(
     network: Network, quantised: library.CompressionResult, tmp_path: Path
 ) -> None:

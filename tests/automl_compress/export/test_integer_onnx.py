@@ -202,6 +202,50 @@ def test_grids_are_found_again(bits: int, outputs: int, inputs: int, seed: int, 
     assert (np.abs(again - weight) <= 1.01e-3 * found[1].reshape(shape)).all()
 
 
+@given(st.integers(2, 8), st.integers(2, 6), st.integers(0, 2**32 - 1), st.sampled_from([0, 1]))
+def test_one_grid_for_all_outputs_is_found_as_such(
+    bits: int, outputs: int, seed: int, axis: int
+) -> None:
+    rng, limit = np.random.default_rng(seed), 2 ** (bits - 1) - 1
+    codes = rng.integers(-limit, limit + 1, size=(outputs, 40))
+    codes[0, 0] = limit
+    scale = np.exp(rng.normal(-4, 2)).astype(np.float32)
+    weight = codes.astype(np.float32) * scale
+
+    found = weight_grid(weight.T if axis else weight, axis)
+
+    assert found is not None
+    assert found[1].shape == ()
+    assert np.abs(found[0]).max() <= (63 if bits < 8 else 127)
+    again = found[0] * found[1]
+    assert np.abs((again.T if axis else again) - weight).max() <= 1.01e-3 * found[1]
+
+
+@NEEDS_ONNX
+@pytest.mark.parametrize("has_integer_biases", [True, False])
+def test_one_scale_is_written_as_one(has_integer_biases: bool) -> None:
+    import onnx
+
+    network = traced(chain())
+    layers = layers_of(network)
+    choices = {each: LayerChoice(each, 0.0, 7, 8, "max", "tensor") for each in layers}
+    module = quantised(network, choices)
+
+    content, integer = with_integer_layers(
+        onnx_bytes(module, network.graph.input_shape), has_integer_biases=has_integer_biases
+    )
+
+    assert sorted(integer) == sorted(f"{each}.weight" for each in layers)
+    graph = onnx.load_model_from_string(content).graph
+    found = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    for name in integer:
+        weight = module.get_parameter(name).detach().numpy()
+        codes, scale = found[f"{name}_codes"], found[f"{name}_scales"]
+        assert scale.shape == ()
+        assert np.abs(codes * scale - weight).max() <= 1e-3 * scale
+    agreement(content, module, network.graph.input_shape)
+
+
 def test_weights_on_no_grid_have_none() -> None:
     rng = np.random.default_rng(0)
 

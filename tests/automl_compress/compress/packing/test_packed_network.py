@@ -16,6 +16,12 @@ SPACES = {
     "bits": SpaceOptions(weight_bits=(1, 2, 3, 4, 5, 6, 7, 8, 16, 32), edge_bits=None),
     "one bit-width": SpaceOptions(schemes=(), weight_bits=(2,)),
     "weights and bits": SpaceOptions(schemes=("element",), weight_bits=(2, 4, 8)),
+    "one scale": SpaceOptions(
+        weight_bits=(2, 3, 4, 5, 6, 7, 8, 16, 32), edge_bits=None, weight_scales="tensor"
+    ),
+    "sparse and one scale": SpaceOptions(
+        schemes=("element",), weight_bits=(2, 4, 8), weight_scales="tensor", quantiser="uniform"
+    ),
     "weights": SpaceOptions(schemes=("channel", "element")),
     "shared": SpaceOptions(
         weight_bits=(2, 3, 4, 5, 6, 7, 8, 32), edge_bits=None, quantiser="kmeans"
