@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from automl_compress.compress.quantisers import QuantisedTensor, Quantiser, create_quantiser
+from automl_compress.compress.quantisers import (
+    Grid,
+    QuantisedTensor,
+    Quantiser,
+    create_quantiser,
+)
 from automl_compress.core import LayerChoice
 from automl_compress.core.errors import DataInvalid
 from automl_compress.core.policy import FLOAT_BITS
@@ -47,6 +52,22 @@ def compressed_weights(weight: Tensor, choice: LayerChoice) -> LayerWeights:
         return LayerWeights(kept)
     axis = 0 if choice.weight_scales == "channel" else None
     quantised = _quantiser(kept, choice).fit(kept, choice.weight_bits, axis)
+    return LayerWeights(quantised.dequantise(), quantised)
+
+
+def weights_on(grid: Grid, weight: Tensor, choice: LayerChoice) -> LayerWeights:
+    """Zero the smallest weights and put the others on a grid that is known.
+
+    Args:
+        grid: of the choice's bits.
+        weight: floating point (outputs, ...).
+        choice: what the layer becomes.
+
+    Raises:
+        InvalidInput: the grid has another number of channels.
+        DataInvalid: the weight is empty or holds NaN or infinity.
+    """
+    quantised = QuantisedTensor(grid.encode(sparsified(weight, choice.sparsity)), grid)
     return LayerWeights(quantised.dequantise(), quantised)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_compress.compress.input_grids import round_inputs
-from automl_compress.compress.layer_weights import compressed_weights
+from automl_compress.compress.layer_weights import compressed_weights, weights_on
 from automl_compress.compress.quantisers import Grid, QuantisedTensor
 from automl_compress.compress.quantisers.grid import GridForm
 from automl_compress.core import LayerChoice
@@ -37,6 +37,7 @@ def quantise_network(
     choices: Mapping[str, LayerChoice],
     norm_after: Mapping[str, str],
     grids: Mapping[str, Grid],
+    weight_grids: Mapping[str, Grid] | None = None,
 ) -> QuantisedNetwork:
     """Return a copy of a cut network with its layers as a policy chose them.
 
@@ -49,6 +50,7 @@ def quantise_network(
         choices: by layer.
         norm_after: the norm that alone follows a layer, by layer.
         grids: of inputs that are rounded, by layer.
+        weight_grids: of weights with norms folded in, by layer; others are fitted.
 
     Raises:
         DataInvalid: weights are empty or hold NaN or infinity.
@@ -66,7 +68,11 @@ def quantise_network(
         if norm_name is not None and _can_fold(norm := twin.get_submodule(norm_name)):
             neutral |= _fold(layer, norm, norm_name)
             folded[name] = norm_name
-        weights = compressed_weights(layer.weight.detach(), choice)
+        grid = (weight_grids or {}).get(name)
+        if grid is None:
+            weights = compressed_weights(layer.weight.detach(), choice)
+        else:
+            weights = weights_on(grid, layer.weight.detach(), choice)
         with torch.no_grad():
             layer.weight.copy_(weights.values)
         if weights.quantised is not None:

@@ -11,6 +11,7 @@ ENGINE_FORMATS: tuple[EngineFormat, ...] = get_args(EngineFormat)
 DistillationDirection = Literal["forward", "reverse"]
 TuningRecipe = Literal["at_once", "micronet"]
 Precision = Literal["float32", "bfloat16"]
+TunedScales = Literal["fitted", "fixed", "learned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,9 @@ class Confirmation:
     distillation_direction: `forward` is KL(uncut || cut), `reverse` is KL(cut || uncut).
     recipe: `at_once` trains the network with all that the policy asks of it; `micronet` goes by
         the stages of the MicroNet Challenge's winners, see `evaluate.stages`.
+    finetune_scales: what becomes of the scales of quantised layers while fine-tuning: `fitted` to
+        the weights in each step, those of inputs once; `fixed`, both, before the first; or
+        `learned` with the weights. Under the recipe `at_once`.
     precision: of convolutions and matrix products while fine-tuning.
     floor_points: how many points of accuracy below the uncut network, tuned alike, a confirmed
         one may be; of those that keep to it the cheapest is the best. None sets no floor.
@@ -41,6 +45,7 @@ class Confirmation:
     recipe: TuningRecipe = "at_once"
     precision: Precision = "float32"
     floor_points: float | None = None
+    finetune_scales: TunedScales = "fitted"
 
     def __post_init__(self) -> None:
         """Refuse values out of range, and formats that are not there or come twice."""
@@ -59,6 +64,7 @@ class Confirmation:
             ("distillation direction", self.distillation_direction, DistillationDirection),
             ("recipe of a confirmation", self.recipe, TuningRecipe),
             ("precision", self.precision, Precision),
+            ("way with finetune_scales", self.finetune_scales, TunedScales),
         ):
             if value not in get_args(known):
                 raise UnknownName(what, value, get_args(known))
@@ -81,6 +87,11 @@ class Confirmation:
                     "recipe to 'micronet', or leave floor_points out"
                 )
             return
+        if self.finetune_scales != "fitted":
+            raise InvalidInput(
+                f"finetune_scales is {self.finetune_scales!r} under the recipe 'micronet', whose "
+                "stages fit them; set the recipe to 'at_once', or leave finetune_scales out"
+            )
         if not self.finetune_epochs or not self.distillation_weight:
             raise InvalidInput(
                 f"the recipe 'micronet' trains in stages and learns from the uncut network, but "

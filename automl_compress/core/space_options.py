@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from automl_compress.core.errors import InvalidInput
-from automl_compress.core.weight_grids import BIT_WIDTHS, WeightScales, obstacle
+from automl_compress.core.weight_grids import BIT_WIDTHS, SHARING, WeightScales, obstacle
 
 SparsityScheme = Literal["channel", "element"]
 
@@ -70,6 +70,11 @@ class SpaceOptions:
     def has_layer_decisions(self) -> bool:
         """Whether anything is decided for single layers."""
         return "element" in self.schemes or bool(self.weight_bits or self.activation_bits)
+
+    @property
+    def has_codebooks(self) -> bool:
+        """Whether quantised weights may have codebooks in the place of scales."""
+        return self.quantiser == SHARING and bool(self.weight_bits)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "SpaceOptions":

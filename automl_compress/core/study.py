@@ -79,6 +79,12 @@ class StudySpec:
                 "and quantise them, and the space opens neither; give schemes with 'element', "
                 "weight_bits and activation_bits, or take the recipe 'at_once'"
             )
+        if self.confirmation.finetune_scales != "fitted" and self.space.has_codebooks:
+            raise InvalidInput(
+                f"finetune_scales is {self.confirmation.finetune_scales!r}, and the quantiser "
+                f"{self.space.quantiser!r} gives weights codebooks, which have no scales; leave "
+                "finetune_scales out, or take another quantiser"
+            )
         self._check_floor()
 
     def _check_floor(self) -> None:

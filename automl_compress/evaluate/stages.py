@@ -32,7 +32,7 @@ from automl_compress.evaluate.tuning import Tuning
 from automl_compress.networks.surgery import with_tensors
 from automl_compress.train.checkpoint import checkpoint_bytes, read_checkpoint
 from automl_compress.train.pruning import prune
-from automl_compress.train.quantised_training import compressed_before
+from automl_compress.train.straight_through import compressed_before
 
 #: prune: the smallest weights become zero. distil: what is left learns from the uncut network.
 #: activations: layer inputs go onto grids, then training. weights: these, too, then training.

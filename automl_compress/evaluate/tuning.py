@@ -16,7 +16,7 @@ from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.tuned_network import TunedNetwork
 from automl_compress.networks.trace import Network
 from automl_compress.train.config import Distillation, TrainingConfig
-from automl_compress.train.quantised_training import train_quantised
+from automl_compress.train.quantised_training import QuantisedTraining, train_quantised
 
 FINETUNE_LEARNING_RATE = 0.01  # a tenth of training from scratch: the weights are nearly right
 
@@ -64,6 +64,8 @@ class Tuning:
             notes["distillation"] = asdict(distillation)
         if told.recipe != "at_once":
             notes["recipe"] = told.recipe
+        if told.finetune_scales != "fitted":
+            notes["scales"] = told.finetune_scales
         if told.precision != "float32":
             notes["precision"] = told.precision
         return notes
@@ -74,7 +76,7 @@ class Tuning:
         choices: Mapping[str, LayerChoice],
         grids: Mapping[str, Grid],
         further_seed: int = 0,
-    ) -> None:
+    ) -> QuantisedTraining:
         """Train a network in place with layers sparse, quantised and their inputs rounded.
 
         Args:
@@ -90,13 +92,14 @@ class Tuning:
             seed=self.seed + further_seed,
             precision=told.precision,
         )
-        train_quantised(
+        return train_quantised(
             module,
             choices,
             grids,
             self.network.plan.norm_after,
             self.data,
             config,
+            scales=told.finetune_scales,
             teacher=None if distillation is None else self.network.module,
             distillation=distillation,
             progress=lambda _: self.go_on(),
@@ -113,13 +116,15 @@ class Tuning:
         module: nn.Module,
         choices: Mapping[str, LayerChoice],
         grids: Mapping[str, Grid],
+        weight_grids: Mapping[str, Grid] | None = None,
     ) -> TunedNetwork:
         """Return the network as it is handed out: norms folded, weights on grids, and packed."""
         # One memory layout, so that the stored network gives the same bits as this one.
         module = module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         if not choices:
             return TunedNetwork(module)
-        quantised = quantise_network(module, choices, self.network.plan.norm_after, grids)
+        norms = self.network.plan.norm_after
+        quantised = quantise_network(module, choices, norms, grids, weight_grids)
         rows = quantisation_rows(choices, quantised.folded, grids)
         return TunedNetwork(quantised.module, rows, packed_bytes(quantised))
 
@@ -129,6 +134,7 @@ def tune_at_once(tuning: Tuning, module: nn.Module, policy: Policy) -> TunedNetw
     choices = policy.layer_choices(tuning.network.graph)
     tuning.go_on()
     grids = tuning.input_grids(module, choices)
-    if tuning.confirmation.finetune_epochs:
-        tuning.train(module, choices, grids)
-    return tuning.quantised(module, choices, grids)
+    if not tuning.confirmation.finetune_epochs:
+        return tuning.quantised(module, choices, grids)
+    trained = tuning.train(module, choices, grids)
+    return tuning.quantised(module, choices, trained.inputs, trained.weights)

@@ -60,7 +60,8 @@ def _tuning(confirmation: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what tells one tuning from another; which files are written for engines does not."""
     epochs = confirmation["finetune_epochs"]
     weight = confirmation.get("distillation_weight") or 0.0
-    how = confirmation.get("recipe", "at_once"), confirmation.get("precision", "float32")
+    usual = {"recipe": "at_once", "precision": "float32", "finetune_scales": "fitted"}
+    how = tuple(confirmation.get(name, default) for name, default in usual.items())
     if not epochs:
         return (epochs,)
     if not weight:  # by labels alone

@@ -12,8 +12,9 @@ from automl_compress.core.errors import InvalidInput
 from automl_compress.data.datasets import ImageData
 from automl_compress.train.config import Distillation, TrainingConfig
 from automl_compress.train.progress import ProgressCallback
-from automl_compress.train.quantised_training import as_folded, train_quantised
+from automl_compress.train.quantised_training import train_quantised
 from automl_compress.train.report import TrainingReport
+from automl_compress.train.straight_through import as_folded
 
 
 @torch.no_grad()
@@ -92,7 +93,8 @@ def prune_and_retrain(
             for name, sparsity in sparsities.items()
         }
         parts = module, choices, {}, norm_after or {}, data, config
-        reports.append(
-            train_quantised(*parts, teacher=teacher, distillation=distillation, progress=progress)
+        trained = train_quantised(
+            *parts, teacher=teacher, distillation=distillation, progress=progress
         )
+        reports.append(trained.report)
     return tuple(reports)

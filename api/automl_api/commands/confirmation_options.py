@@ -12,6 +12,12 @@ class ConfirmationOptions:
 
     top_k: Annotated[int, typer.Option(min=1, help="How many policies are confirmed.")] = 1
     finetune_epochs: Annotated[int, typer.Option(min=0, help="Of each confirmed policy.")] = 3
+    finetune_scales: Annotated[
+        str,
+        typer.Option(
+            help="Of quantised layers while tuning: fitted in each step, fixed before, or learned."
+        ),
+    ] = "fitted"
     distillation_weight: Annotated[
         float,
         typer.Option(min=0, max=1, help="Fine-tuning learns from the uncut network: 0 (no) to 1."),
@@ -44,6 +50,7 @@ class ConfirmationOptions:
         return {
             "top_k": self.top_k,
             "finetune_epochs": self.finetune_epochs,
+            "finetune_scales": self.finetune_scales,
             "distillation_weight": self.distillation_weight,
             "distillation_temperature": self.distillation_temperature,
             "distillation_direction": self.distillation_direction,

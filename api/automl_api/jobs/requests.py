@@ -16,6 +16,7 @@ from automl_compress.core.confirmation import (
     DistillationDirection,
     EngineFormat,
     Precision,
+    TunedScales,
     TuningRecipe,
 )
 from automl_compress.core.recipe import Backend, Repair, Signal, Weights
@@ -104,6 +105,7 @@ class ConfirmationBody(RequestBody):
     recipe: TuningRecipe = "at_once"
     precision: Precision = "float32"
     floor_points: Annotated[float, Field(ge=0, le=100)] | None = None
+    finetune_scales: TunedScales = "fitted"
 
 
 class StudyBody(RequestBody):

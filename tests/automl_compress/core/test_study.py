@@ -5,7 +5,7 @@ import pytest
 
 from automl_compress.core import Budget, Confirmation, Cost, Effort, SpaceOptions, StudySpec
 from automl_compress.core.budget import counted
-from automl_compress.core.errors import InvalidInput
+from automl_compress.core.errors import InvalidInput, UnknownName
 
 STUDY = StudySpec("auto", Budget("macs", 0.5), Effort(30), smaller_ratios=(0.4, 0.2))
 FULL = Cost(macs=1000, parameters=10, size_bytes=40, bit_operations=1000)
@@ -51,6 +51,20 @@ def test_an_accuracy_floor_is_a_fraction_and_goes_with_one_budget() -> None:
     staged = Confirmation(recipe="micronet", distillation_weight=0.5, floor_points=1.0)
     with pytest.raises(InvalidInput, match="another floor; leave one of them out"):
         replace(study, space=elements, confirmation=staged)
+
+
+def test_scales_are_fixed_or_learned_where_there_are_any_and_all_is_trained_at_once() -> None:
+    quantised = SpaceOptions(weight_bits=(2, 4))
+    learned = Confirmation(finetune_scales="learned")
+    study = StudySpec("auto", Budget("macs", 0.5), Effort(30), quantised, confirmation=learned)
+
+    assert StudySpec.from_json(study.to_json()) == study
+    with pytest.raises(InvalidInput, match="'kmeans' gives weights codebooks, which have no scale"):
+        replace(study, space=replace(quantised, quantiser="kmeans"))
+    with pytest.raises(InvalidInput, match="under the recipe 'micronet', whose stages fit them"):
+        Confirmation(recipe="micronet", distillation_weight=0.5, finetune_scales="fixed")
+    with pytest.raises(UnknownName, match="choose one of: fitted, fixed, learned"):
+        Confirmation.from_json({"finetune_scales": "guessed"})
 
 
 def test_costs_that_nobody_counted_are_left_out() -> None:

@@ -327,6 +327,29 @@ def test_a_document_of_one_scale_for_each_layer_gives_its_network_bit_for_bit(
     assert all(grid.axis is None and len(grid.values) == 1 for grid in grids)
 
 
+def test_learned_scales_are_those_of_the_network_that_is_handed_out(
+    network: Network,
+) -> None:
+    data, space = library.load_data("digits"), compression_space(network.graph, QUANTISED.space)
+    policy = ChannelSelector(network).explicit(space.policy(space.uniform(QUANTISED.budget)))
+    found = {}
+    for scales in ("fitted", "learned"):
+        told = Confirmation(finetune_epochs=1, finetune_scales=scales)
+        confirmer = Confirmer(network, data, replace(QUANTISED, confirmation=told))
+        found[scales] = confirmer.compressed(policy)
+        assert confirmer.tuning.get("scales", "fitted") == scales
+
+    fitted, learned = found["fitted"].quantisation, found["learned"].quantisation
+    rounded = [name for name, row in fitted.items() if row.input_scale is not None]
+    assert rounded
+    assert all(fitted[name].input_scale != learned[name].input_scale for name in rounded)
+    packed = found["learned"].packed
+    assert packed is not None
+    state = found["learned"].module.state_dict()
+    for name, tensor in unpack(packed).state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
 def test_a_damaged_packed_file_is_refused(
     network: Network, quantised: library.CompressionResult, tmp_path: Path
 ) -> None:

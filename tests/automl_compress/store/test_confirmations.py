@@ -72,6 +72,7 @@ def test_a_policy_counts_as_confirmed_by_its_settings(database: Database) -> Non
     assert found(database, search, 0, formats=[]) == Confirmed(search, "pol_0")
     assert found(database, search, 0, finetune_epochs=9) is None
     assert found(database, search, 0, distillation_weight=0.5) is None
+    assert found(database, search, 0, finetune_scales="learned") is None
     assert found(database, search, 1) is None
     job = confirmation(database, search, 1, finetune_epochs=0)
     assert found(database, search, 1) is None
