@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,7 @@ from automl_compress.evaluate.cluster_joining import join, leave
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
 from automl_compress.store import Database, leases
 from automl_compress.store.schema import head_revision
+from automl_compress.store.tables import LeaseRow
 
 _PACKAGES = (
     "torch",
@@ -50,27 +51,30 @@ class Finding:
         return asdict(self)
 
 
-def diagnose(settings: Settings, is_worker_expected: bool = False) -> list[Finding]:
-    """Look at everything.
+Check = Callable[[Settings], Finding]
 
-    Args:
-        settings: of the service.
-        is_worker_expected: whether a worker of this machine must be alive.
-    """
-    checks: tuple[Callable[[Settings], Finding], ...] = (
-        _python,
-        _packages,
-        _engines,
-        _database,
-        _disk,
+
+def diagnose(settings: Settings) -> list[Finding]:
+    """Look at everything, all workers included."""
+    checks: tuple[Check, ...] = (
+        *_OF_A_MACHINE,
         _port,
         _access,
-        _threads,
         *((_cluster,) if settings.ray_address is not None else ()),
         *((_clock, _workers) if _has_tables(settings) else ()),
-        *((_worker,) if is_worker_expected else ()),
     )
     return [check(settings) for check in checks]
+
+
+def diagnose_worker(settings: Settings) -> list[Finding]:
+    """Look at what the worker of this machine needs, and at no other worker.
+
+    So a health check fails where a restart here may help: not for the trouble of another machine,
+    nor for another version while workers are replaced one by one, nor for a cluster, without which
+    a worker ends by itself.
+    """
+    clock = (_clock,) if _has_tables(settings) else ()
+    return [check(settings) for check in (*_OF_A_MACHINE, *clock, _worker)]
 
 
 def _has_tables(settings: Settings) -> bool:
@@ -149,13 +153,7 @@ def _workers(settings: Settings) -> Finding:
     known = [each for each in every if not each.reaped_by]
     silent = [row for row in known if leases.silent_seconds(row, at) > settings.lease_seconds]
     found = [each for each in known if each not in silent]
-    wrong = [f"{each.owner}: {each.trouble}" for each in found if each.trouble]
-    wrong += [
-        f"{each.owner} is of version {each.version or 'unknown'}, this is {__version__}; "
-        "bring all to one"
-        for each in found
-        if each.version != __version__
-    ]
+    wrong = _complaints(found)
     named = f"silent for longer than a lease: {', '.join(each.owner for each in silent)}"
     if silent and not found:
         wrong.append(f"{named}; nobody serves: start a worker, which takes over their jobs")
@@ -167,6 +165,17 @@ def _workers(settings: Settings) -> Finding:
     if silent:
         return Finding("workers", "note", f"{text}; {named}; others take over their jobs")
     return Finding("workers", "ok", text)
+
+
+def _complaints(alive: Sequence[LeaseRow]) -> list[str]:
+    """Say what is wrong with workers by their own rows."""
+    troubles = [f"{each.owner}: {each.trouble}" for each in alive if each.trouble]
+    return troubles + [
+        f"{each.owner} is of version {each.version or 'unknown'}, this is {__version__}; "
+        "bring all to one"
+        for each in alive
+        if each.version != __version__
+    ]
 
 
 @contextmanager
@@ -226,7 +235,14 @@ def _worker(settings: Settings) -> Finding:
     if not silences:
         return Finding("worker", "wrong", f"none of {host} has a lease; start or restart it")
     text = f"the last sign of life on {host} came {min(silences):.0f} s ago"
-    if min(silences) > settings.lease_seconds:
+    alive = [
+        row for row, each in zip(here, silences, strict=True) if each <= settings.lease_seconds
+    ]
+    if not alive:
         least = f"a lease is {settings.lease_seconds:g} s"
         return Finding("worker", "wrong", f"{text}, {least}; restart the worker")
-    return Finding("worker", "ok", text)
+    wrong = _complaints(alive)
+    return Finding("worker", "wrong" if wrong else "ok", "; ".join(wrong) or text)
+
+
+_OF_A_MACHINE: tuple[Check, ...] = (_python, _packages, _engines, _database, _disk, _threads)

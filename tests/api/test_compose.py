@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ import sqlalchemy as sa
 import yaml
 
 from automl_api.client import Client, Job, ProblemError
+from automl_compress.store import Database, leases
 from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS
 from tests.automl_compress.store.databases import postgres_server
 from tests.ray_cluster import evaluating_below, raylets_of
@@ -168,6 +169,13 @@ class Composition:
             check=False,
         )
 
+    def register_a_worker_elsewhere(self, version: str, trouble: str) -> None:
+        """As another container's worker does that is of another version, or troubled."""
+        database = Database(self.environment("worker")["AUTOML_COMPRESS_DATABASE_URL"])
+        with closing(database), database.session() as session:
+            leases.register(session, "elsewhere:1:a", "elsewhere", 1, version)
+            leases.renew(session, "elsewhere:1:a", 0.0, trouble)
+
     def wait_until_healthy(self, name: str) -> None:
         def is_healthy() -> bool:
             assert self.running[name].poll() is None, self.output(name)
@@ -234,6 +242,8 @@ def test_the_services_start_in_their_order_and_do_a_job(composition: Composition
         status = do_a_small_job(client)
 
     assert status == "succeeded", composition.output("worker")
+    composition.register_a_worker_elsewhere(version="0.0.1", trouble="its disk is full")
+    assert composition.check_health("worker").returncode == 0, "it is judged by itself"
     with Client(url, "another key") as stranger, pytest.raises(ProblemError, match="unauthorized"):
         next(stranger.jobs())
     composition.running["worker"].send_signal(signal.SIGSTOP)  # alive for the system alone

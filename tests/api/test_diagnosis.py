@@ -3,14 +3,14 @@
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from automl_api.diagnosis import Finding, diagnose
+from automl_api.diagnosis import Finding, diagnose, diagnose_worker
 from automl_api.engine.worker import run_worker
 from automl_api.settings import Settings
 from automl_compress import __version__
@@ -41,7 +41,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 def worker(settings: Settings) -> Finding:
-    return next(each for each in diagnose(settings, True) if each.name == "worker")
+    return next(each for each in diagnose_worker(settings) if each.name == "worker")
 
 
 def register(database: Database, host: str, silent_seconds: float, reaper: str | None) -> None:
@@ -49,6 +49,13 @@ def register(database: Database, host: str, silent_seconds: float, reaper: str |
         row = leases.register(session, f"worker of {host}", host, version=__version__)
         row.renewed_at = AT - timedelta(seconds=silent_seconds)
         row.reaped_by = reaper
+
+
+def change(database: Database, host: str, changes: Mapping[str, str | None]) -> None:
+    with database.session() as session:
+        row = next(each for each in leases.every(session) if each.host == host)
+        for name, value in changes.items():
+            setattr(row, name, value)
 
 
 @pytest.mark.usefixtures("_stopped_clock")
@@ -112,15 +119,50 @@ def test_a_worker_of_another_version_or_in_trouble_is_wrong(
     register(database, HERE, 5, None)
     assert found(settings, "workers").mark == "ok"
     register(database, "elsewhere", 5, None)
-    with database.session() as session:
-        row = next(each for each in leases.every(session) if each.host == "elsewhere")
-        for name, value in changes.items():
-            setattr(row, name, value)
+    change(database, "elsewhere", changes)
 
     worker_finding = found(settings, "workers")
 
     assert worker_finding.mark == "wrong"
     assert said in worker_finding.text
+
+
+@pytest.mark.usefixtures("_stopped_clock")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "0.0.9"}, "is of version 0.0.9, this is"),
+        ({"trouble": "the disk is full"}, f"worker of {HERE}: the disk is full"),
+    ],
+)
+def test_a_worker_is_judged_by_its_own_row_alone(
+    database: Database, settings: Settings, changes: dict[str, str], said: str
+) -> None:
+    for host in (HERE, "elsewhere"):
+        register(database, host, 5, None)
+    register(database, "silent", 40, None)
+
+    change(database, "elsewhere", changes)
+    beside_it = diagnose_worker(settings)
+    change(database, HERE, changes)
+    itself = worker(settings)
+
+    assert [each for each in beside_it if each.mark == "wrong"] == []
+    assert {"database", "disk", "clock", "worker"} <= {each.name for each in beside_it}
+    assert itself.mark == "wrong"
+    assert said in itself.text
+    assert "elsewhere" not in itself.text
+
+
+def test_a_worker_is_not_unwell_for_its_cluster(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where a node is of another version
+    register(database, HERE, 0, None)
+
+    found = diagnose_worker(settings.model_copy(update={"ray_address": "head:6379"}))
+
+    assert [each.name for each in found if each.mark == "wrong"] == []
 
 
 @pytest.mark.usefixtures("_stopped_clock")

@@ -12,18 +12,19 @@ from automl_api.commands.spread import spread
 @spread
 def doctor(
     place: options.PlaceOptions,
-    is_worker_expected: Annotated[
-        bool, typer.Option("--worker", help="Also whether a worker of this machine is alive.")
+    is_worker_alone: Annotated[
+        bool, typer.Option("--worker", help="Only this machine's worker and what it needs.")
     ] = False,
     is_json: options.Json = False,
 ) -> None:
-    """Check what the service needs: packages, database, disk, port, threads."""
+    """Check what the service needs: packages, database, disk, port, threads, every worker."""
     import json
 
-    from automl_api.diagnosis import diagnose
+    from automl_api.diagnosis import diagnose, diagnose_worker
     from automl_api.serving import read_settings
 
-    findings = diagnose(read_settings(**asdict(place)), is_worker_expected)
+    settings = read_settings(**asdict(place))
+    findings = diagnose_worker(settings) if is_worker_alone else diagnose(settings)
     if is_json:
         typer.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
     else:
