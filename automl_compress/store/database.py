@@ -114,6 +114,19 @@ class Database:
             WrongState: a newer version of this project wrote the database.
             StorageFailed: the database is gone, full or read-only.
         """
+        with self.upgraded():
+            pass
+
+    @contextmanager
+    def upgraded(self) -> Generator[Connection]:
+        """Open a transaction that begins with an upgrade; without its end there was none.
+
+        References are not checked in it on SQLite.
+
+        Raises:
+            WrongState: a newer version of this project wrote the database.
+            StorageFailed: the database is gone, full or read-only.
+        """
         if self.is_sqlite:
             self._make_directory()
         with (
@@ -123,6 +136,7 @@ class Database:
             connection.begin(),
         ):
             schema.upgrade(connection)
+            yield connection
 
     def check(self) -> None:
         """Make sure that the database answers and has this version's tables.

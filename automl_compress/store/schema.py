@@ -23,7 +23,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-    _refuse_newer(current_revision(connection))
+    refuse_newer(connection)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
@@ -35,13 +35,28 @@ def check(connection: Connection) -> None:
     Raises:
         WrongState: they are missing, older or newer.
     """
+    refuse_newer(connection)
     found = current_revision(connection)
-    _refuse_newer(found)
     if found != head_revision():
         state = "has no tables yet" if found is None else f"is at revision {found}"
         raise WrongState(
             f"the database {state}, this version needs revision {head_revision()}; "
             "start `automl-compress serve` or `automl-compress worker` once, they upgrade it"
+        )
+
+
+def refuse_newer(connection: Connection) -> None:
+    """Make sure that no newer version of the project has brought up the tables.
+
+    Raises:
+        WrongState: this version does not know their revision.
+    """
+    found = current_revision(connection)
+    if found is not None and found not in known_revisions():
+        raise WrongState(
+            f"the database is at revision {found}, which this version does not know (it knows "
+            f"up to {head_revision()}); install the newer version of automl-compress that "
+            "wrote it, or choose another database"
         )
 
 
@@ -61,15 +76,6 @@ def known_revisions() -> tuple[str, ...]:
     """Return every revision, the first one first."""
     revisions = ScriptDirectory.from_config(_config()).walk_revisions()
     return tuple(each.revision for each in revisions)[::-1]
-
-
-def _refuse_newer(found: str | None) -> None:
-    if found is not None and found not in known_revisions():
-        raise WrongState(
-            f"the database is at revision {found}, which this version does not know (it knows "
-            f"up to {head_revision()}); install the newer version of automl-compress that "
-            "wrote it, or choose another database"
-        )
 
 
 def _config() -> Config:

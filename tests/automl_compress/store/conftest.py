@@ -3,9 +3,25 @@ from pathlib import Path
 
 import pytest
 
-from automl_compress.store import Database, JobRow, datasets, jobs, models
+from automl_compress.core import Snapshot
+from automl_compress.store import (
+    ArtifactFiles,
+    Database,
+    JobRow,
+    JobState,
+    SqlTrialStore,
+    artifacts,
+    datasets,
+    jobs,
+    models,
+    policies,
+)
+from automl_compress.store.artifacts import NewArtifact
 from automl_compress.store.jobs import NewJob
 from tests.automl_compress.store.databases import fresh_database, opened, postgres_server
+from tests.automl_compress.store.measured import complete, failed, suggestion
+
+WAY = (JobState.VALIDATING, JobState.PROFILING, JobState.RUNNING, JobState.FINALIZING)
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +59,24 @@ def new_job(database: Database, **changes: str) -> NewJob:
         dataset = datasets.add(session, name="data", source={}, file_id=None, details={})
     content = {"name": "half", "model_id": model.id, "dataset_id": dataset.id} | changes
     return NewJob(**content, spec={"study": {"budget": {"metric": "macs"}}}, tags={})
+
+
+@pytest.fixture
+def finished(database: Database, job: JobRow, tmp_path: Path) -> str:
+    """A job that succeeded: three trials, a snapshot, a policy, a file; returns its id."""
+    store = SqlTrialStore(database, job.id)
+    for number in range(4):
+        store.asked(suggestion(number))
+    store.told(complete(suggestion(0), score=0.25))
+    store.told(failed(suggestion(1)), Snapshot({"learned": 1}))
+    store.told(complete(suggestion(2), score=0.75))
+    written = ArtifactFiles(tmp_path / "data").write("artifacts/policy.json", [b"content"])
+    with database.session() as session:
+        for state in WAY:
+            jobs.move(session, job.id, state)
+        new = NewArtifact(job.id, "policy.json", "policy", "application/json")
+        artifacts.put(session, new, written)
+        row = policies.add(session, {"id": "pol"}, job_id=job.id, trial_number=2)
+        jobs.get(session, job.id).result = {"policy_id": row.id}
+        jobs.move(session, job.id, JobState.SUCCEEDED)
+    return job.id

@@ -1,57 +1,21 @@
-"""What must hold of the tables and files is named where it does not, and a backup keeps it."""
+"""What must hold of the tables and files is named where it does not."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
-from automl_compress.core import Snapshot
-from automl_compress.core.errors import InvalidInput, WrongState
 from automl_compress.store import (
-    ArtifactFiles,
     Database,
     EventRow,
     JobRow,
-    JobState,
     PolicyRow,
-    SqlTrialStore,
     TrialRow,
-    artifacts,
     consistency,
-    jobs,
-    policies,
 )
-from automl_compress.store.artifacts import NewArtifact
-from automl_compress.store.backup import backup, restore
-from automl_compress.store.table import Table
 from automl_compress.store.tables import SnapshotRow
-from tests.automl_compress.store.databases import fresh_database, opened
-from tests.automl_compress.store.measured import complete, failed, suggestion
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-WAY = (JobState.VALIDATING, JobState.PROFILING, JobState.RUNNING, JobState.FINALIZING)
-
-
-@pytest.fixture
-def finished(database: Database, job: JobRow, tmp_path: Path) -> str:
-    """A job that succeeded: three trials, a snapshot, a policy, a file; returns its id."""
-    store = SqlTrialStore(database, job.id)
-    for number in range(4):
-        store.asked(suggestion(number))
-    store.told(complete(suggestion(0), score=0.25))
-    store.told(failed(suggestion(1)), Snapshot({"learned": 1}))
-    store.told(complete(suggestion(2), score=0.75))
-    written = ArtifactFiles(tmp_path / "data").write("artifacts/policy.json", [b"content"])
-    with database.session() as session:
-        for state in WAY:
-            jobs.move(session, job.id, state)
-        new = NewArtifact(job.id, "policy.json", "policy", "application/json")
-        artifacts.put(session, new, written)
-        row = policies.add(session, {"id": "pol"}, job_id=job.id, trial_number=2)
-        jobs.get(session, job.id).result = {"policy_id": row.id}
-        jobs.move(session, job.id, JobState.SUCCEEDED)
-    return job.id
 
 
 def found(database: Database, tmp_path: Path) -> list[tuple[str, str]]:
@@ -140,62 +104,3 @@ def test_a_file_that_is_lost_or_changed_is_named(
 
     assert subject.startswith("art_")
     assert said in detail
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def other(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database to restore into."""
-    if request.param == "sqlite":
-        with opened(f"sqlite:///{tmp_path}/other/database.sqlite") as database:
-            yield database
-        return
-    with fresh_database(request.getfixturevalue("postgres_url")) as url, opened(url) as database:
-        yield database
-
-
-def test_a_restored_service_has_every_row_and_file(
-    database: Database, other: Database, finished: str, tmp_path: Path
-) -> None:
-    target = tmp_path / "service.backup"
-
-    backup(database, tmp_path / "data", target)
-    restore(target, other, tmp_path / "restored")
-
-    assert target.stat().st_mode & 0o077 == 0, "it holds digests of keys"
-    assert rows(other) == rows(database)
-    restored = tmp_path / "restored" / "artifacts" / "policy.json"
-    assert restored.read_bytes() == b"content"
-    with other.reading() as session:
-        assert consistency.violations(session, tmp_path / "restored") == []
-    with pytest.raises(WrongState, match="restore into an empty one"):
-        restore(target, other, tmp_path / "restored")
-
-
-def rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
-    with database.reading() as session:
-        return {
-            table.name: sorted((tuple(row) for row in session.execute(select(table))), key=str)
-            for table in Table.metadata.sorted_tables
-        }
-
-
-@on_sqlite
-def test_a_job_that_was_running_belongs_to_nobody_after_a_restore(
-    database: Database, job: JobRow, tmp_path: Path
-) -> None:
-    with database.session() as session:
-        jobs.claim(session, job.id, 1, "worker/execution")
-    backup(database, tmp_path / "data", tmp_path / "service.backup")
-
-    with opened(f"sqlite:///{tmp_path}/other/database.sqlite") as other:
-        restore(tmp_path / "service.backup", other, tmp_path / "restored")
-        with other.session() as session:
-            assert jobs.claim(session, job.id, 1, "other/execution").deaths == 0
-
-
-@on_sqlite
-def test_a_file_that_is_no_backup_is_refused(database: Database, tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("no archive")
-
-    with pytest.raises(InvalidInput, match="is no backup"):
-        restore(tmp_path / "text", database, tmp_path / "restored")
