@@ -47,7 +47,7 @@ def worker(settings: Settings) -> Finding:
 def register(database: Database, host: str, silent_seconds: float, reaper: str | None) -> None:
     with database.session() as session:
         row = leases.register(session, f"worker of {host}", host, version=__version__)
-        row.renewed_at = AT - timedelta(seconds=silent_seconds)
+        row.renewed_at = leases.database_now(session) - timedelta(seconds=silent_seconds)
         row.reaped_by = reaper
 
 
@@ -127,7 +127,6 @@ def test_a_worker_of_another_version_or_in_trouble_is_wrong(
     assert said in worker_finding.text
 
 
-@pytest.mark.usefixtures("_stopped_clock")
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
