@@ -31,7 +31,8 @@ class Service:
     caller: Caller = OPERATOR
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
+    # Async, though it awaits nothing: FastAPI calls what is not in a thread, for each request.
     service = cast("Service", request.app.state.service)
     caller = cast("Caller", request.state.caller)
     return replace(service, caller=caller, database=service.database.of(caller.seen))
