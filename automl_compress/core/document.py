@@ -192,10 +192,14 @@ def _read_latency(root: JsonField) -> Mapping[str, Any] | None:
     latency = root.find("latency")
     if latency is None:
         return None
-    latency.get("target").text()
-    latency.get("plan").get("batch").integer(1)
-    for figure in ("cpu_ms", "reference_cpu_ms", "ratio", "spread"):
+    for name in ("target", "engine_version", "processor"):
+        latency.get(name).text()
+    for count in (latency.get("plan").get("batch"), latency.get("threads"), latency.get("rounds")):
+        count.integer(1)
+    for figure in ("cpu_ms", "reference_cpu_ms", "wall_ms", "ratio", "spread", "load"):
         latency.get(figure).number()
+    if latency.get("ratio").number() <= 0:
+        latency.get("ratio").refuse(f"is {latency.get('ratio').value}; give a number above 0")
     return dict(latency.object())
 
 

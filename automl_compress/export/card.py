@@ -28,6 +28,17 @@ uncut = build_network({architecture!r}, {config!r})
 network = apply_policy(uncut, "policy.json", "network.safetensors")
 ```
 """
+_MEASURED = """\
+{speedup:.2f} times as fast as the uncut network. Processor time of one call of {images} on
+{threads}, in turns with the uncut network: the median of {rounds} turns. The spread is the
+standard deviation of the ratio over ten blocks of turns, as a share of it. A call took at least
+{wall_ms:.3f} ms of wall time, while {load:.1f} processes wanted a processor. Engine
+{engine_version} on {processor}.
+"""
+_PREDICTED = """\
+The time above is predicted by the target's table; the finished network was not run there. Measure
+it on the target before you rely on it.
+"""
 _BUNDLE = """\
 ## With ONNX Runtime
 
@@ -63,6 +74,7 @@ def model_card(document: PolicyDocument, *, is_bundle: bool = False) -> str:
         f"# {' '.join(model.name.split())}, compressed\n",
         f"Policy `{document.digest}`{_origin(document)}. {_REPAIRS[document.repair.method]}\n",
         _costs(document),
+        _latency(document),
         _accuracies(document),
         _groups(document),
         _layers(document),
@@ -102,6 +114,33 @@ def _costs(document: PolicyDocument) -> str:
             yield f"{title} | {uncut:,.0f} | {cut:,.0f} | {kept}"
 
     return "## Costs of one input\n\n" + _table(" | uncut | compressed | kept", rows())
+
+
+def _latency(document: PolicyDocument) -> str:
+    """Say what the finished network's time was, and how it was measured."""
+    told = document.latency
+    if told is None:
+        return _PREDICTED if document.before.latency_ns else ""
+    batch, threads = told["plan"]["batch"], told["threads"]
+    target, processor, version = (
+        " ".join(told[name].split()) for name in ("target", "processor", "engine_version")
+    )
+    row = (
+        f"{target}, batch {batch} | {told['reference_cpu_ms']:.3f} | {told['cpu_ms']:.3f} | "
+        f"{told['ratio']:.1%} | {told['spread']:.1%}"
+    )
+    how = _MEASURED.format(
+        speedup=1 / told["ratio"],
+        images="1 image" if batch == 1 else f"{batch:,} images",
+        threads="1 thread" if threads == 1 else f"{threads} threads",
+        rounds=told["rounds"],
+        wall_ms=told["wall_ms"],
+        load=told["load"],
+        engine_version=version,
+        processor=processor,
+    )
+    table = _table("ms of a call | uncut | compressed | ratio | spread", iter([row]))
+    return f"## Measured latency\n\n{table}\n{how}"
 
 
 def _accuracies(document: PolicyDocument) -> str:

@@ -1,4 +1,6 @@
 import hashlib
+import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,11 +13,19 @@ import torch
 
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
-from automl_compress.core.errors import InvalidInput, ModelInvalid, StorageFailed, UnknownName
+from automl_compress.core.errors import (
+    InvalidInput,
+    ModelInvalid,
+    PolicyInvalid,
+    StorageFailed,
+    UnknownName,
+)
+from automl_compress.evaluate.latency import LatencyPlan, measure_latency
 from automl_compress.export import formats
 from automl_compress.export.agreement import Agreement, random_images
 from automl_compress.export.card import model_card
 from automl_compress.export.formats import FORMATS, export_network, format_of
+from automl_compress.export.onnx_file import onnx_bytes
 from automl_compress.export.sessions import onnxruntime_session, openvino_session
 from automl_compress.export.subject import Subject
 from tests.automl_compress.export.conftest import NEEDS_ONNX, NEEDS_OPENVINO
@@ -144,7 +154,55 @@ def test_a_card_tells_costs_accuracy_and_what_was_cut(subject: Subject) -> None:
         before=replace(document.before, latency_ns=2000),
         after=replace(document.after, latency_ns=1500),
     )
-    assert "| latency of a call in ns, predicted | 2,000 | 1,500 | 75.0% |" in model_card(timed)
+    predicted = model_card(timed)
+    assert "| latency of a call in ns, predicted | 2,000 | 1,500 | 75.0% |" in predicted
+    assert "the finished network was not run there" in predicted
+
+
+@NEEDS_ONNX
+def test_a_card_tells_the_measured_latency_and_how_it_was_measured(
+    subject: Subject, tmp_path: Path
+) -> None:
+    path, reference = tmp_path / "small.onnx", tmp_path / "uncut.onnx"
+    path.write_bytes(subject.onnx)
+    reference.write_bytes(onnx_bytes(uncut("resnet-20"), subject.input_shape))
+    found = measure_latency(path, "cpu-onnxruntime", reference, LatencyPlan(batch=2, seconds=0.05))
+    document = replace(subject.document, latency=found.to_json())
+
+    card = model_card(PolicyDocument.from_json(json.loads(json.dumps(document.to_json()))))
+
+    assert (
+        f"| cpu-onnxruntime, batch 2 | {found.reference_cpu_ms:.3f} | {found.cpu_ms:.3f} | "
+        f"{found.ratio:.1%} | {found.spread:.1%} |"
+    ) in card
+    assert f"{found.speedup:.2f} times as fast as the uncut network" in card
+    assert "one call of 2 images on\n1 thread, in turns with" in card
+    assert f"the median of {found.rounds} turns" in card
+    assert f"Engine\n{found.engine_version} on {found.processor}." in card
+    assert "was not run there" not in card
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ratio", 0, "/latency/ratio: is 0; give a number above 0"),
+        ("load", None, "/latency/load: is NoneType 'None'; give a number"),
+        ("rounds", 0, "/latency/rounds: is 0; give an integer of at least 1"),
+        ("processor", 7, "/latency/processor: is int '7'; give a string"),
+    ],
+)
+def test_a_latency_that_a_card_cannot_tell_is_refused(
+    subject: Subject, name: str, value: object, message: str
+) -> None:
+    whole = {"target": "cpu-openvino", "engine_version": "1", "processor": "x", "threads": 1}
+    whole |= {"plan": {"batch": 1}, "cpu_ms": 1.0, "reference_cpu_ms": 2.0, "wall_ms": 1.0}
+    whole |= {"ratio": 0.5, "spread": 0.01, "rounds": 20, "load": 0.5}
+    PolicyDocument.from_json(replace(subject.document, latency=whole).to_json())
+
+    with pytest.raises(PolicyInvalid, match=re.escape(message)):
+        PolicyDocument.from_json(
+            replace(subject.document, latency={**whole, name: value}).to_json()
+        )
 
 
 def test_a_file_that_exists_is_replaced_by_wish_alone(subject: Subject, tmp_path: Path) -> None:
