@@ -1,7 +1,7 @@
 """Writing a compressed network for an inference engine, from a policy document and weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def export_files(
     wanted: str | None = None,
     *,
     replaces: bool = False,
+    report: bytes | None = None,
 ) -> Exported:
     """Build the compressed network that a document describes and write it in a format.
 
@@ -49,6 +50,7 @@ def export_files(
         output: the file; its suffix says the format.
         wanted: the format, where the suffix is to be checked against it.
         replaces: whether files that exist are replaced.
+        report: of the search, for a bundle.
 
     Raises:
         InvalidInput: the weights are missing or not those of the document, a file exists, or a
@@ -57,7 +59,8 @@ def export_files(
         StorageFailed: the disk did not take a file.
     """
     format_of(output, wanted)
-    return export_subject(_subject(document, weights), output, wanted, replaces=replaces)
+    subject = replace(_subject(document, weights), report=report)
+    return export_subject(subject, output, wanted, replaces=replaces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,14 @@ class ExportOrder:
     """A compressed network and the formats that are wanted of it.
 
     path: of the files, whose suffixes the formats say; their folder is there.
+    report: of the search, for a bundle.
     """
 
     document: PolicyDocument
     weights: Weights
     path: Path
     formats: tuple[EngineFormat, ...]
+    report: bytes | None = None
 
 
 #: By format the files, the main one last, and how they were checked; or why there are none.
@@ -90,7 +95,7 @@ def export_orders(orders: Sequence[ExportOrder]) -> list[ExportNotes]:
 
 
 def _export_order(order: ExportOrder) -> ExportNotes:
-    subject = _subject(order.document, order.weights)
+    subject = replace(_subject(order.document, order.weights), report=order.report)
     notes: ExportNotes = {}
     for name in order.formats:
         try:

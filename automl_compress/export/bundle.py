@@ -22,11 +22,12 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # the earliest that the format can say: equal n
 
 
 def bundle_bytes(subject: Subject) -> bytes:
-    """Return the zip: policy, weights, ONNX file, model card, example, and `run.py`.
+    """Return the zip: policy, weights, ONNX file, report, example, and `run.py`.
 
     `run.py` needs numpy and onnxruntime alone; it repeats the outputs of `example.npz`. Where the
     uncut network is at hand, an ONNX file of it is added, whose time `compare.py` compares: its
-    weights are zeros, which take the same time, and next to no room in a zip.
+    weights are zeros, which take the same time, and next to no room in a zip. The report is the
+    search's where the subject has it, and in any case the model card.
 
     Raises:
         InvalidInput: a package of the extra `[engines]` is missing.
@@ -42,6 +43,8 @@ def bundle_bytes(subject: Subject) -> bytes:
         "example.npz": _example(subject),
         "run.py": (_SCRIPTS / "run_onnx.py").read_bytes(),
     }
+    if subject.report is not None:
+        contents["report.html"] = subject.report
     if subject.uncut is not None:
         contents["uncut.onnx"] = onnx_bytes(_of_zeros(subject.uncut), subject.input_shape)
         contents["compare.py"] = (_SCRIPTS / "compare_onnx.py").read_bytes()

@@ -46,6 +46,8 @@ _BUNDLE = """\
 (B, {shape}), any B; the output is `logits`. `python run.py` repeats the outputs of `example.npz`.
 Where `uncut.onnx` lies beside it, `python compare.py` measures how long the network takes by the
 time of the uncut one, whose weights are zeros in that file: it is there for its time alone.
+Where `report.html` lies beside it, a browser shows the search that found this policy; without it,
+this page is the report.
 """
 _CAUTION = """\
 ## Before you use it

@@ -39,11 +39,13 @@ class Subject:
 
     module: in evaluation mode, as `apply_policy` returns it.
     uncut: the network before, with whatever weights, for its time; None where it is not at hand.
+    report: of the search that found it, one HTML file for its bundle; None where there is none.
     """
 
     module: nn.Module
     document: PolicyDocument
     uncut: nn.Module | None = None
+    report: bytes | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """Confirming another trial of a search: submitted over HTTP, run by a worker's own steps."""
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +24,11 @@ from automl_compress.core.errors import NotFound
 from automl_compress.costs import PolicyCosts, compression_space
 from automl_compress.networks.trace import trace
 from automl_compress.store import JobRow, JobState, SqlTrialStore, consistency, jobs
+from automl_compress.store.retention import note_removed
 from tests.api.conftest import RunningService, job_body, problem
 from tests.api.test_evaluations import uncut_network, work
 from tests.api.test_jobs import FINISHED, move_to, submit
+from tests.automl_compress.export.conftest import NEEDS_ONNX
 from tests.fakes import measurement_of
 
 Json = dict[str, Any]
@@ -193,6 +197,39 @@ def test_a_search_is_kept_while_others_confirm_its_trials(
     told = problem(service.http.delete(f"/v1/jobs/{ended}"), 409, "in-use")
 
     assert "search_id" in told["detail"]
+
+
+@NEEDS_ONNX
+def test_bundles_hold_the_report_of_the_search_with_their_own_policy(
+    service: RunningService, ended: str
+) -> None:
+    def report(content: bytes) -> str:
+        with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+            return bundle.read("report.html").decode()
+
+    with service.client() as client:
+        job = client.job(ended).confirm(1, finetune_epochs=1, formats=["bundle"])
+        work(service, job.id)
+        (told,) = job.refresh().content["result"]["policies"]
+        (written,) = [each for each in job.artifacts() if each["name"] == "network.zip"]
+        by_job = report(service.http.get(f"/v1/artifacts/{written['id']}/content").content)
+        with service.database.session() as session:
+            note_removed(session, [written["id"]])
+        path = f"/v1/policies/{told['policy_id']}/artifacts"
+        exporting = service.post(path, {"format": "bundle"}).json()["job"]
+        work(service, exporting["id"])
+        (made,) = service.post(path, {"format": "bundle"}).json()["artifacts"]
+        by_export = report(service.http.get(f"/v1/artifacts/{made['id']}/content").content)
+
+    by_http = service.http.get(f"/v1/jobs/{job.id}/report.html").text
+    for page in (by_job, by_export, by_http):
+        assert '<h1 dir="auto">half</h1>' in page
+        assert ": succeeded after" in page
+        assert "<h2>Policy of trial 1</h2>" in page
+        assert '<th scope="row">trial 1</th>' in page
+        assert '<th scope="row">trial 0</th>' not in page
+        assert f"{100 * told['test']['accuracy']:.2f} %" in page
+        assert "<script" not in page
 
 
 def test_a_trial_is_confirmed_from_the_command_line(service: RunningService, ended: str) -> None:

@@ -20,7 +20,7 @@ from automl_api.engine.exports import Exportable, write_exports
 from automl_api.engine.pipeline import OwnedJob
 from automl_api.local_export import ExportOrder, Weights, export_files, export_orders
 from automl_compress.compress.apply import apply_policy
-from automl_compress.core import Measurement, Policy, Recipe
+from automl_compress.core import Measurement, Policy, Recipe, Suggestion, Trial, TrialState
 from automl_compress.core.document import PolicyDocument, RepairNote
 from automl_compress.core.errors import InvalidInput, WeightsMismatch
 from automl_compress.costs import AnalyticCosts
@@ -30,12 +30,20 @@ from automl_compress.export.sessions import onnxruntime_session
 from automl_compress.networks.architectures import build_network, load_weights
 from automl_compress.networks.surgery import cut_module
 from automl_compress.networks.trace import trace
-from automl_compress.store import ArtifactFiles, Database, WrittenFile, artifacts
+from automl_compress.store import (
+    ArtifactFiles,
+    Database,
+    SqlTrialStore,
+    WrittenFile,
+    artifacts,
+    jobs,
+)
 from automl_compress.store.artifacts import NewArtifact
 from tests.api.conftest import DIGITS_CONFIG, DIGITS_WEIGHTS, RunningService, job_body
 from tests.api.test_cli import run
 from tests.api.test_jobs import finish
 from tests.automl_compress.export.conftest import NEEDS_ONNX
+from tests.fakes import measurement_of
 
 SHAPE = (1, 8, 8)
 
@@ -181,21 +189,32 @@ def test_the_command_exports_a_job_of_the_service(
     tmp_path: Path,
 ) -> None:
     job_id = service.post("/v1/jobs", job_body(model, dataset)).json()["id"]
+    scored = measurement_of(confirmed.document.after, 0.9)
+    store = SqlTrialStore(service.database, job_id)
+    store.asked(Suggestion(0, confirmed.document.policy))
+    store.told(Trial(0, confirmed.document.policy, TrialState.COMPLETE, scored))
     finish(service, job_id, confirmed.document)
     content = confirmed.weights.read_bytes()
     written = service.files.write(f"artifacts/{job_id}/network.safetensors", [content])
     new = NewArtifact(job_id, "network.safetensors", "network", "application/octet-stream")
     with service.database.session() as session:
         artifacts.put(session, new, written)
+        row = jobs.lock(session, job_id)
+        (told,) = (row.result or {})["policies"]
+        told |= {"trial_number": 0, "test": scored.to_json(), "artifacts": []}
+        row.result = {**told, "policies": [told], "baseline": scored.to_json()}
     target = tmp_path / "small.zip"
 
-    told = run("export", job_id, "--format", "bundle", "-o", str(target), "--json", url=service.url)
+    wrote = run(
+        "export", job_id, "--format", "bundle", "-o", str(target), "--json", url=service.url
+    )
 
-    assert (told.returncode, told.stderr) == (0, "")
-    assert json.loads(told.stdout)["files"] == [str(target)]
+    assert (wrote.returncode, wrote.stderr) == (0, "")
+    assert json.loads(wrote.stdout)["files"] == [str(target)]
     with zipfile.ZipFile(target) as bundle:
         assert json.loads(bundle.read("policy.json")) == confirmed.document.to_json()
         assert bundle.read("network.safetensors") == content
+        assert f"<td>{job_id}</td>" in bundle.read("report.html").decode()
 
 
 @pytest.mark.parametrize(

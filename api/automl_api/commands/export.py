@@ -102,7 +102,7 @@ def _from_service(
     from automl_compress.core.errors import InvalidInput
     from automl_compress.export.formats import format_of
 
-    format_of(output, file.wanted)  # before anything is fetched
+    wanted = format_of(output, file.wanted)  # before anything is fetched
     is_program = file.weights is not None and file.weights.suffix == PROGRAM_SUFFIX
     if file.network is not None or (file.weights is not None and not is_program):
         raise InvalidInput(
@@ -115,8 +115,11 @@ def _from_service(
             found = client.job(job)
             document = found.best()
             found.download_network(document, network)
+            report = None
+            if wanted == "bundle":
+                report = found.save_report(Path(folder) / "report.html").read_bytes()
         weights = Weights(network, file.weights)
-        return export_files(document, weights, output, file.wanted, replaces=force)
+        return export_files(document, weights, output, wanted, replaces=force, report=report)
 
 
 def _fetch(

@@ -8,6 +8,7 @@ from typing import Any
 
 from automl_api.engine.exports import Artifact, Exportable, write_exports
 from automl_api.engine.pipeline import Finished, FoundPolicy, OwnedJob
+from automl_api.engine.reports import bundle_report
 from automl_api.engine.scores import Scored, Scores
 from automl_api.engine.stages import JobStages
 from automl_compress import __version__
@@ -126,9 +127,12 @@ def _store(
     go_on: Callable[[], None],
 ) -> list[_Stored]:
     documents = _documents(contest, confirmed, baseline)
+    reports = _reports(contest, confirmed, baseline)
     policies = [
-        Exportable(document, each.network, "" if rank == 0 else f"-{rank + 1}")
-        for rank, (each, document) in enumerate(zip(confirmed, documents, strict=True))
+        Exportable(document, each.network, "" if rank == 0 else f"-{rank + 1}", report)
+        for rank, (each, document, report) in enumerate(
+            zip(confirmed, documents, reports, strict=True)
+        )
     ]
     exports = write_exports(contest.job, policies, contest.study.confirmation.formats, go_on)
     stored: list[_Stored] = []
@@ -145,6 +149,22 @@ def _store(
         row = FoundPolicy(content["id"], each.trial.number, content)
         stored.append(_Stored(each, row, artifacts, exported.notes))
     return stored
+
+
+def _reports(
+    contest: Contest, confirmed: Sequence[Scored], baseline: Measurement
+) -> list[bytes | None]:
+    """Return the reports that bundles hold, before the job's result is there."""
+    if "bundle" not in contest.study.confirmation.formats:
+        return [None] * len(confirmed)
+    told = [
+        {"trial_number": each.trial.number, "test": each.measurement.to_json()}
+        for each in confirmed
+    ]
+    result = {"policies": told, "baseline": baseline.to_json()}
+    job = contest.job.row()
+    with contest.job.database.reading() as session:
+        return [bundle_report(session, job, each.trial.number, result) for each in confirmed]
 
 
 def _documents(

@@ -9,6 +9,7 @@ import torch
 
 from automl_api.engine.drivers import SearchlessDriver
 from automl_api.engine.pipeline import Finished, OwnedJob
+from automl_api.engine.reports import report_of
 from automl_api.settings import Settings
 from automl_api.sources import ModelSource
 from automl_compress.compress.apply import apply_policy
@@ -27,7 +28,8 @@ class PolicyExport:
     """What is written.
 
     model: the uncut network. network: the compressed one's weights, relative to `data_dir`; None
-    where cutting the uncut one gives them. folder: gets the files.
+    where cutting the uncut one gives them. folder: gets the files. report: of the search that
+    found the policy, for a bundle.
     """
 
     data_dir: Path
@@ -36,6 +38,7 @@ class PolicyExport:
     network: str | None
     format: Format
     folder: Path
+    report: bytes | None
 
 
 def write_export(order: PolicyExport) -> Exported:
@@ -52,7 +55,8 @@ def write_export(order: PolicyExport) -> Exported:
     weights = None if order.network is None else order.data_dir / order.network
     module = apply_policy(uncut, order.document, weights)
     path = order.folder / f"network{suffix_of(order.format)}"
-    return export_subject(Subject(module.eval(), order.document, uncut), path, order.format)
+    subject = Subject(module.eval(), order.document, uncut, order.report)
+    return export_subject(subject, path, order.format)
 
 
 class ExportPipeline:
@@ -65,15 +69,16 @@ class ExportPipeline:
     def prepare(self, job: OwnedJob) -> "ExportDriver":
         """Read the policy; raises NotFound where it is gone."""
         row = job.row()
-        with job.database.reading() as session:
-            content = policies.get(session, row.policy_id or "").document
         told = row.spec["export"]
+        with job.database.reading() as session:
+            policy = policies.get(session, row.policy_id or "")
+            report = report_of(session, policy) if told["format"] == "bundle" else None
         model, document = (
             ModelSource.from_json(row.spec["model"]),
-            PolicyDocument.from_json(content),
+            PolicyDocument.from_json(policy.document),
         )
         parts = self._data_dir, model, document, told["network"], told["format"]
-        return ExportDriver(job, PolicyExport(*parts, folder=Path()))
+        return ExportDriver(job, PolicyExport(*parts, folder=Path(), report=report))
 
 
 class ExportDriver(SearchlessDriver):

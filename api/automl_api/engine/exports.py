@@ -23,11 +23,13 @@ class Exportable:
     """A confirmed policy.
 
     network: the compressed network's weights. suffix: of its files' names, before the dot.
+    report: of the search, for a bundle.
     """
 
     document: PolicyDocument
     network: WrittenFile
     suffix: str
+    report: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def write_exports(
                 Weights(job.files.path_of(each.network.path), _program(job, each.document)),
                 Path(folder) / f"network{each.suffix}",
                 formats,
+                each.report,
             )
             for each in policies
         ]

@@ -133,6 +133,7 @@ def test_a_bundle_applies_in_torch_too(subject: Subject, tmp_path: Path) -> None
     with torch.no_grad():
         assert np.array_equal(applied(images).numpy(), outputs(subject, images))
     assert (tmp_path / "README.md").read_text() == model_card(document, is_bundle=True)
+    assert not (tmp_path / "report.html").exists(), "no job, no search to tell of"
 
 
 def test_a_card_tells_costs_accuracy_and_what_was_cut(subject: Subject) -> None:
