@@ -9,6 +9,7 @@ AutomlCompressError
 │   │   └── OperatorsRefused           nodes of a program that no reader of ours takes
 │   ├── PolicyInvalid                  a policy document that cannot be read
 │   │   └── PolicyMismatch             a policy made for another graph
+│   ├── TableMismatch                  a latency table that was not measured for this network
 │   ├── BudgetUnreachable              no policy of this space is that small
 │   └── KeyReused                      an idempotency key that another request had
 ├── FloorMissed                        no policy that was measured reaches the accuracy floor
@@ -84,6 +85,10 @@ class PolicyInvalid(InvalidInput):
 
 class PolicyMismatch(PolicyInvalid):
     """A policy was made for another graph."""
+
+
+class TableMismatch(InvalidInput):
+    """A latency table was not measured for this network: no time can be predicted by it."""
 
 
 class BudgetUnreachable(InvalidInput):

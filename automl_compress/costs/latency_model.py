@@ -9,7 +9,7 @@ import numpy as np
 
 from automl_compress.core import Layer, LayerGraph, StoredTensor
 from automl_compress.core.decision import Decision
-from automl_compress.core.errors import InvalidInput
+from automl_compress.core.errors import TableMismatch
 from automl_compress.costs.latency_table import LatencyTable, times_of_layers
 from automl_compress.costs.layer_bits import folded_norms
 from automl_compress.costs.layer_times import LayerTimes, told_apart
@@ -26,7 +26,7 @@ class LatencyModel:
         """Lay the times out for look-up.
 
         Raises:
-            InvalidInput: the table has no times for one of the network's layers, or by it the
+            TableMismatch: the table has no times for one of the network's layers, or by it the
                 network takes no time.
         """
         self._calibration = table.calibration
@@ -58,7 +58,7 @@ class LatencyModel:
         self._full = tuple(graph.full_widths)
         self._full_ns = self._calibration.uncut * self._fitted_ns(self._full)
         if round(self._full_ns) < 1:
-            raise InvalidInput(
+            raise TableMismatch(
                 f"by the latency table of {table.target} the network takes no time: its times or "
                 "its calibration are 0; measure it anew: automl-compress measure-latency"
             )

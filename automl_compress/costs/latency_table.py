@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from automl_compress.core import LayerGraph
-from automl_compress.core.errors import InvalidInput
+from automl_compress.core.errors import InvalidInput, TableMismatch
 from automl_compress.core.json_field import JsonField
 from automl_compress.costs.layer_times import LayerShape, LayerTimes
 
@@ -16,6 +17,7 @@ MOST_WIDTHS = 10_000  # of one axis of one layer
 MOST_NANOSECONDS = 1e15
 LARGEST_SIZE = 1_000_000  # channels, pixels of a side, images of a call
 MOST_CHARACTERS = 100
+_SHAPES_SHOWN = 3  # of those that a table lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,11 @@ def times_of_layers(
         are_integer: whether times in int8 are wanted; those in float32 stand in for them.
 
     Raises:
-        InvalidInput: there are none for some layers.
+        TableMismatch: there are none for some layers.
     """
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     found: list[LayerTimes] = []
-    missing: list[str] = []
+    missing: dict[str, str] = {}  # the first layer of each
     for layer in graph.layers:
         if layer.kind == "other":
             continue
@@ -152,14 +154,21 @@ def times_of_layers(
             is_cut = bool(axes[1].terms), bool(axes[0].terms)
             found.append(max(fitting, key=lambda each: each.fineness(*is_cut)))
         else:
-            missing.append(f"{layer.name} ({shape}, {inputs} to {outputs} channels)")
+            missing.setdefault(f"{shape}, {inputs} to {outputs} channels", layer.name)
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise InvalidInput(
-            f"the latency table of {table.target} has no times for {', '.join(missing[:3])}{more}; "
-            "measure it for this network: automl-compress measure-latency"
-        )
+        raise _mismatch(table, missing)
     return found
+
+
+def _mismatch(table: LatencyTable, missing: Mapping[str, str]) -> TableMismatch:
+    shown = [f"{shape} ({layer})" for shape, layer in islice(missing.items(), _SHAPES_SHOWN)]
+    more = len(missing) - len(shown)
+    shapes = "shape of layers" if len(missing) == 1 else "shapes of layers"
+    return TableMismatch(
+        f"the latency table of {table.target} has no times for {len(missing)} {shapes} of this "
+        f"network: {'; '.join(shown)}{f'; and {more} more' if more else ''}. Measure the network "
+        "on that machine (automl-compress measure-latency), bring that table, and name its target"
+    )
 
 
 def _fitting(table: LatencyTable, shape: LayerShape, inputs: int, outputs: int) -> list[LayerTimes]:

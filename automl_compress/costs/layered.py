@@ -250,8 +250,8 @@ def compression_space(
         table: times on a target; widths that save no time there are left out of the space.
 
     Raises:
-        InvalidInput: options name what the graph does not have, nothing can be decided, or the
-            table lacks times for a layer.
+        InvalidInput: options name what the graph does not have, or nothing can be decided.
+        TableMismatch: the table lacks times for a layer.
     """
     costs: CostModel = AnalyticCosts(graph)
     if options.has_layer_decisions:

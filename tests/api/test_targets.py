@@ -186,7 +186,11 @@ def test_a_table_of_another_network_is_refused_at_submission(
 
     refused = service.post("/v1/jobs", job_body(model, dataset, **under(other["id"])))
 
-    assert "has no times for" in problem(refused, 422, "invalid")["detail"]
+    (told,) = problem(refused, 422, "invalid")["errors"]
+    assert told["pointer"] == "/study/target"
+    # Within and between three stages, and the classifier: the first layer alone is there.
+    assert "has no times for 6 shapes of layers of this network: a 3x3" in told["detail"]
+    assert "; and 3 more. Measure the network on that machine" in told["detail"]
     assert service.http.delete(f"/v1/targets/{other['id']}").status_code == 204
     problem(service.http.get(f"/v1/targets/{other['id']}"), 404, "not-found")
 

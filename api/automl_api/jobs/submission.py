@@ -15,7 +15,7 @@ from automl_api.once import request_digest
 from automl_api.problem import Problem, pointer
 from automl_api.service import Service
 from automl_compress.core import CompressionSpace, SearchProblem, StudySpec
-from automl_compress.core.errors import InvalidInput, NotFound, UnknownName
+from automl_compress.core.errors import InvalidInput, NotFound, TableMismatch, UnknownName
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
 from automl_compress.store import datasets as dataset_rows
@@ -192,6 +192,8 @@ def space_of(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> C
     graph = graph_from_json(model.details["graph"])
     try:
         return compression_space(graph, study.space, table)
+    except TableMismatch as error:
+        _refuse("/study/target", "invalid", str(error))
     except InvalidInput as error:
         _refuse("/study/space", "invalid", str(error))
 
