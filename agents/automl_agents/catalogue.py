@@ -8,7 +8,7 @@ from automl_agents.entries import SEARCHERS, Entry
 from automl_agents.options import options_of, read_options, words_of
 from automl_agents.portfolio import PortfolioSearcher
 from automl_agents.portfolio_config import PortfolioConfig
-from automl_compress.core import Searcher, SearchProblem
+from automl_compress.core import Recipe, Searcher, SearchProblem
 from automl_compress.core.errors import InvalidInput, UnknownName
 
 
@@ -77,9 +77,13 @@ def check_serves(name: str, problem: SearchProblem, options: Mapping[str, Any]) 
     Raises:
         UnknownName: no searcher has this name.
         InvalidInput: it cannot; the message says why, and names those that can. Or an option
-            is unknown or has a value it cannot have.
+            is unknown or has a value it cannot have, or the problem's recipe is that of another
+            method.
     """
     config = _configuration(name, options)
+    if problem.recipe is not None:
+        for detail in recipe_conflicts(name, problem.recipe, options).values():
+            raise InvalidInput(detail)
     if isinstance(config, PortfolioConfig):
         for member in config.members:
             check_serves(member, problem, {})
@@ -113,6 +117,30 @@ def complete_recipe(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """
     defaults = SEARCHERS[name].recipe if name in SEARCHERS else {}
     return {**defaults, **recipe}
+
+
+def recipe_conflicts(name: str, recipe: Recipe, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return what of a recipe makes another method of a searcher, or of a portfolio's member.
+
+    Returns:
+        What is wrong and what to do, by the recipe's field; empty where the method is as named.
+
+    Raises:
+        UnknownName: no searcher has this name.
+        InvalidInput: an option is unknown or has a value it cannot have.
+    """
+    config = _configuration(name, options)
+    members = config.members if isinstance(config, PortfolioConfig) else (name,)
+    return {
+        field: (
+            f"recipe.{field} is {getattr(recipe, field)!r}, and the method of searcher {member!r} "
+            f"is {wanted!r}: set recipe.{field} to {wanted!r} (requests and commands that leave it "
+            "out have it so), or choose another searcher"
+        )
+        for member in members
+        for field, wanted in _entry(member).recipe.items()
+        if getattr(recipe, field) != wanted
+    }
 
 
 def describe() -> list[dict[str, Any]]:

@@ -43,7 +43,8 @@ class Entry:
     configuration: a frozen dataclass; one with a published mode makes it by `faithful()`.
     searcher: `module:name` of what builds it from a problem and its configuration. Nothing
         heavy is loaded before, so that names are listed and options checked in any process.
-    recipe: how its candidates are scored where the job leaves it open.
+    recipe: how its method scores candidates: where a job leaves it open, it is so, and another
+        one is refused.
     refuses: says why it cannot serve a problem; None where it can.
     path_options: options that name a file, for searches on one's own machine alone.
     shares_budgets: whether it serves several budgets itself, with what it learns of one; the

@@ -94,6 +94,11 @@ def pointer(*parts: object) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
+def refuse(place: str, code: str, detail: str) -> NoReturn:
+    """Raise the problem that a field of a body, at this JSON pointer, cannot be had."""
+    raise Problem(422, code, detail, errors=[{"pointer": place, "detail": detail}])
+
+
 def not_found(noun: str, identity: str) -> NoReturn:
     """Raise the problem that there is no such thing."""
     raise Problem(404, "not-found", f"there is no {noun} {identity!r}; GET the list to see all")

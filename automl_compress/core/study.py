@@ -149,6 +149,8 @@ class SearchProblem:
     images: how many images a full evaluation scores; repair_images: how many each evaluation,
         full or not, forwards besides them.
     accuracy_floor: where the least cost is searched for, as in `StudySpec`.
+    recipe: how candidates are scored, which some searchers' methods say; None where the caller
+        makes sure of that.
     """
 
     space: CompressionSpace
@@ -160,6 +162,7 @@ class SearchProblem:
     repair_images: int = 0
     smaller_ratios: tuple[float, ...] = ()
     accuracy_floor: float | None = None
+    recipe: Recipe | None = None
 
     @property
     def budgets(self) -> tuple[Budget, ...]:

@@ -48,9 +48,11 @@ class LayerShape:
         arithmetic = " in int8" if self.is_integer else ""
         if self.kind == "linear":
             return f"a linear layer{arithmetic}"
-        kernel, size = ("x".join(map(str, each)) for each in (self.kernel_size, self.output_size))
+        kernel, size, stride = (
+            "x".join(map(str, each)) for each in (self.kernel_size, self.output_size, self.stride)
+        )
         kind = "depthwise convolution" if self.convolution_groups == DEPTHWISE else "convolution"
-        return f"a {kernel} {kind}{arithmetic} that gives {size}, stride {self.stride}"
+        return f"a {kernel} {kind}{arithmetic} that gives {size}, stride {stride}"
 
 
 @dataclass(frozen=True)

@@ -32,4 +32,5 @@ def search_problem(
         repair_images=recalibrated if recipe.repair == "recalibration" else 0,
         smaller_ratios=study.smaller_ratios,
         accuracy_floor=study.accuracy_floor,
+        recipe=recipe,
     )

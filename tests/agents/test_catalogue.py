@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from automl_agents.catalogue import check_options, create_searcher, describe, searcher_names
+from automl_agents.catalogue import (
+    check_options,
+    complete_recipe,
+    create_searcher,
+    describe,
+    searcher_names,
+)
 from automl_agents.names import SEARCHER_NAMES
-from automl_compress.core import SearchProblem
+from automl_compress.core import Recipe, SearchProblem
 from automl_compress.core.errors import BudgetUnreachable, InvalidInput, UnknownName
 from tests.contracts.searcher import Create, SearcherContract
 from tests.fakes import problem_of
@@ -67,6 +73,27 @@ def test_a_searcher_that_cannot_serve_the_smallest_budget_refuses_all() -> None:
         create_searcher("random", problem, {})
     with pytest.raises(BudgetUnreachable, match="smallest policy"):
         create_searcher("auto", problem, {})
+
+
+@pytest.mark.parametrize("name", ["eagleeye", "metapruning"])
+def test_a_method_that_is_a_recipe_refuses_other_recipes(name: str) -> None:
+    problem = problem_of()
+    own = complete_recipe(name, {})
+
+    with pytest.raises(InvalidInput, match=r"recipe\.repair is 'none', and the method of") as told:
+        create_searcher(name, replace(problem, recipe=Recipe(**{**own, "repair": "none"})), {})
+    assert f"searcher {name!r} is 'recalibration'" in str(told.value)
+    assert create_searcher(name, replace(problem, recipe=Recipe(**own)), {}).ask()
+    assert create_searcher("random", replace(problem, recipe=Recipe(**own)), {}).ask()
+
+
+def test_a_portfolio_has_members_of_its_recipe_alone() -> None:
+    problem, options = problem_of(), {"members": ["random", "eagleeye"]}
+
+    with pytest.raises(InvalidInput, match="method of searcher 'eagleeye'"):
+        create_searcher("portfolio", replace(problem, recipe=Recipe()), options)
+    recalibrated = replace(problem, recipe=Recipe(repair="recalibration"))
+    assert create_searcher("portfolio", recalibrated, options).ask()
 
 
 def test_catalogue_is_ready_for_json() -> None:

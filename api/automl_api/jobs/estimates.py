@@ -8,12 +8,11 @@ from automl_api.bodies import ResponseBody
 from automl_api.jobs.disk_use import disk_bytes
 from automl_api.jobs.experience import AccuracyBody, SecondsBody, accuracy_of, jobs_on, seconds_of
 from automl_api.jobs.requests import NewJobBody
+from automl_api.jobs.searcher_checks import check_searcher, check_serves
 from automl_api.jobs.specified import specified
 from automl_api.jobs.submission import (
     check_fits,
     check_images,
-    check_searcher,
-    check_serves,
     registered,
     space_of,
     table_of,

@@ -1,9 +1,7 @@
 """The study that a request describes."""
 
-from typing import NoReturn
-
 from automl_api.jobs.requests import StudyBody
-from automl_api.problem import Problem, pointer
+from automl_api.problem import refuse
 from automl_api.system.capabilities import installation
 from automl_compress.core import SpaceOptions, StudySpec
 from automl_compress.core.errors import InvalidInput, UnknownName
@@ -20,18 +18,13 @@ def specified(study: StudyBody) -> StudySpec:
         try:
             space = SpaceOptions.from_json(study.space.model_dump(exclude_unset=True))
         except UnknownName as error:
-            _refuse(error.kind, "unknown-name", str(error))
+            refuse(f"/study/space/{error.kind}", "unknown-name", str(error))
         except InvalidInput as error:
-            _refuse("", "invalid", str(error))
+            refuse("/study/space", "invalid", str(error))
         # The default exists; to know the others, torch is asked.
         if space.criterion != SpaceOptions().criterion:
             known = installation()["criteria"]
             if space.criterion not in known:
                 error = UnknownName("criterion", space.criterion, known)
-                _refuse("criterion", "unknown-name", str(error))
+                refuse("/study/space/criterion", "unknown-name", str(error))
     return study.specification()
-
-
-def _refuse(field: str, code: str, detail: str) -> NoReturn:
-    where = pointer("study", "space", *([field] if field else []))
-    raise Problem(422, code, detail, errors=[{"pointer": where, "detail": detail}])

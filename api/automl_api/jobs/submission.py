@@ -1,21 +1,21 @@
 """Checking a job against its model and its space, before a row is written."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from automl_agents import catalogue
 from automl_api.graph_json import graph_from_json
 from automl_api.jobs.requests import NewJobBody
+from automl_api.jobs.searcher_checks import check_searcher, check_serves
 from automl_api.jobs.specified import specified
 from automl_api.keys.caller import Caller
 from automl_api.keys.quotas import check_queue
 from automl_api.once import request_digest
-from automl_api.problem import Problem, pointer
+from automl_api.problem import Problem, refuse
 from automl_api.service import Service
-from automl_compress.core import CompressionSpace, SearchProblem, StudySpec
-from automl_compress.core.errors import InvalidInput, NotFound, TableMismatch, UnknownName
+from automl_compress.core import CompressionSpace, StudySpec
+from automl_compress.core.errors import InvalidInput, NotFound, TableMismatch
 from automl_compress.costs import LatencyTable, compression_space
 from automl_compress.store import DatasetRow, JobRow, ModelRow
 from automl_compress.store import datasets as dataset_rows
@@ -78,7 +78,7 @@ def check_fits(model: ModelRow, dataset: DatasetRow) -> None:
     """Refuse images and labels that the network cannot take."""
     takes, given = model.details["input_shape"], dataset.details["input_shape"]
     if takes != given:
-        _refuse(
+        refuse(
             "/dataset_id",
             "invalid-data",
             f"the images of {dataset.name!r} are {_text(given)}, channels first, but "
@@ -87,7 +87,7 @@ def check_fits(model: ModelRow, dataset: DatasetRow) -> None:
         )
     classes, logits = dataset.details["num_classes"], model.details["num_classes"]
     if classes > logits:
-        _refuse(
+        refuse(
             "/dataset_id",
             "invalid-data",
             f"{dataset.name!r} has {classes} classes, but {model.name!r} tells {logits} apart; "
@@ -99,38 +99,12 @@ def check_images(dataset: DatasetRow, study: StudySpec) -> None:
     """Refuse to score candidates on more images than the search split has."""
     wanted, given = study.recipe.images, dataset.details["splits"]["search"]["images"]
     if wanted is not None and wanted > given:
-        _refuse(
+        refuse(
             "/study/recipe/images",
             "invalid",
             f"the recipe scores {wanted:,} images, but the search split of {dataset.name!r} has "
             f"{given:,}; ask for fewer, or leave it out to take all",
         )
-
-
-def check_searcher(study: StudySpec) -> None:
-    """Refuse an unknown searcher, and options that it cannot have; each is named."""
-    options = study.searcher_options
-    alone = [(name, {name: value}) for name, value in options.items()]
-    wrong = [
-        {"pointer": pointer("study", "searcher_options", name), "detail": detail}
-        for name, each in alone
-        if (detail := _option_error(study.searcher, each)) is not None
-    ]
-    if wrong:
-        raise Problem(422, "invalid", wrong[0]["detail"], errors=wrong)
-    together = _option_error(study.searcher, options)
-    if together is not None:
-        _refuse("/study/searcher_options", "invalid", together)
-
-
-def _option_error(searcher: str, options: Mapping[str, Any]) -> str | None:
-    try:
-        catalogue.check_options(searcher, options, allows_paths=False)
-    except UnknownName as error:
-        _refuse("/study/searcher", "unknown-name", str(error))
-    except InvalidInput as error:
-        return str(error)
-    return None
 
 
 def table_of(service: Service, study: StudySpec) -> LatencyTable | None:
@@ -145,12 +119,12 @@ def table_of(service: Service, study: StudySpec) -> LatencyTable | None:
         try:
             stored = target_rows.get(session, study.target).latency_table
         except NotFound as error:
-            _refuse(
+            refuse(
                 "/study/target", "unknown-name", f"{error}; or name one of: {', '.join(TARGETS)}"
             )
     table = LatencyTable.from_json(stored)
     if study.latency_batch not in (StudySpec.latency_batch, table.batch):
-        _refuse(
+        refuse(
             "/study/latency_batch",
             "invalid",
             f"the table of target {study.target} is of calls of {table.batch} images, not of "
@@ -171,20 +145,6 @@ def check_space(model: ModelRow, study: StudySpec, table: LatencyTable | None) -
     check_serves(study, space)
 
 
-def check_serves(study: StudySpec, space: CompressionSpace) -> None:
-    """Refuse a searcher that cannot serve a space and its budgets, which can be reached."""
-    problem = SearchProblem(
-        space,
-        study.budget,
-        study.effort,
-        study.seed,
-        smaller_ratios=study.smaller_ratios,
-        accuracy_floor=study.accuracy_floor,
-    )
-    try:
-        catalogue.check_serves(study.searcher, problem, study.searcher_options)
-    except InvalidInput as error:
-        _refuse("/study/searcher", "invalid", str(error))
 
 
 def space_of(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> CompressionSpace:
@@ -193,9 +153,9 @@ def space_of(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> C
     try:
         return compression_space(graph, study.space, table)
     except TableMismatch as error:
-        _refuse("/study/target", "invalid", str(error))
+        refuse("/study/target", "invalid", str(error))
     except InvalidInput as error:
-        _refuse("/study/space", "invalid", str(error))
+        refuse("/study/space", "invalid", str(error))
 
 
 def own_key(service: Service, idempotency_key: str | None) -> str | None:
@@ -265,7 +225,7 @@ def _model(service: Service, identity: str) -> ModelRow:
         try:
             return model_rows.get(session, identity)
         except NotFound as error:
-            _refuse("/model_id", "unknown-name", str(error))
+            refuse("/model_id", "unknown-name", str(error))
 
 
 def dataset_of(service: Service, identity: str) -> DatasetRow:
@@ -274,11 +234,7 @@ def dataset_of(service: Service, identity: str) -> DatasetRow:
         try:
             return dataset_rows.get(session, identity)
         except NotFound as error:
-            _refuse("/dataset_id", "unknown-name", str(error))
-
-
-def _refuse(pointer: str, code: str, detail: str) -> NoReturn:
-    raise Problem(422, code, detail, errors=[{"pointer": pointer, "detail": detail}])
+            refuse("/dataset_id", "unknown-name", str(error))
 
 
 def _text(shape: Sequence[int]) -> str:

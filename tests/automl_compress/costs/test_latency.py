@@ -269,7 +269,7 @@ def test_a_table_of_another_network_names_the_layers_that_it_lacks() -> None:
         LatencyModel(zoo.traced("resnet-20").graph, table)
     told = str(refused.value)
     assert "has no times for 7 shapes of layers of this network" in told
-    assert "a 3x3 convolution that gives 32x32, stride 1x1, 16 to 16 channels" in told
+    assert "a 3x3 convolution that gives 16x16, stride 1x1, 3 to 16 channels (" in told
     assert told.count(" channels (") == 3
     assert "; and 4 more. Measure the network on that machine (automl-compress measure-" in told
 

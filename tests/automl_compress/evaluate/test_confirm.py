@@ -24,6 +24,7 @@ from automl_compress.core.document import PolicyDocument, RepairNote
 from automl_compress.core.errors import (
     BudgetUnreachable,
     FloorMissed,
+    InvalidInput,
     ModelInvalid,
     WeightsMismatch,
 )
@@ -205,6 +206,14 @@ def test_a_search_for_least_cost_hands_out_the_cheapest_tuned_network_above_its_
     unreachable = replace(study, accuracy_floor=1.0, effort=Effort(1))
     with pytest.raises(FloorMissed, match="the most accurate, trial 0"):
         library.compress_network(network.module, "digits", unreachable, has_progress_bar=False)
+
+
+@pytest.mark.parametrize("searcher", ["eagleeye", "metapruning"])
+def test_a_searcher_is_no_other_method_under_its_name(network: Network, searcher: str) -> None:
+    study = replace(STUDY, searcher=searcher)
+
+    with pytest.raises(InvalidInput, match=rf"the method of searcher '{searcher}' is .*: set rec"):
+        library.compress_network(network.module, "digits", study, has_progress_bar=False)
 
 
 def test_each_of_several_budgets_has_its_finalist_within_it(network: Network) -> None:
