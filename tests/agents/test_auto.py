@@ -72,6 +72,26 @@ def test_first_comes_a_candidate_then_the_profile_then_the_knapsack() -> None:
     assert all(trial.note for trial in trials)
 
 
+def first_note(evaluations: float, **options: Any) -> str:
+    problem = problem_of(evaluations=evaluations)
+    return create_searcher("auto", problem, options).ask().note
+
+
+def test_the_first_trial_says_why_there_is_no_profile() -> None:
+    assert first_note(15) == "uniform: the floor to beat"
+    assert first_note(15, profile_share=0).endswith("; no sensitivity profile: profile_share is 0")
+    dear = create_searcher("auto", replace(problem_of(evaluations=5), images=100), {}).ask().note
+    probes = len(problem_of().space.decisions) + 1
+    costs = (
+        f"its smallest form, {probes} probes on 32 images, costs {0.32 * probes:.1f} evaluations"
+    )
+    assert f"; no sensitivity profile: {costs}, and its share of the effort is 0.5" in dear
+    alone = create_searcher("auto", problem_of(plain_graph((8,))), {}).ask().note
+    assert alone.endswith(
+        "fewer than two decisions count in the budget, so there is nothing to compare"
+    )
+
+
 def best_within(trials: list[Trial], problem: SearchProblem) -> list[float]:
     full = problem.space.full
     scored = [

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from automl_agents.allocation.knapsack import Allocator
 from automl_agents.allocation.profile import MEASURES, Measure, SensitivityProfile
-from automl_agents.allocation.profile_plan import ProfilePlan, plan_profile
 from automl_agents.auto.aims import Aim, create_aims
 from automl_agents.auto.answers import Answers
 from automl_agents.auto.config import AutoConfig
 from automl_agents.auto.exchange import Setting
 from automl_agents.auto.filters import FilterExchanges
+from automl_agents.auto.opening import opening_profile
 from automl_agents.auto.plan import Plan
 from automl_agents.auto.rounds import SurrogateRounds
 from automl_agents.decisions import open_decisions
@@ -19,7 +20,6 @@ from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
 from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
 
-LEVELS = 3  # values of each decision that the profile measures
 LAST_SHARE = 0.2  # of the rounds' effort, in which nothing is explored any more
 SMALLEST_KL = 1e-6  # nats; the logarithm of an untouched network's is minus infinity
 
@@ -60,9 +60,11 @@ class AutoSearcher:
         self._problem, self.config = problem, config
         self._aims = create_aims(problem)
         self._ledger = TrialLedger()
-        self._open = open_decisions(space, problem.budget.metric)
-        self._profile = SensitivityProfile(space, self._profile_plan())
-        self._queue = [self._uniform(aim) for aim in self._aims.first]
+        counted = open_decisions(space, problem.budget.metric)
+        plan, left_out = opening_profile(problem, config, len(counted))
+        self._profile = SensitivityProfile(space, plan)
+        first, *others = (self._uniform(aim) for aim in self._aims.first)
+        self._queue = [replace(first, note=first.note + left_out), *others]
         self._has_allocated = False
         self._asked: dict[int, Plan] = {}  # candidates in flight
         self._answers = Answers(space)
@@ -70,14 +72,6 @@ class AutoSearcher:
         self._filters = FilterExchanges(problem, config, self._answers)
         self._rounds = 0
         self._spent = 0.0
-
-    def _profile_plan(self) -> ProfilePlan:
-        effort = self._problem.effort.evaluations * self.config.profile_share
-        images = self.config.subset_images or self._problem.images
-        plan = plan_profile(self._problem, effort, LEVELS, images)
-        cost = len(plan.probes) * self._problem.evaluations(plan.images)
-        # A plan that is still too dear, or has nothing to compare, is not begun.
-        return plan if len(self._open) > 1 and cost <= 2 * effort else ProfilePlan((), plan.images)
 
     def ask(self) -> Suggestion:
         """Propose what to measure next."""
