@@ -51,7 +51,7 @@ class PolicyDocument:
         and spares whoever applies the policy from analysing that again.
     before, after: costs of the uncut and of the cut network.
     metrics: of the compressed network; baseline: of the uncut one.
-    provenance: searcher, seed, job, data, versions; plain JSON values.
+    provenance: searcher, seed, job, data and how they were normalised, versions; plain JSON values.
     created: RFC 3339, UTC.
     latency: how fast the network was on its study's target, measured in turns with the uncut one;
         plain JSON values. None where nobody measured.

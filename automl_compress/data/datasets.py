@@ -36,6 +36,10 @@ class Normalisation:
         if min(self.std) <= 0:
             raise InvalidInput(f"the normalisation divides by std {self.std}; all must be above 0")
 
+    def to_json(self) -> dict[str, list[float]]:
+        """Return the normalisation as a JSON object."""
+        return {"mean": list(self.mean), "std": list(self.std)}
+
     def apply(self, images: Tensor) -> Tensor:
         """Map uint8 (B, C, H, W), or signals (B, C, L), to float32 of the same shape.
 

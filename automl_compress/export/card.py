@@ -27,6 +27,12 @@ from automl_compress import apply_policy, build_network
 uncut = build_network({architecture!r}, {config!r})
 network = apply_policy(uncut, "policy.json", "network.safetensors")
 ```
+
+{files}
+"""
+_FETCHED = """\
+`automl-compress best JOB -o policy.json --network network.safetensors` writes both files; the
+second one is the file that this card came with.\
 """
 _MEASURED = """\
 {speedup:.2f} times as fast as the uncut network. Processor time of one call of {images} on
@@ -52,7 +58,7 @@ this page is the report.
 _CAUTION = """\
 ## Before you use it
 
-- Inputs must be normalised as for the uncut network.
+- {inputs}
 - Half the MACs are not half the time: measure on the engine and the machine that you ship to.
 - OpenVINO computes in bfloat16 on processors that offer it; set `INFERENCE_PRECISION_HINT` to `f32`
   for the outputs that were checked.
@@ -84,8 +90,10 @@ def model_card(document: PolicyDocument, *, is_bundle: bool = False) -> str:
     if is_bundle:
         parts.append(_BUNDLE.format(shape=", ".join(map(str, model.input_shape))))
     if model.architecture is not None:
-        parts.append(_APPLY.format(architecture=model.architecture, config=dict(model.config)))
-    parts.append(_CAUTION)
+        files = "Both files lie beside this page." if is_bundle else _FETCHED
+        config = dict(model.config)
+        parts.append(_APPLY.format(architecture=model.architecture, config=config, files=files))
+    parts.append(_CAUTION.format(inputs=_inputs(document)))
     parts.append(f"One input is {shape}. Made of the weights `{model.weights_fingerprint}`.\n")
     return "\n".join(parts)
 
@@ -95,6 +103,17 @@ def _origin(document: PolicyDocument) -> str:
     told = [f"{name} {known[name]}" for name in ("searcher", "seed", "data") if name in known]
     moment = [] if document.created is None else [document.created[:10]]
     return f" ({', '.join([*moment, *told])})" if told or moment else ""
+
+
+def _inputs(document: PolicyDocument) -> str:
+    """Say what the network expects of an input."""
+    told = document.provenance.get("normalisation")
+    if not isinstance(told, dict) or not {"mean", "std"} <= told.keys():  # of a brought document
+        return "Inputs must be normalised as for the uncut network."
+    return (
+        f"Inputs are normalised channel by channel: values of 0 to 255 divided by 255, less "
+        f"{told['mean']}, divided by {told['std']}."
+    )
 
 
 def _table(titles: str, rows: Iterator[str]) -> str:
@@ -154,8 +173,9 @@ def _accuracies(document: PolicyDocument) -> str:
     if not document.baseline and not document.metrics:
         return "No accuracy was measured.\n"
     return (
-        "## Accuracy\n\nA *confirmed* figure is of the finished network. The search saw the search "
-        "split, so that only the test split tells what to expect of new images.\n\n"
+        "## Accuracy\n\nA *confirmed* figure is of the finished network, a *proxy* one of the "
+        "network as the search scored it. The search saw the search split, so that only the test "
+        "split tells what to expect of new images.\n\n"
         + _table("network | accuracy | 95 % interval | images", rows())
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -208,7 +209,6 @@ def _confirm(
     confirmed = map(confirmer.confirm, confirmer.finalists(trials))
     found = best_first(confirmed, lambda each: each.search, study, uncut.search)
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    provenance = {"searcher": study.searcher, "seed": study.seed, "data": data.name}
     latencies = finalist_latencies(network, study, [each.network.module for each in found])
 
     def compressed(each: Confirmed, latency: LatencyMeasurement | None) -> CompressedNetwork:
@@ -221,7 +221,7 @@ def _confirm(
             (each.measurement, each.search, proxy),
             (uncut.test,),
             _repair_note(study, each.network.packed),
-            provenance,
+            _provenance(study, data),
             each.network.quantisation,
             table=table,
             latency=None if latency is None else latency.to_json(),
@@ -232,6 +232,15 @@ def _confirm(
         return CompressedNetwork(module, replace(document, execution=execution), packed)
 
     return CompressionResult([*map(compressed, found, latencies)], summary, trials)
+
+
+def _provenance(study: StudySpec, data: ImageData) -> dict[str, Any]:
+    return {
+        "searcher": study.searcher,
+        "seed": study.seed,
+        "data": data.name,
+        "normalisation": data.normalisation.to_json(),
+    }
 
 
 def _repair_note(study: StudySpec, packed: bytes | None) -> RepairNote:

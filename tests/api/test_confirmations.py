@@ -123,6 +123,7 @@ def test_another_trial_is_confirmed_as_the_search_confirms(
     assert set(files) == {"network.safetensors", "policy.json", "card.md", "report.json"}
     assert best.provenance["job_id"] == ended
     assert best.provenance["confirmation_job_id"] == job.id
+    assert set(best.provenance["normalisation"]) == {"mean", "std"}
     assert best.policy.widths(trace(uncut_network(), (1, 8, 8)).graph)
     assert network.stat().st_size
     with service.database.reading() as session:

@@ -238,6 +238,12 @@ def test_wrong_usage_is_said(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_policy_file_that_is_not_there_is_no_job(refusal: Callable[..., str]) -> None:
+    told = refusal("export", "nowhere/policy.json", "-o", "a.pt2")
+
+    assert "nowhere/policy.json cannot be read (No such file or directory)" in told
+
+
 def test_weights_given_for_a_job_are_refused(
     refusal: Callable[..., str], confirmed: Confirmed
 ) -> None:

@@ -77,7 +77,7 @@ def export(
         )
     elif _POLICY_ID.fullmatch(source):
         _fetch(source, service, file, file.output, force, is_json)
-    elif Path(source).is_file():
+    elif Path(source).suffix == ".json" or Path(source).is_file():
         _show(_from_files(Path(source), file, file.output, force), is_json)
     else:
         _show(_from_service(source, service, file, file.output, force), is_json)

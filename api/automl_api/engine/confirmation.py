@@ -236,6 +236,7 @@ def _provenance(contest: Contest, trial: Trial) -> dict[str, Any]:
         "searcher": contest.study.searcher,
         "seed": contest.study.seed,
         "data": contest.data.name,
+        "normalisation": contest.data.normalisation.to_json(),
         "versions": {"automl-compress": __version__},
     }
 

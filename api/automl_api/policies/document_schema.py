@@ -171,7 +171,7 @@ class PolicyDocumentSchema(BaseModel):
 
     schema: the form's own name.
     metrics, baseline: of the compressed network, and of the uncut one.
-    provenance: searcher, seed, job, data, versions.
+    provenance: searcher, seed, job, data and how they were normalised, versions.
     latency: measured on the search's target, in turns with the uncut network.
     execution: how both networks run.
     digest: SHA-256 of the canonical form (RFC 8785) of the document without this member.

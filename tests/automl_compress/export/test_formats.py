@@ -20,6 +20,7 @@ from automl_compress.core.errors import (
     StorageFailed,
     UnknownName,
 )
+from automl_compress.data.datasets import Normalisation
 from automl_compress.evaluate.latency import LatencyPlan, measure_latency
 from automl_compress.export import formats
 from automl_compress.export.agreement import Agreement, random_images
@@ -204,6 +205,22 @@ def test_a_latency_that_a_card_cannot_tell_is_refused(
         PolicyDocument.from_json(
             replace(subject.document, latency={**whole, name: value}).to_json()
         )
+
+
+def test_a_card_tells_how_inputs_are_normalised_and_where_its_files_are(subject: Subject) -> None:
+    told = Normalisation((0.25, 0.5), (0.125, 1.0)).to_json()
+    document = replace(subject.document, provenance={"normalisation": told})
+    document = replace(document, model=replace(document.model, architecture="resnet-20"))
+
+    card = model_card(document)
+
+    formula = "values of 0 to 255 divided by 255, less [0.25, 0.5], divided by [0.125, 1.0]"
+    assert f"- Inputs are normalised channel by channel: {formula}." in card
+    assert "`automl-compress best JOB -o policy.json --network network.safetensors`" in card
+    assert "Both files lie beside this page." in model_card(document, is_bundle=True)
+    for strange in ({}, {"normalisation": 7}, {"normalisation": {"mean": [1]}}):
+        untold = model_card(replace(document, provenance=strange))
+        assert "- Inputs must be normalised as for the uncut network." in untold
 
 
 def test_a_file_that_exists_is_replaced_by_wish_alone(subject: Subject, tmp_path: Path) -> None:
