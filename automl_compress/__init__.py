@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from automl_compress.data.loading import load_data
     from automl_compress.export.formats import export_network
     from automl_compress.networks.architectures import build_network, load_weights
+    from automl_compress.networks.outputs import select_output
     from automl_compress.networks.program_file.reading import read_program
     from automl_compress.networks.trace import trace
     from automl_compress.search.compression import CompressionResult, compress_network
@@ -26,6 +27,7 @@ _DOOR = {
     "build_network": "automl_compress.networks.architectures",
     "load_weights": "automl_compress.networks.architectures",
     "read_program": "automl_compress.networks.program_file.reading",
+    "select_output": "automl_compress.networks.outputs",
     "trace": "automl_compress.networks.trace",
     "PolicyDocument": "automl_compress.core.document",
     "Budget": "automl_compress.core",
@@ -51,6 +53,7 @@ __all__ = [
     "load_data",
     "load_weights",
     "read_program",
+    "select_output",
     "trace",
 ]
 

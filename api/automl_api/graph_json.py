@@ -30,8 +30,9 @@ def graph_from_json(content: Mapping[str, Any]) -> LayerGraph:
         tensors=tuple(_tensor(each) for each in content["tensors"]),
         obstacles=tuple(Obstacle(**_tuples(each)) for each in content["obstacles"]),
         fingerprint=content["fingerprint"],
-        # Graphs that were stored before these were counted lack them.
+        # Graphs that were stored before these were found lack them.
         elementwise=tuple(ElementwiseUse(**each) for each in content.get("elementwise", ())),
+        unscored=tuple(content.get("unscored", ())),
     )
 
 

@@ -11,6 +11,7 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput
 from automl_compress.networks.architectures import build_network, load_weights
+from automl_compress.networks.outputs import select_output
 from automl_compress.networks.program_file.reading import read_program
 from automl_compress.train.checkpoint import write_tensors
 
@@ -79,7 +80,7 @@ def uncut_network(
         ModelInvalid: the file cannot be read, or is not the network's.
     """
     if weights is not None and weights.suffix == PROGRAM_SUFFIX:
-        return read_program(weights).module
+        return _selected(read_program(weights).module, document)
     name = architecture or document.model.architecture
     if name is None:
         raise InvalidInput(
@@ -90,4 +91,10 @@ def uncut_network(
     module = build_network(name, document.model.config)
     if weights is not None:
         load_weights(module, weights)
-    return module
+    return _selected(module.eval(), document)
+
+
+def _selected(module: nn.Module, document: PolicyDocument) -> nn.Module:
+    """Let a network of several outputs give the one that the document's figures are of."""
+    output = document.model.output
+    return module if output is None else select_output(module, document.model.input_shape, output)

@@ -30,12 +30,14 @@ class ModelSource:
     weights: a safetensors file, relative to the data directory or absolute; None leaves the
         initial weights of seed 0, or those of the program.
     program: a `.pt2` file of torch.export, relative to the data directory or absolute.
+    output: number of the output that accuracy is measured on, where there are several.
     """
 
     architecture: str | None
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     weights: str | None = None
     program: str | None = None
+    output: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as a JSON object."""
@@ -44,6 +46,7 @@ class ModelSource:
             "config": dict(self.config),
             "weights": self.weights,
             "program": self.program,
+            "output": self.output,
         }
 
     @classmethod
@@ -54,6 +57,7 @@ class ModelSource:
             content.get("config") or {},
             content.get("weights"),
             content.get("program"),
+            content.get("output") or 0,
         )
 
     def load(self, data_dir: Path) -> "nn.Module":
@@ -64,20 +68,21 @@ class ModelSource:
         """Build the network and fill in its weights.
 
         Returns:
-            The network in evaluation mode, and the shape of one image.
+            The network in evaluation mode, its output selected, and the shape of one image.
 
         Raises:
             UnknownName: no architecture goes by this name.
-            ModelInvalid: the program is none that can be read.
+            ModelInvalid: the program is none that can be read, or has no such output.
             InvalidInput: the config, or the weights, do not fit.
             NotFound: a file is gone.
         """
         from automl_compress.networks.architectures import load_weights
+        from automl_compress.networks.outputs import select_output
 
         module, input_shape = self._build(data_dir)
         if self.weights is not None:
             load_weights(module, _existing(data_dir / self.weights))
-        return module.eval(), input_shape
+        return select_output(module.eval(), input_shape, self.output), input_shape
 
     def _build(self, data_dir: Path) -> "tuple[nn.Module, tuple[int, ...]]":
         from automl_compress.networks.architectures import architecture

@@ -67,7 +67,11 @@ def decisions_of(graph: LayerGraph, options: SpaceOptions) -> tuple[Decision, ..
         )
         for group in graph.groups
     ]
-    layers = [layer.name for layer in graph.layers if layer.kind != "other"]
+    layers = [
+        layer.name
+        for layer in graph.layers
+        if layer.kind != "other" and layer.name not in graph.unscored
+    ]
     if "element" in options.schemes:
         densities = _allowed_densities(options)
         found += [_of_layer("density", name, densities, options) for name in layers]

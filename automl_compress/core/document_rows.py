@@ -20,6 +20,7 @@ class ModelReference:
 
     input_shape: of one example, without the batch axis.
     architecture, config: how to build it by name; None where it is not of a registered one.
+    output: number of the output that accuracy is measured on; None where it has no other.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ModelReference:
     architecture: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     id: str | None = None
+    output: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as a JSON object."""
@@ -39,13 +41,14 @@ class ModelReference:
             "architecture": None if self.architecture is None else named,
             "fingerprint": {"graph": self.graph_fingerprint, "weights": self.weights_fingerprint},
             "input_shape": list(self.input_shape),
+            **({} if self.output is None else {"output": self.output}),
         }
 
     @classmethod
     def read(cls, content: JsonField) -> "ModelReference":
         """Read what `to_json` wrote."""
         fingerprint, named = content.get("fingerprint"), content.find("architecture")
-        identity = content.find("id")
+        identity, output = content.find("id"), content.find("output")
         return cls(
             name=content.get("name").text(),
             graph_fingerprint=fingerprint.get("graph").sha256(),
@@ -54,6 +57,7 @@ class ModelReference:
             architecture=None if named is None else named.get("name").text(),
             config={} if named is None else dict(named.get("config").object()),
             id=None if identity is None else identity.text(),
+            output=None if output is None else output.integer(),
         )
 
 

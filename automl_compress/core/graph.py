@@ -116,6 +116,8 @@ class LayerGraph:
     obstacles: tuple[Obstacle, ...] = ()
     fingerprint: str = ""  # `sha256:...` of the structure; what a policy document must match
     elementwise: tuple[ElementwiseUse, ...] = ()
+    # Layers that serve only outputs on which no accuracy is measured: they stay whole and float.
+    unscored: tuple[str, ...] = ()
 
     @cached_property
     def full_widths(self) -> tuple[int, ...]:

@@ -55,6 +55,14 @@ time of the uncut one, whose weights are zeros in that file: it is there for its
 Where `report.html` lies beside it, a browser shows the search that found this policy; without it,
 this page is the report.
 """
+_OUTPUTS = """\
+## Outputs
+
+The network has several outputs, counted from 0. Accuracy is that of output {output}, which ONNX and
+OpenVINO files and bundles hold alone; safetensors and `.pt2` files hold all. Layers that only the
+others depend on are as they were; nothing was measured of what cutting the layers before them, and
+tuning for output {output}, did to the others.
+"""
 _CAUTION = """\
 ## Before you use it
 
@@ -93,6 +101,8 @@ def model_card(document: PolicyDocument, *, is_bundle: bool = False) -> str:
         files = "Both files lie beside this page." if is_bundle else _FETCHED
         config = dict(model.config)
         parts.append(_APPLY.format(architecture=model.architecture, config=config, files=files))
+    if model.output is not None:
+        parts.append(_OUTPUTS.format(output=model.output))
     parts.append(_CAUTION.format(inputs=_inputs(document)))
     parts.append(f"One input is {shape}. Made of the weights `{model.weights_fingerprint}`.\n")
     return "\n".join(parts)

@@ -23,6 +23,7 @@ from automl_compress.core.document import (
 from automl_compress.core.interval import wilson_interval
 from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.networks.fingerprint import weights_fingerprint
+from automl_compress.networks.outputs import selected_output
 from automl_compress.networks.trace import Network
 
 
@@ -48,6 +49,7 @@ def model_reference(
         architecture=architecture,
         config=dict(config or {}),
         id=identity,
+        output=selected_output(network.module),
     )
 
 

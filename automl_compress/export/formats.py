@@ -159,7 +159,7 @@ def export_network(
     """
     format_of(Path(path), wanted)
     document = policy if isinstance(policy, PolicyDocument) else PolicyDocument.load(policy)
-    subject = Subject(module.eval(), document, uncut)
+    subject = Subject.of(module.eval(), document, uncut)
     return export_subject(subject, Path(path), wanted, replaces=replaces)
 
 

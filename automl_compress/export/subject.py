@@ -16,6 +16,7 @@ from automl_compress.export.engines import version_of
 from automl_compress.export.integer_onnx import with_integer_layers
 from automl_compress.export.onnx_file import onnx_bytes
 from automl_compress.export.sessions import ONNX_RUNTIME, onnxruntime_session
+from automl_compress.networks.outputs import select_output
 
 logger = logging.getLogger(__name__)
 Checked = TypeVar("Checked")
@@ -37,7 +38,7 @@ class OnnxFile:
 class Subject:
     """A compressed network and the document that it was made by.
 
-    module: in evaluation mode, as `apply_policy` returns it.
+    module: in evaluation mode, as `apply_policy` returns it; of several outputs one is selected.
     uncut: the network before, with whatever weights, for its time; None where it is not at hand.
     report: of the search that found it, one HTML file for its bundle; None where there is none.
     """
@@ -46,6 +47,21 @@ class Subject:
     document: PolicyDocument
     uncut: nn.Module | None = None
     report: bytes | None = None
+
+    @classmethod
+    def of(
+        cls, module: nn.Module, document: PolicyDocument, uncut: nn.Module | None = None
+    ) -> "Subject":
+        """Make a subject of networks that may give all of their outputs.
+
+        Raises:
+            ModelInvalid: they don't have the output that the document's figures are of.
+        """
+        shape, output = document.model.input_shape, document.model.output
+        if output is None:
+            return cls(module, document, uncut)
+        before = None if uncut is None else select_output(uncut.eval(), shape, output)
+        return cls(select_output(module, shape, output), document, before)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

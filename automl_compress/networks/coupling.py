@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_compress.core.errors import InvalidInput, ModelInvalid
+from automl_compress.networks.outputs import every_output
 from automl_compress.networks.shortcut import ZeroPadShortcut
 
 TensorAxis = tuple[str, int]  # state-dict name, axis
@@ -85,7 +86,7 @@ def analyse_coupling(module: nn.Module, example: Tensor) -> Coupling:
             dependencies.build_dependency(
                 module,
                 example_inputs=example.requires_grad_(),
-                forward_fn=lambda module, images: module(images),
+                forward_fn=every_output,  # pyright: ignore[reportArgumentType] - takes several
                 customized_pruners={ZeroPadShortcut: _shortcut_pruner(torch_pruning)},
                 verbose=False,
             )

@@ -12,6 +12,7 @@ from automl_compress.core import ChannelGroup, Layer, LayerGraph, Obstacle, Stor
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.networks.coupling import CONVOLUTIONS, TRANSPOSED, CoupledChannels
 from automl_compress.networks.entering import entered
+from automl_compress.networks.outputs import listed, output_shapes
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.shortcut import ZeroPadShortcut
 
@@ -31,7 +32,7 @@ def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Us
     """Run once and note each module's output size and number of calls, in order of first use.
 
     Raises:
-        ModelInvalid: the network does not return one tensor.
+        ModelInvalid: the network does not return one tensor, and none is selected.
     """
     uses: dict[str, Use] = {}
     names = {each: name for name, each in module.named_modules()}
@@ -62,11 +63,7 @@ def record_uses(module: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Us
     finally:
         for hook in hooks:
             hook.remove()
-    if not isinstance(output, Tensor):
-        raise ModelInvalid(
-            f"the network returns a {type(output).__name__}; it must return one tensor of logits "
-            "(B, classes): wrap it in a module that returns one"
-        )
+    _check_output(output, module, input_shape)
     return uses
 
 
@@ -76,9 +73,23 @@ def logit_count(module: nn.Module, input_shape: tuple[int, ...]) -> int:
     Args:
         module: in evaluation mode; its output is one tensor of logits (B, classes).
         input_shape: of one image.
+
+    Raises:
+        ModelInvalid: it does not return one tensor, and none is selected.
     """
     with torch.inference_mode():
-        return module(torch.zeros(1, *input_shape)).shape[-1]
+        output = module(torch.zeros(1, *input_shape))
+    _check_output(output, module, input_shape)
+    return output.shape[-1]
+
+
+def _check_output(output: object, module: nn.Module, input_shape: tuple[int, ...]) -> None:
+    if not isinstance(output, Tensor):
+        raise ModelInvalid(
+            f"the network returns a {type(output).__name__}; "
+            f"{listed(output_shapes(module, input_shape))}: say with select_output which one "
+            "accuracy is measured on"
+        )
 
 
 def describe(
@@ -90,6 +101,7 @@ def describe(
     obstacles: tuple[Obstacle, ...],
     input_shape: tuple[int, ...],
     fingerprint: str,
+    unscored: tuple[str, ...],
 ) -> LayerGraph:
     """Describe a traced network.
 
@@ -102,6 +114,7 @@ def describe(
         obstacles: what cannot be cut.
         input_shape: of one example.
         fingerprint: of the structure.
+        unscored: paths of modules that the scored output does not depend on.
 
     Raises:
         ModelInvalid: no layer has weights.
@@ -132,6 +145,7 @@ def describe(
         tensors=tuple(_stored_tensors(module, plan, uses)),
         obstacles=obstacles,
         fingerprint=fingerprint,
+        unscored=tuple(layer.name for layer in layers if layer.name in unscored),
     )
 
 

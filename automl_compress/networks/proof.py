@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from automl_compress.core.errors import ModelInvalid
 from automl_compress.networks.coupling import NORMS
+from automl_compress.networks.outputs import every_output
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.surgery import cut_module, masked_module, with_tensors
 
@@ -121,19 +122,24 @@ def _refusal(
     images = torch.randn(2, *input_shape, generator=generator)
     for kept in probes:
         with torch.no_grad():
-            masked = masked_module(module, plan, kept)(images)
+            masked = every_output(masked_module(module, plan, kept), images)
             try:
-                cut = cut_module(module, plan, kept)(images)
+                cut = every_output(cut_module(module, plan, kept), images)
             except ModelInvalid as error:  # of a network that names its own failing node
                 return "", f"the forward pass fixes a channel count: {error}"
             except Exception as error:  # whatever the user's forward pass raises on cut tensors
                 return _place(error), f"the forward pass fixes a channel count: {error}"
-        if cut.shape != masked.shape:
-            return "output", "it carries the network's output"
-        difference, largest = float((cut - masked).abs().max()), float(masked.abs().max())
-        if not difference <= PROBE_TOLERANCE * largest:  # not a number fails, too
-            return "", "cutting changes what the network computes: channels are mixed unseen"
+        for found, expected in zip(cut, masked, strict=True):
+            if found.shape != expected.shape:
+                return "output", "it carries the network's output"
+            if not _agree(found, expected):
+                return "", "cutting changes what the network computes: channels are mixed unseen"
     return None
+
+
+def _agree(found: Tensor, expected: Tensor) -> bool:
+    difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
+    return difference <= PROBE_TOLERANCE * largest  # not a number fails, too
 
 
 def _place(error: Exception) -> str:

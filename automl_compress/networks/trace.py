@@ -21,6 +21,7 @@ from automl_compress.networks.coupling import (
 from automl_compress.networks.describe import describe, record_uses
 from automl_compress.networks.elementwise import elementwise_uses
 from automl_compress.networks.fingerprint import graph_fingerprint
+from automl_compress.networks.outputs import unscored_layers
 from automl_compress.networks.plan import ChannelPlan
 from automl_compress.networks.proof import refused_groups
 from automl_compress.networks.shortcut import ZeroPadShortcut
@@ -50,13 +51,14 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
     without layers says how much of the forward pass no layer's costs account for.
 
     Args:
-        module: any network of one input (B, *input_shape) and one output; put into evaluation
-            mode.
+        module: any network of one input (B, *input_shape) and one output, or of several of which
+            `select_output` chose one; put into evaluation mode. Layers that only the others
+            depend on stay whole: no accuracy would tell what they lose.
         input_shape: of one example, without the batch axis.
 
     Raises:
         ModelInvalid: the forward pass fails or cannot be traced at all, it does not return one
-            tensor, or a weight is computed from other tensors.
+            tensor and none is selected, or a weight is computed from other tensors.
         WeightsMismatch: weights hold NaN or infinity.
     """
     module.eval()
@@ -65,7 +67,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
     uses = record_uses(module, input_shape)
     coupling = analyse_coupling(module, torch.zeros(2, *input_shape))
     atoms, placed = tie_convolution_groups(coupling, module)
-    candidates, obstacles = _candidates(coupling, atoms, module)
+    unscored = unscored_layers(module, input_shape)
+    candidates, obstacles = _candidates(coupling, atoms, module, unscored)
     order = {name: place for place, name in enumerate(uses)}
     candidates.sort(key=lambda each: min(order.get(name, 0) for name in each[1].producers))
     norm_after = {
@@ -92,6 +95,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
         tuple(obstacles),
         input_shape,
         fingerprint,
+        unscored,
     )
     graph = replace(graph, elementwise=elementwise_uses(module, graph))
     missing = uncounted(module, graph)
@@ -117,7 +121,7 @@ def _check_weights(module: nn.Module) -> None:
 
 
 def _candidates(
-    coupling: Coupling, atoms: list[np.ndarray], module: nn.Module
+    coupling: Coupling, atoms: list[np.ndarray], module: nn.Module, unscored: tuple[str, ...]
 ) -> tuple[list[Candidate], list[Obstacle]]:
     """Unite groups that share atoms, and set aside those that cannot be cut."""
     candidates: list[Candidate] = []
@@ -145,6 +149,9 @@ def _candidates(
             )
             reasons = "; ".join(sorted({reason for _, _, reason in group.obstacles}))
             obstacles.append(Obstacle(names, operators, reasons))
+        elif set(group.producers) <= set(unscored):
+            reason = "no output that accuracy is measured on depends on it"
+            obstacles.append(Obstacle(tuple(group.producers), "output", reason))
         elif len(distinct) < 2:
             reason = "all its channels must be cut together, so nothing would remain"
             obstacles.append(Obstacle(tuple(group.producers), _tie(group, module), reason))

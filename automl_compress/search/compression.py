@@ -36,6 +36,7 @@ from automl_compress.evaluate.ranking import best_first
 from automl_compress.evaluate.study_latency import finalist_latencies, study_table
 from automl_compress.export.documents import model_reference, policy_document
 from automl_compress.networks.describe import logit_count
+from automl_compress.networks.outputs import select_output, with_every_output
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search.memory import InProcessExecutor, MemoryTrialStore
 from automl_compress.search.progress import StudyEvent, StudySummary
@@ -97,6 +98,7 @@ def compress_network(
     has_progress_bar: bool = True,
     pruning_nets: Path | None = None,
     latency_table: LatencyTable | None = None,
+    output: int = 0,
 ) -> CompressionResult:
     """Search the policy that keeps the most accuracy within a budget, and confirm it.
 
@@ -112,6 +114,8 @@ def compress_network(
             recipe wants one; None keeps nothing.
         latency_table: times on the study's target; None measures them here, where the study has
             one.
+        output: of a network of several, the number of the one that accuracy is measured on, from
+            0. The compressed network gives all of them, as the network's class does.
 
     Raises:
         InvalidInput: network, data or study cannot be used, or not together.
@@ -120,7 +124,7 @@ def compress_network(
         FloorMissed: no policy reaches the accuracy floor.
     """
     images = data if isinstance(data, ImageData) else load_data(data)
-    network = trace(module, images.input_shape)
+    network = trace(select_output(module.eval(), images.input_shape, output), images.input_shape)
     check_fits(images, images.input_shape, logit_count(network.module, images.input_shape))
     table = latency_table or study_table(network, study)
     space = compression_space(network.graph, study.space, table)
@@ -229,7 +233,8 @@ def _confirm(
         )
         module, packed = each.network.module, each.network.packed
         execution = execution_change(network, document, module, data.split("train"))
-        return CompressedNetwork(module, replace(document, execution=execution), packed)
+        whole = with_every_output(module)
+        return CompressedNetwork(whole, replace(document, execution=execution), packed)
 
     return CompressionResult([*map(compressed, found, latencies)], summary, trials)
 

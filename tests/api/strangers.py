@@ -122,4 +122,25 @@ class GreyStrips(nn.Module):
         return self.classifier(F.relu(self.hidden(x)))
 
 
-STRANGERS = {each.__name__: each for each in (Branches, Separable, Pulses, TwoHeads, GreyStrips)}
+class TwoOutputs(nn.Module):
+    """Two heads of their own, which it returns both: the second is of other classes, and deeper."""
+
+    input_shape = (3, 10, 12)
+
+    def __init__(self, first: int = 8, second: int = 12, hidden: int = 6) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, first, 3, bias=False)
+        self.norm = nn.BatchNorm2d(first)
+        self.second = nn.Conv2d(first, second, 3, stride=2)
+        self.classifier = nn.Linear(second, 4)
+        self.hidden = nn.Linear(second, hidden)
+        self.other = nn.Linear(hidden, 5)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = F.relu(self.second(F.relu(self.norm(self.first(images))))).mean((2, 3))
+        return {"main": self.classifier(x), "other": self.other(F.relu(self.hidden(x)))}
+
+
+STRANGERS = {
+    each.__name__: each for each in (Branches, Separable, Pulses, TwoHeads, TwoOutputs, GreyStrips)
+}

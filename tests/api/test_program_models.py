@@ -17,6 +17,7 @@ from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
 from automl_compress.store import models as model_rows
 from tests.api.conftest import RunningService, problem, write_npz
+from tests.api.strangers import TwoOutputs
 from tests.api.test_cli import run
 from tests.automl_compress.export.conftest import NEEDS_ONNX
 from tests.automl_compress.networks.program_file.archives import (
@@ -117,6 +118,48 @@ def test_a_program_is_registered_without_an_architecture(
     assert service.http.get(f"/v1/models/{model['id']}").json() == model
     listed = service.http.get("/v1/models").json()["data"]
     assert {key: model[key] for key in listed[0]} in listed
+
+
+def test_of_several_outputs_all_are_told_and_one_is_scored(
+    service: RunningService, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    path = tmp_path / "two.pt2"
+    path.write_bytes(program_of(TwoOutputs().eval(), TwoOutputs.input_shape))
+    before = count_models(service)
+
+    with service.client() as client:
+        first, second = (client.create_model(program=path, output=each) for each in (None, 1))
+    pushed = run("models", "push", str(path), "--scored-output", "1", "--url", service.url)
+    refused = problem(register(service, path.read_bytes(), output=2), 422, "invalid-model")
+    wrong = run("models", "push", str(path), "--scored-output", "2", "--url", service.url)
+    chosen = refusal(
+        *("search", second["id"], "digits", "--max-macs", "50%", "--scored-output", "0"),
+        *("--url", service.url),
+    )
+
+    assert first["outputs"] == second["outputs"] == [[4], [5]]
+    assert (first["output"], first["num_classes"]) == (0, 4)
+    assert (second["output"], second["num_classes"]) == (1, 5)
+    assert "outputs of 4, 5; accuracy is that of output 1" in pushed.stdout
+    listed = "the network has no output 2; its outputs are: 0 (B, 4), 1 (B, 5)"
+    assert listed in refused["detail"]
+    assert listed in wrong.stderr
+    assert wrong.returncode == 3
+    assert "leave --scored-output out" in chosen
+    # What was measured of one output is not taken for the other.
+    assert first["fingerprint"]["graph"] == second["fingerprint"]["graph"]
+    assert (first["fingerprint"]["output"], second["fingerprint"]["output"]) == (0, 1)
+    page = service.http.get(f"/models/{second['id']}").text
+    assert "4, 5; accuracy is that of output 1" in page
+    assert count_models(service) == before + 3
+
+
+def test_an_architecture_has_outputs_too(service: RunningService) -> None:
+    body = {"name": "net", "architecture": {"name": "resnet-20"}, "output": 1}
+
+    answer = problem(service.post("/v1/models", body), 422, "invalid-model")
+
+    assert "no output 1; its one output is 0 (B, 10)" in answer["detail"]
 
 
 def test_other_weights_can_go_with_a_program(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_api.client import Client
+from automl_api.commands.network_options import NetworkOptions
 from automl_api.sources import PROGRAM_SUFFIX, DataSource, ModelSource
 from automl_api.transport import Json
 from automl_compress.core.errors import InvalidInput, ModelInvalid
@@ -30,15 +31,17 @@ class ModelInput:
     program: Path | None = None
 
 
-def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> ModelInput:
-    """Read MODEL, `--weights` and `--config`.
+def read_model(
+    model: str, weights: Path | None, config: Mapping[str, Any], output: int | None = None
+) -> ModelInput:
+    """Read MODEL, `--weights`, `--config` and `--scored-output`.
 
     Raises:
         ModelInvalid: a weights file that is none, or does not name its architecture.
         InvalidInput: a config for a program, which has none.
     """
     if model.endswith(PROGRAM_SUFFIX):
-        return _read_program(Path(model), weights, config)
+        return _read_program(Path(model), weights, config, output)
     if model.endswith(".safetensors"):
         weights, model = Path(model), ""
     told = {} if weights is None else weights_metadata(weights)
@@ -52,14 +55,16 @@ def read_model(model: str, weights: Path | None, config: Mapping[str, Any]) -> M
         config = {**told.get("config", {}), **config}
     path = None if weights is None else str(weights.absolute())
     return ModelInput(
-        ModelSource(architecture, config, path),
+        ModelSource(architecture, config, path, output=output or 0),
         architecture if weights is None else weights.stem,
         told.get("normalisation"),
         weights,
     )
 
 
-def _read_program(program: Path, weights: Path | None, config: Mapping[str, Any]) -> ModelInput:
+def _read_program(
+    program: Path, weights: Path | None, config: Mapping[str, Any], output: int | None
+) -> ModelInput:
     if config:
         raise InvalidInput(
             f"{program} is a program, which has no config ({', '.join(config)}); leave --config out"
@@ -69,6 +74,7 @@ def _read_program(program: Path, weights: Path | None, config: Mapping[str, Any]
         None,
         weights=None if weights is None else str(weights.absolute()),
         program=str(program.absolute()),
+        output=output or 0,
     )
     return ModelInput(source, program.stem, told.get("normalisation"), weights, program)
 
@@ -112,24 +118,34 @@ def weights_metadata(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def register_model(client: Client, model: str, weights: Path | None, config: Any) -> str:
-    """Return the id of MODEL, which is registered unless it is an id already."""
-    if _MODEL_ID.fullmatch(model):
-        return model
-    return create_model(client, model, weights, config)["id"]
+def register_model(client: Client, model: str, network: NetworkOptions) -> str:
+    """Return the id of MODEL, which is registered unless it is an id already.
+
+    Raises:
+        InvalidInput: an id, and an output, which was chosen when it was registered.
+    """
+    if not _MODEL_ID.fullmatch(model):
+        return create_model(client, model, network)["id"]
+    if network.scored_output is not None:
+        raise InvalidInput(
+            f"{model} is registered, and with it the output that is scored; leave --scored-output "
+            "out, or register the network again"
+        )
+    return model
 
 
 def create_model(
-    client: Client, model: str, weights: Path | None, config: Any, name: str | None = None
+    client: Client, model: str, network: NetworkOptions, name: str | None = None
 ) -> Json:
     """Register MODEL; without a name it gets that of its file or architecture."""
-    told = read_model(model, weights, config)
+    told = read_model(model, network.weights, network.fields(), network.scored_output)
     return client.create_model(
         told.source.architecture,
         program=told.program,
         name=name or told.name,
         config=told.source.config,
         weights=told.weights,
+        output=network.scored_output,
     )
 
 

@@ -99,7 +99,7 @@ def micronet(
 
     with Client(service.url, service.key) as client:
         known = known_options(model, network.weights)
-        model_id = register_model(client, model, network.weights, network.fields())
+        model_id = register_model(client, model, network)
         dataset_id = register_data(client, data, {**known, **given})
         job = client.micronet(model_id, dataset_id, **wanted)
         finish(job, following, is_json=is_json)

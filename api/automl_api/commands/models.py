@@ -25,13 +25,13 @@ def push(
     is_json: options.Json = False,
 ) -> None:
     """Register a network, whose id searches take as their MODEL."""
-    fields = network.fields()
+    network.fields()  # refused before a connection is made
 
     from automl_api.client import Client
     from automl_api.commands.inputs import create_model
 
     with Client(service.url, service.key) as client:
-        _print_model(create_model(client, model, network.weights, fields, name), is_json)
+        _print_model(create_model(client, model, network, name), is_json)
 
 
 @models.command()
@@ -79,6 +79,9 @@ def _print_model(told: dict[str, Any], is_json: bool) -> None:
         return
     shape = "x".join(map(str, told["input_shape"]))
     typer.echo(f"{told['id']}  {told['name']}: {shape} in, {told['num_classes']} classes out")
+    if len(told["outputs"]) > 1:
+        shapes = ["x".join(map(str, each)) or "1" for each in told["outputs"]]
+        typer.echo(f"outputs of {', '.join(shapes)}; accuracy is that of output {told['output']}")
     totals = {name: value for name, value in told["totals"].items() if value is not None}
     typer.echo(", ".join(f"{value:,} {name}" for name, value in totals.items()))
     rows = [

@@ -21,6 +21,16 @@ class NetworkOptions:
         typer.Option(metavar="FIELD=VALUE", help="A field of the architecture's config."),
     ] = None
 
+    scored_output: Annotated[
+        int | None,
+        typer.Option(
+            "--scored-output",
+            metavar="NUMBER",
+            min=0,
+            help="Of a network of several outputs, the one that accuracy is measured on, from 0.",
+        ),
+    ] = None
+
     def fields(self) -> dict[str, Any]:
         """Return the fields of the architecture's config."""
         return texts.assignments(self.config, "--config")

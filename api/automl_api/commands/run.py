@@ -40,7 +40,7 @@ def run(
     from automl_compress.core import StudySpec
 
     wanted["recipe"] = complete_recipe(wanted["searcher"], wanted["recipe"])
-    told = read_model(model, network.weights, fields)
+    told = read_model(model, network.weights, fields, network.scored_output)
     request = RunRequest(
         name=told.name,
         model=told.source,

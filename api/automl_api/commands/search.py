@@ -40,7 +40,7 @@ def search(
     with Client(service.url, service.key) as client:
         known = known_options(model, network.weights)
         body = {
-            "model_id": register_model(client, model, network.weights, network.fields()),
+            "model_id": register_model(client, model, network),
             "dataset_id": register_data(client, data, {**known, **given}),
             "study": wanted,
             **listed.body(),

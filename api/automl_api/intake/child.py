@@ -64,6 +64,7 @@ def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     from automl_compress.costs import AnalyticCosts
     from automl_compress.networks.describe import logit_count
     from automl_compress.networks.fingerprint import weights_fingerprint
+    from automl_compress.networks.outputs import output_shapes, selected_output
     from automl_compress.networks.trace import trace
 
     torch.set_num_threads(1)
@@ -71,7 +72,12 @@ def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
     module, input_shape = told.load_for_images(data_dir)
     classes = logit_count(module, input_shape)
     graph = trace(module, input_shape).graph
-    fingerprint = {"graph": graph.fingerprint, "weights": weights_fingerprint(module)}
+    fingerprint: dict[str, Any] = {
+        "graph": graph.fingerprint,
+        "weights": weights_fingerprint(module),
+    }
+    if selected_output(module) is not None:  # what is measured of one output says nothing of others
+        fingerprint["output"] = told.output
     if told.program is not None:
         # Two programs may differ only by operators that no module's call shows.
         with (data_dir / told.program).open("rb") as file:
@@ -80,6 +86,8 @@ def _inspect_model(source: dict[str, Any], data_dir: Path) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "input_shape": list(input_shape),
         "num_classes": classes,
+        "output": told.output,
+        "outputs": [list(shape) for shape in output_shapes(module, input_shape)],
         "totals": AnalyticCosts(graph).cost(graph.full_widths).to_json(),
         "graph": graph_to_json(graph),
     }

@@ -25,8 +25,9 @@ def inspect_model(source: ModelSource, data_dir: Path) -> dict[str, Any]:
     """Build, fill and trace a network in a child process.
 
     Returns:
-        `fingerprint` of graph, weights and a program's file, `input_shape`, `num_classes`,
-        `totals`, and the whole `graph` as `graph_to_json` writes it.
+        `fingerprint` of graph, weights and a program's file, `input_shape`, `num_classes`, the
+        shapes of all `outputs`, the number of the `output` that is scored, `totals`, and the
+        whole `graph` as `graph_to_json` writes it.
 
     Raises:
         Problem: the network cannot be used; status and code say why.

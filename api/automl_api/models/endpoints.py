@@ -76,8 +76,9 @@ def _source(new: NewModel, service: Service) -> ModelSource:
     if new.architecture is not None:
         _check_architecture(new.architecture.name)
     if new.architecture is None:
-        return ModelSource(None, weights=weights, program=program)
-    return ModelSource(new.architecture.name, new.architecture.config, weights)
+        return ModelSource(None, weights=weights, program=program, output=new.output)
+    told = new.architecture
+    return ModelSource(told.name, told.config, weights, output=new.output)
 
 
 def _check_architecture(name: str) -> None:

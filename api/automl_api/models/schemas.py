@@ -18,21 +18,27 @@ class ArchitectureBody(RequestBody):
 class NewModel(RequestBody):
     """A network to register: an architecture, or an uploaded program (a `.pt2` file).
 
-    Without a weights file it keeps its initial weights, or those of the program.
+    Without a weights file it keeps its initial weights, or those of the program. Accuracy is
+    measured on `output`, counted from 0; a network of several outputs keeps them all.
     """
 
     name: Name
     architecture: ArchitectureBody | None = None
     program_file_id: Identity | None = None
     weights_file_id: Identity | None = None
+    output: int = Field(default=0, ge=0, le=99)
 
 
 class Fingerprint(ResponseBody):
-    """What a policy document must match; `program` is of an uploaded program's file."""
+    """What a policy document must match; `program` is of an uploaded program's file.
+
+    `output` is the scored one of a network of several.
+    """
 
     graph: str
     weights: str
     program: str | None = None
+    output: int | None = None
 
 
 class Totals(ResponseBody):
@@ -74,7 +80,10 @@ class LayerBody(ResponseBody):
 
 
 class ModelBody(ResponseBody):
-    """A registered network. Everything was checked when it was registered."""
+    """A registered network. Everything was checked when it was registered.
+
+    `outputs` are the shapes of its outputs, for one image; accuracy is measured on number `output`.
+    """
 
     id: str
     name: str
@@ -85,6 +94,8 @@ class ModelBody(ResponseBody):
     fingerprint: Fingerprint
     input_shape: list[int]
     num_classes: int
+    output: int
+    outputs: list[list[int]]
     totals: Totals
     groups: list[GroupBody]
     obstacles: list[ObstacleBody]
@@ -119,6 +130,9 @@ def _content(row: ModelRow) -> dict[str, Any]:
         "fingerprint": details["fingerprint"],
         "input_shape": details["input_shape"],
         "num_classes": details["num_classes"],
+        # Networks from before there could be several have one.
+        "output": details.get("output", 0),
+        "outputs": details.get("outputs", [[details["num_classes"]]]),
         "totals": details["totals"],
         "groups": details["graph"]["groups"],
         "obstacles": details["graph"]["obstacles"],

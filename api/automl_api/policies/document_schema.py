@@ -40,6 +40,7 @@ class ModelSchema(BaseModel):
     """The network that the policy was made for.
 
     input_shape: of one example, without the batch axis.
+    output: number of the output that accuracy is measured on; absent where there is one alone.
     """
 
     id: str | None = None
@@ -47,6 +48,7 @@ class ModelSchema(BaseModel):
     architecture: ArchitectureSchema | None = None
     fingerprint: FingerprintSchema
     input_shape: list[Positive]
+    output: Count | None = None
 
 
 class ChannelsSchema(BaseModel):

@@ -1,6 +1,6 @@
 """The rebuilt network against the program it was made of, on random images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,25 +41,36 @@ def check_rebuilt(
     before = _versions(network)
     with torch.no_grad():
         expected = run_steps(plain.with_expiry(), {**stored, plain.images: images}, _no_module)
-        if not expected.is_floating_point():
-            refuse(
-                f"returns {expected.dtype}; a network returns logits (B, classes)",
-                "return what comes before argmax or a threshold, and export it again",
-            )
+        _check_types(expected)
         if not torch.equal(images, kept):
             refuse(
                 "holds a network that overwrites its images",
                 "let its first operator not work in place, and export it again",
             )
-        logits = network(images)
+        outputs = _outputs(network, images)
         if _versions(network) != before:
             refuse(
                 "holds a network that overwrites its own tensors",
                 "put it into evaluation mode (module.eval()), and export it again",
             )
-        if not _agree(logits, expected, _TOLERANCE):
+        if not _agree(outputs, expected, _TOLERANCE):
             refuse("holds a network that computes something else once its modules are rebuilt")
         _check_batches(network, graph, generator)
+
+
+def _outputs(network: ProgramNetwork, images: Tensor) -> tuple[Tensor, ...]:
+    outputs = network(images)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _check_types(outputs: Sequence[Tensor]) -> None:
+    for number, each in enumerate(outputs):
+        if not each.is_floating_point():
+            which = f" as output {number}" if len(outputs) > 1 else ""
+            refuse(
+                f"returns {each.dtype}{which}; a network returns logits (B, classes)",
+                "return what comes before argmax or a threshold, and export it again",
+            )
 
 
 def _versions(network: ProgramNetwork) -> list[int]:
@@ -72,21 +83,29 @@ def _check_batches(
     images = torch.randn(_BATCH, *graph.input_shape, generator=generator)
     exported = "any number of" if graph.batch is None else f"{graph.batch}"
     try:
-        together, alone = network(images), network(images[:1])
+        together, alone = _outputs(network, images), _outputs(network, images[:1])
     except ModelInvalid as error:
         refuse(f"was exported for {exported} images, and cannot run others ({error})", _DYNAMIC)
-    if together.dim() < 2 or (len(together), len(alone)) != (_BATCH, 1):
-        refuse(
-            f"returns {tuple(together.shape)} for {_BATCH} images; a network returns logits "
-            "(B, classes)",
-            _DYNAMIC,
-        )
+    least = 2 if len(together) == 1 else 1  # beside logits there may be a number for each image
+    for several, one in zip(together, alone, strict=True):
+        if several.dim() < least or (len(several), len(one)) != (_BATCH, 1):
+            refuse(
+                f"returns {tuple(several.shape)} for {_BATCH} images; a network returns logits "
+                "(B, classes)",
+                _DYNAMIC,
+            )
     # Only a program for one number of images may have that number where it means something else.
-    if graph.batch is not None and not _agree(together[:1], alone, _BATCH_TOLERANCE):
+    if graph.batch is not None and not _agree(
+        [each[:1] for each in together], alone, _BATCH_TOLERANCE
+    ):
         refuse(f"was exported for {exported} images, and computes others wrongly", _DYNAMIC)
 
 
-def _agree(first: Tensor, second: Tensor, tolerance: float) -> bool:
+def _agree(first: Sequence[Tensor], second: Sequence[Tensor], tolerance: float) -> bool:
+    return all(_is_near(one, other, tolerance) for one, other in zip(first, second, strict=True))
+
+
+def _is_near(first: Tensor, second: Tensor, tolerance: float) -> bool:
     if first.shape != second.shape:
         return False
     finite = second[second.isfinite()].abs()

@@ -23,8 +23,8 @@ def read_graph(document: JsonField, limits: ProgramLimits) -> ProgramGraph:
 
     Raises:
         OperatorsRefused: nodes with operators that are not on the list.
-        ModelInvalid: not a program of one input and one output, larger than the limits, or a
-            node uses a value that no node before it gives.
+        ModelInvalid: not a program of one input and of outputs that are tensors, larger than the
+            limits, or a node uses a value that no node before it gives.
     """
     _check_version(document)
     module = document.get("graph_module")
@@ -36,10 +36,12 @@ def read_graph(document: JsonField, limits: ProgramLimits) -> ProgramGraph:
     if read_element_type(images.get("dtype")) != torch.float32:
         images.refuse("does not take float32 images; export the network in float32")
     batch, input_shape = read_input_shape(images.get("sizes"), limits.axes)
-    output = _read_output(signature)
+    outputs = _read_outputs(signature, limits)
     steps = read_steps(graph.get("nodes"), name, inputs.stored, limits)
-    if output not in {result for step in steps for result in step.results()}:
-        signature.refuse(f"names the output {output[:60]!r}, which no node gives")
+    given = {result for step in steps for result in step.results()}
+    for output in outputs:
+        if output not in given:
+            signature.refuse(f"names the output {output[:60]!r}, which no node gives")
     return ProgramGraph(
         images=name,
         input_shape=input_shape,
@@ -48,7 +50,7 @@ def read_graph(document: JsonField, limits: ProgramLimits) -> ProgramGraph:
         transient=frozenset(inputs.transient),
         constants=frozenset(inputs.constants),
         steps=steps,
-        output=output,
+        outputs=outputs,
     )
 
 
@@ -102,16 +104,20 @@ def _add_stored(inputs: _Inputs, spec: JsonField, kind: str, content: JsonField)
         inputs.transient.add(tensor)
 
 
-def _read_output(signature: JsonField) -> str:
-    outputs = list(signature.get("output_specs").items())
-    kinds = [read_union(each) for each in outputs]
-    if [kind for kind, _ in kinds] != ["user_output"]:
+def _read_outputs(signature: JsonField, limits: ProgramLimits) -> tuple[str, ...]:
+    specs = [read_union(each) for each in signature.get("output_specs").items()]
+    if not 1 <= len(specs) <= limits.outputs:
         signature.refuse(
-            f"has {len(kinds)} outputs ({', '.join(kind[:30] for kind, _ in kinds[:5])}); give a "
-            "network that returns one tensor of logits (B, classes): wrap it in a module that "
-            "returns one made of all of them, their sum for instance"
+            f"has {len(specs):,} outputs; a network returns 1 to {limits.outputs} tensors"
         )
-    kind, tensor = read_union(kinds[0][1].get("arg"))
-    if kind != "as_tensor":
-        signature.refuse(f"returns {kind[:30]!r}; a network returns one tensor (B, classes)")
-    return read_name(tensor.get("name"))
+    names: list[str] = []
+    for number, (kind, content) in enumerate(specs):
+        what, tensor = read_union(content.get("arg")) if kind == "user_output" else (kind, content)
+        if what != "as_tensor":
+            signature.refuse(
+                f"has {len(specs)} outputs, of which number {number} is of kind {what[:30]!r}; "
+                "give a network that returns tensors alone and changes none of its own: wrap it "
+                "in a module that leaves the others out"
+            )
+        names.append(read_name(tensor.get("name")))
+    return tuple(names)

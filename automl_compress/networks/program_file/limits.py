@@ -15,6 +15,7 @@ class ProgramLimits:
         json_values: numbers, texts, arrays and objects of each JSON member, about.
         nodes: of the graph.
         tensors: parameters, buffers and constants.
+        outputs: tensors that the network returns.
         axes: of any tensor.
         values_each: of one intermediate result, for two images.
         values_together: of all results of one forward pass on two images, operators within
@@ -28,6 +29,7 @@ class ProgramLimits:
     json_values: int = 4_000_000
     nodes: int = 6_000
     tensors: int = 10_000
+    outputs: int = 100
     axes: int = 8
     values_each: int = 2**28
     values_together: int = 2**33

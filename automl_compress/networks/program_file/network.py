@@ -22,8 +22,10 @@ class ProgramNetwork(nn.Module):
         super().__init__()
         self._wiring = wiring.with_expiry()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, classes) of images (B, ...).
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the output of images (B, ...), or the outputs where there are several.
+
+        What the class returned in lists and dicts comes as one tuple, in the same order.
 
         Raises:
             ModelInvalid: a step fails; the message names the node.
@@ -31,7 +33,9 @@ class ProgramNetwork(nn.Module):
         wiring = self._wiring
         results: dict[str, Any] = {name: self._tensor(path) for name, path in wiring.stored.items()}
         results[wiring.images] = images
-        return run_steps(wiring, results, self.get_submodule)
+        outputs = run_steps(wiring, results, self.get_submodule)
+        first, *others = outputs
+        return outputs if others else first
 
     def _tensor(self, path: str) -> Tensor:
         owner, _, name = path.rpartition(".")
@@ -40,8 +44,8 @@ class ProgramNetwork(nn.Module):
 
 def run_steps(
     wiring: Wiring, results: dict[str, Any], module_of: Callable[[str], nn.Module]
-) -> Any:
-    """Run all steps and return the output.
+) -> tuple[Tensor, ...]:
+    """Run all steps and return the outputs.
 
     Args:
         wiring: the steps.
@@ -58,10 +62,10 @@ def run_steps(
             raise _failed(step, error) from error
         for name in step.expired:
             del results[name]
-    output = results[wiring.output]
-    if not isinstance(output, Tensor):
+    outputs = tuple(results[name] for name in wiring.outputs)
+    if not all(isinstance(each, Tensor) for each in outputs):
         raise ModelInvalid("the program returns no tensor; a network returns logits (B, classes)")
-    return output
+    return outputs
 
 
 def _run(step: Step, results: Mapping[str, Any], module_of: Callable[[str], nn.Module]) -> Any:

@@ -67,7 +67,7 @@ def _read(file: BinaryIO, limits: ProgramLimits) -> Program:
     graph = read_graph(parse(archive.read_document(name), name, limits), limits)
     tensors = read_tensors(archive, model, limits)
     steps = tuple(in_evaluation(step) for step in graph.steps)
-    plain = Wiring(graph.images, steps, graph.output, graph.stored)
+    plain = Wiring(graph.images, steps, graph.outputs, graph.stored)
     stored = _stored(graph, tensors)
     shapes = find_shapes(plain, stored, (graph.batch or _TRIED_BATCH, *graph.input_shape), limits)
     network = rebuild(graph, plain, tensors, stored, shapes)

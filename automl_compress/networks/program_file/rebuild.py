@@ -44,11 +44,12 @@ def rebuild(
     steps = tuple(
         follow_input(layers.take(step), shapes) for step in _joined(plain, stored, layers)
     )
-    used = {reference.name for step in steps for reference in step.references()} | {plain.output}
+    used = {reference.name for step in steps for reference in step.references()}
+    used |= set(plain.outputs)
     # A constant of the forward pass had no place in any module.
     hidden = {name: f"constant_{place}" for place, name in enumerate(sorted(graph.constants))}
     paths = {name: hidden.get(path, path) for name, path in graph.stored.items() if name in used}
-    network = ProgramNetwork(Wiring(plain.images, steps, plain.output, paths))
+    network = ProgramNetwork(Wiring(plain.images, steps, plain.outputs, paths))
     placement = Placement(network, layers.built)
     for name, tensor in tensors.weights.items():
         placement.add_tensor(name, tensor, is_parameter=name in tensors.parameters)

@@ -61,7 +61,7 @@ class _Search:
         self._names, self._stored, self._shapes = wiring.stored, stored, shapes
         uses = [(each.name, step) for step in wiring.steps for each in step.references()]
         self._made_by = {name: step for step in wiring.steps for name in step.results()}
-        self._uses = Counter([*(name for name, _ in uses), wiring.output])
+        self._uses = Counter([*(name for name, _ in uses), *wiring.outputs])
         self._used_by = dict(uses)
 
     def shortcut(self, pad: Step) -> tuple[str, FoundShortcut] | None:

@@ -87,7 +87,7 @@ class ProgramGraph:
         transient: names of those tensors that state dicts leave out.
         constants: those of them that are no buffers of any module.
         steps: in the order of execution.
-        output: name of the one result.
+        outputs: names of the results, in the order in which the class returns them.
     """
 
     images: str
@@ -97,19 +97,19 @@ class ProgramGraph:
     transient: frozenset[str]
     constants: frozenset[str]
     steps: tuple[Step, ...]
-    output: str
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a network of a program runs: its steps between images and logits.
+    """What a network of a program runs: its steps between images and outputs.
 
     stored: attribute paths of tensors by the names that steps use for them.
     """
 
     images: str
     steps: tuple[Step, ...]
-    output: str
+    outputs: tuple[str, ...]
     stored: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def with_expiry(self) -> "Wiring":
@@ -119,7 +119,8 @@ class Wiring:
             last |= dict.fromkeys([each.name for each in step.references()], place)
             for name in step.results():
                 last.setdefault(name, place)
-        last.pop(self.output, None)
+        for name in self.outputs:
+            last.pop(name, None)
         expired: dict[int, list[str]] = {}
         for name, place in last.items():
             if name not in self.stored:

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from automl_compress.compress.apply import apply_policy
 from automl_compress.core.document import PolicyDocument
+from automl_compress.networks.outputs import every_output
 from automl_compress.networks.program_file.reading import read_program
 from tests.api.strangers import STRANGERS
 
@@ -64,6 +65,10 @@ def resized(network: Any, policy: PolicyDocument) -> torch.nn.Module:
     return network(**{name: widths[name] for name in arguments if name in widths}).eval()
 
 
+def alike(found: Iterable[torch.Tensor], expected: Iterable[torch.Tensor]) -> list[bool]:
+    return [torch.equal(one, other) for one, other in zip(found, expected, strict=True)]
+
+
 @pytest.mark.slow
 @pytest.mark.e2e
 @pytest.mark.parametrize("name", STRANGERS)
@@ -88,10 +93,12 @@ def test_the_smaller_weights_load_into_the_class_they_came_from(
     program = apply_policy(read_program(Path("network.pt2")).module, policy, "small.safetensors")
     batch = torch.randn(7, *shape)
     with torch.inference_mode():
-        logits = told["small"](batch)
+        logits, *others = outputs = every_output(told["small"], batch)
         assert logits.shape == (7, CLASSES)
-        assert torch.equal(again(batch), logits)
-        assert torch.equal(program(batch), logits)
-        assert not torch.equal(told["network"].eval()(batch), logits)
+        assert len(others) == (name == "TwoOutputs")
+        for small in (again, program):
+            assert alike(every_output(small, batch), outputs) == [True] * len(outputs)
+        assert not any(alike(every_output(told["network"].eval(), batch), outputs))
+    assert policy.model.output == (0 if others else None)
     sizes = [sum(each.numel() for each in one.parameters()) for one in (again, told["network"])]
     assert sizes[0] < sizes[1]

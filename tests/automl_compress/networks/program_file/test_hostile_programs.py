@@ -560,13 +560,24 @@ SIGNATURES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda told: told["input_specs"].append({"custom_obj": {"arg": {}}}),
         "which is not taken",
     ),
-    "two outputs": (
-        lambda told: told["output_specs"].append(told["output_specs"][0]),
-        "has 2 outputs",
+    "no output": (lambda told: told["output_specs"].clear(), "has 0 outputs"),
+    "too many outputs": (
+        lambda told: told["output_specs"].extend(told["output_specs"] * 100),
+        "has 101 outputs; a network returns 1 to 100",
+    ),
+    "a number as output": (
+        lambda told: told["output_specs"].append({"user_output": {"arg": {"as_int": 3}}}),
+        "has 2 outputs, of which number 1 is of kind 'as_int'",
+    ),
+    "an output that no node gives": (
+        lambda told: told["output_specs"].append(
+            {"user_output": {"arg": {"as_tensor": {"name": "nothing"}}}}
+        ),
+        "names the output 'nothing', which no node gives",
     ),
     "a buffer that changes": (
         lambda told: told["output_specs"].insert(0, {"buffer_mutation": {}}),
-        "has 2 outputs",
+        "has 2 outputs, of which number 0 is of kind 'buffer_mutation'",
     ),
     "a weight without values": (
         lambda told: told["input_specs"][0]["parameter"].update(parameter_name="nothing"),
@@ -576,7 +587,7 @@ SIGNATURES: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("attack", SIGNATURES)
-def test_programs_of_one_input_and_one_output_are_read(attack: str) -> None:
+def test_programs_of_one_input_and_of_tensors_as_outputs_are_read(attack: str) -> None:
     change, says = SIGNATURES[attack]
 
     with pytest.raises(ModelInvalid, match=says):
