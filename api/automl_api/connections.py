@@ -7,10 +7,15 @@ read, the kernel (see `serving.listen`) the answers that a client does not take.
 
 import asyncio
 import json
+import math
 import resource
 import secrets
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, cast
 
 import h11
@@ -26,6 +31,7 @@ _BACKLOG = 128  # connections that the kernel holds before they are accepted, an
 _SPARE_CONNECTIONS = 64  # for clients that still say what they want, or are told to come again
 _RESERVED_DESCRIPTORS = 256  # for both of these, tables, logs and child processes
 _FEWEST_CONNECTIONS = 16
+_LATER = {"Retry-After": "2", "Connection": "close"}
 
 
 def server_of(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.Server:
@@ -68,34 +74,82 @@ def connections_within(settings: Settings, descriptors: int) -> int:
 
 
 class Crowd:
-    """Bounds how many requests are at work at once."""
+    """Bounds how many requests are at work at once, together and from one address.
 
-    def __init__(self, most: int) -> None:
-        """Begin with none."""
-        self._most, self._present = most, 0
+    Nobody takes all places: an address has its share, and not more than three quarters of them.
+    Of IPv6 a network of 64 bits counts as one, which is what a single client is given. This
+    machine itself has no share, since whoever may use its loopback could end the service.
+    """
 
-    def enter(self, *, is_free: bool) -> None:
-        """Count a request that begins; who enters must leave.
+    def __init__(self, most: int, share: int) -> None:
+        """Begin with none, of `most` together and `share` from one address."""
+        self._most, self._share = most, min(share, max(1, most * 3 // 4))
+        self._present: Counter[str] = Counter()
+
+    @contextmanager
+    def within(self, address: str, *, is_free: bool) -> Generator[None]:
+        """Count a request for as long as the block lasts.
 
         Args:
+            address: that it comes from; what is no IP address has a share of its own.
             is_free: the request is let in however many there are.
 
         Raises:
-            Problem: there are as many as may be (`crowded`).
+            Problem: there are as many as may be (`crowded`), or as many from this address
+                (`rate-limited`).
         """
-        if self._present >= self._most and not is_free:
+        client = _client_of(address)
+        if not is_free:
+            self._check(client, has_share=not _is_this_machine(address))
+        self._present[client] += 1
+        try:
+            yield
+        finally:
+            self._present[client] -= 1
+            if not self._present[client]:
+                del self._present[client]
+
+    def _check(self, client: str, *, has_share: bool) -> None:
+        together, theirs = self._present.total(), self._present[client]
+        if together >= self._most:
             raise Problem(
                 503,
                 "crowded",
-                f"{self._present} requests are being answered, as many as may be at once; try "
+                f"{together} requests are being answered, as many as may be at once; try "
                 "again, or set AUTOML_COMPRESS_MAX_CONNECTIONS",
-                headers={"Retry-After": "2", "Connection": "close"},
+                headers=_LATER,
             )
-        self._present += 1
+        if has_share and theirs >= self._share:
+            raise Problem(
+                429,
+                "rate-limited",
+                f"{theirs} requests from your address are being answered, as many as may be at "
+                "once; end some, or have the operator set "
+                "AUTOML_COMPRESS_MAX_CONNECTIONS_PER_ADDRESS",
+                headers=_LATER,
+            )
 
-    def leave(self) -> None:
-        """Count a request that has ended."""
-        self._present -= 1
+
+def _client_of(address: str) -> str:
+    """Return what counts as one client."""
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address) and not parsed.is_loopback:
+        return str(ip_network((int(parsed) >> 64 << 64, 64)))
+    return str(parsed or address)
+
+
+def _is_this_machine(address: str) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and parsed.is_loopback
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return mapped or parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +164,7 @@ class BoundedProtocol(H11Protocol):
     """A connection that is closed where the client keeps it waiting.
 
     It waits for a header, or for the rest of a body that was answered already. Of too many
-    connections, the one goes that has waited longest.
+    connections, one goes of the address that keeps most waiting: the one that has waited longest.
     """
 
     def __init__(self, bounds: Bounds, *arguments: Any, **options: Any) -> None:
@@ -169,15 +223,19 @@ class BoundedProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         others = cast("set[BoundedProtocol]", self.connections) - {self}
-        waiting = [
-            (each._deadline.when(), number, each)
-            for number, each in enumerate(others)
-            if each._deadline is not None
-        ]
-        if waiting:
-            _, _, longest = min(waiting)
-            longest._forget_deadline()
-            longest.transport.close()
+        waiting = [each for each in others if each._deadline is not None]
+        if not waiting:
+            return
+        most = Counter(each._address() for each in waiting)
+        longest = min(waiting, key=lambda each: (-most[each._address()], each._waits_until()))
+        longest._forget_deadline()
+        longest.transport.close()
+
+    def _address(self) -> str:
+        return _client_of(self.client[0] if self.client else "")
+
+    def _waits_until(self) -> float:
+        return math.inf if self._deadline is None else self._deadline.when()
 
     def _give_up(self) -> None:
         self._deadline = None

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from contextlib import ExitStack
 from typing import cast
 from urllib.parse import quote, urlsplit
 
@@ -61,16 +62,15 @@ class Guard:
             await send(message)
 
         path = path_below_root(request)
-        try:
-            self._crowd.enter(is_free=path in OPEN_PATHS)
-        except Problem as refusal:
-            await respond(request, refusal)(scope, receive, send_with_id)
-            return
-        try:
+        address = request.client.host if request.client else ""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._crowd.within(address, is_free=path in OPEN_PATHS))
+            except Problem as refusal:
+                await respond(request, refusal)(scope, receive, send_with_id)
+                return
             answer = await _refusal(request) or self._app
             await answer(scope, limited(receive, path), send_with_id)
-        finally:
-            self._crowd.leave()
 
 
 async def _refusal(request: Request) -> ASGIApp | None:

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=1200, ge=1)
     wrong_keys_per_minute: int = Field(default=10, ge=1)
     max_connections: int = Field(default=512, ge=1)
+    max_connections_per_address: int = Field(default=128, ge=1)
     header_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=30.0, gt=0)
     poll_seconds: float = Field(default=0.5, gt=0)

@@ -179,6 +179,75 @@ def test_requests_beyond_the_most_are_refused_but_health_answers(tmp_path: Path)
         _wait(lambda: running.http.get("/v1/jobs").status_code == 200)
 
 
+def uploading(url: str, address: str) -> socket.socket:
+    """A request that stays at work, from an address that the proxy on this machine names."""
+    connection = connected(url)
+    head = f"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: {address}\r\n"
+    connection.sendall(f"{head}Content-Length: 9\r\n\r\nx".encode())
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("theirs", "same", "other"),
+    [
+        ("203.0.113.7", "203.0.113.7", "203.0.113.8"),
+        ("2001:db8:0:1::2", "2001:db8:0:1:ffff::3", "2001:db8:0:2::2"),
+    ],
+)
+def test_one_address_takes_its_share_and_leaves_the_rest(
+    tmp_path: Path, theirs: str, same: str, other: str
+) -> None:
+    def begun(count: int) -> Callable[[], bool]:
+        return lambda: len(list(tmp_path.glob("partial/*"))) == count
+
+    settings = {"max_connections": 8, "max_connections_per_address": 3}
+    with served(data_dir=tmp_path, **settings) as running, ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(uploading(running.url, theirs))
+        _wait(begun(3))
+
+        def asked(address: str, path: str = "/v1/jobs") -> httpx.Response:
+            return running.http.get(path, headers={"X-Forwarded-For": address})
+
+        refused = asked(same)
+        told = problem(refused, 429, "rate-limited")["detail"]
+        assert told.startswith("3 requests from your address are being answered")
+        assert refused.headers["Retry-After"] == "2"
+        assert asked(same, "/v1/health").status_code == 200
+        assert asked(other).status_code == 200
+        for _ in range(4):  # this machine itself has no share
+            stack.enter_context(uploading(running.url, "127.0.0.1"))
+        _wait(begun(7))
+        assert asked("::1").status_code == 200
+        stack.close()
+        _wait(lambda: asked(same).status_code == 200)
+
+
+def test_a_share_leaves_a_quarter_to_others_however_it_is_set(tmp_path: Path) -> None:
+    with served(data_dir=tmp_path, max_connections=4) as running, ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(uploading(running.url, "203.0.113.7"))
+        _wait(lambda: len(list(tmp_path.glob("partial/*"))) == 3)
+        headers = {"X-Forwarded-For": "203.0.113.7"}
+
+        problem(running.http.get("/v1/jobs", headers=headers), 429, "rate-limited")
+        assert running.http.get("/v1/jobs").status_code == 200
+
+
+def test_the_address_that_keeps_most_waiting_makes_room(tmp_path: Path) -> None:
+    settings = {"data_dir": tmp_path, "max_connections": 3, "header_seconds": 600}
+    with served(**settings) as running, ExitStack() as stack:
+        address = httpx.URL(running.url)
+        target = (address.host, address.port or 80)
+        waiting = stack.enter_context(connected(running.url))  # for longer than all others
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(target, 60, ("127.0.0.9", 0)))
+        assert running.http.get("/v1/jobs").status_code == 200
+        waiting.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def _wait(has_come: Callable[[], bool]) -> None:
     for _ in range(1200):
         if has_come():
