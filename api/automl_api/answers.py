@@ -13,7 +13,8 @@ from starlette.routing import compile_path
 
 from automl_api.addressing import path_below_root, wants_page
 from automl_api.dashboard.rendering import explain
-from automl_api.problem import MEDIA_TYPE, Problem, document, from_known, pointer
+from automl_api.places import document_for
+from automl_api.problem import MEDIA_TYPE, Problem, from_known, pointer
 from automl_compress.core import errors
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
     """Answer a request with a problem document."""
     identity: str = getattr(request.state, "request_id", "")
     return JSONResponse(
-        document(problem, request.url.path, identity),
+        document_for(request, problem),
         problem.status,
         headers={**problem.headers, "X-Request-Id": identity},
         media_type=MEDIA_TYPE,

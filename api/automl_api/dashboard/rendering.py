@@ -12,7 +12,8 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from automl_api.addressing import path_below_root
-from automl_api.problem import Problem, document, from_known
+from automl_api.places import document_for
+from automl_api.problem import Problem, from_known
 from automl_api.settings import Settings
 from automl_compress import __version__
 from automl_compress.core.errors import AutomlCompressError
@@ -95,8 +96,7 @@ def render_text(template: str, **content: Any) -> str:
 
 def explain(request: Request, problem: Problem) -> Response:
     """Show a problem document as a page."""
-    identity: str = getattr(request.state, "request_id", "")
-    told = document(problem, request.url.path, identity)
+    told = document_for(request, problem)
     page = render_page(request, "problem.html", status_code=problem.status, problem=told)
     page.headers.update(problem.headers)
     return page

@@ -130,7 +130,8 @@ class JobExecution:
         with self.database.session() as session:
             row = jobs.lock(session, job_id)
             if row.attempt == attempt and row.state in jobs.ACTIVE and self._may_end(row):
-                jobs.move(session, job_id, JobState.FAILED, error=problem_of(error, job_id))
+                told = problem_of(error, job_id, self.files.directory)
+                jobs.move(session, job_id, JobState.FAILED, error=told)
 
     def close(self) -> None:
         """Close every driver, whoever uses it."""

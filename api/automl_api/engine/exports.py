@@ -7,6 +7,7 @@ from pathlib import Path
 
 from automl_api.engine.pipeline import OwnedJob
 from automl_api.local_export import ExportNotes, ExportOrder, Weights, export_orders
+from automl_api.places import without_folders
 from automl_compress.core.confirmation import EngineFormat
 from automl_compress.core.document import PolicyDocument
 from automl_compress.core.errors import InvalidInput
@@ -70,14 +71,17 @@ def write_exports(
             )
             for each in policies
         ]
-        notes = _exported(orders, go_on) if formats else [ExportNotes() for _ in orders]
+        place = job.files.directory
+        notes = _exported(orders, place, go_on) if formats else [ExportNotes() for _ in orders]
         return [
             Exports((_card(job, each), *_stored(job, Path(folder), told)), told)
             for each, told in zip(policies, notes, strict=True)
         ]
 
 
-def _exported(orders: Sequence[ExportOrder], go_on: Callable[[], None]) -> list[ExportNotes]:
+def _exported(
+    orders: Sequence[ExportOrder], data_dir: Path, go_on: Callable[[], None]
+) -> list[ExportNotes]:
     """Export in one process of its own.
 
     torch's exporter cannot run twice at once in a process, and a worker may have two jobs.
@@ -85,7 +89,7 @@ def _exported(orders: Sequence[ExportOrder], go_on: Callable[[], None]) -> list[
     try:
         return run_isolated(export_orders, orders, go_on=go_on)
     except InvalidInput as error:
-        failure = {"failure": str(error)}
+        failure = {"failure": without_folders(str(error), data_dir)}
         return [dict.fromkeys(order.formats, failure) for order in orders]
 
 

@@ -1,7 +1,9 @@
 """Why a job failed, as the problem document in its row."""
 
+from pathlib import Path
 from typing import Any
 
+from automl_api.places import content_without_folders
 from automl_api.problem import Problem, document, from_known
 from automl_compress.core.errors import AutomlCompressError
 
@@ -18,8 +20,14 @@ class WorkersDied(AutomlCompressError):
         )
 
 
-def problem_of(error: Exception, job_id: str) -> dict[str, Any]:
-    """Return the problem document (RFC 9457) of an error that ended a job."""
+def problem_of(error: Exception, job_id: str, data_dir: Path) -> dict[str, Any]:
+    """Return the problem document (RFC 9457) of an error that ended a job.
+
+    Args:
+        error: the error.
+        job_id: of the job.
+        data_dir: of the worker, which is not the caller's business.
+    """
     if isinstance(error, AutomlCompressError):
         problem = from_known(error)
     else:
@@ -27,4 +35,4 @@ def problem_of(error: Exception, job_id: str) -> dict[str, Any]:
         problem = Problem(500, "internal", detail)
     content = document(problem, f"/v1/jobs/{job_id}", "")
     del content["request_id"]
-    return content
+    return content_without_folders(content, data_dir)

@@ -3,24 +3,32 @@
 import base64
 import hashlib
 import io
+import json
 import pickle
 import socket
 import stat
+import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+import safetensors.torch
 import torch
 
 from tests.api.attacks.conftest import KEY, Target
 from tests.api.conftest import problem
 from tests.automl_compress.data.image_archives import HOSTILE
 from tests.automl_compress.networks.program_file.archives import (
+    GRAPH,
     archive_of,
     members_of,
+    small_program,
     with_graph,
     with_member,
     with_weight,
@@ -177,6 +185,89 @@ def test_bytes_that_are_not_those_of_the_digest_are_refused(target: Target) -> N
     for nonsense in ("sha-256=:AAAA:", "sha-256=:====:", "sha-256=::"):
         problem(send(nonsense), 422, "invalid")
     assert sorted(target.data_dir.glob("files/*")) == before
+
+
+def parquet(**columns: Any) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def tensors(**named: torch.Tensor) -> bytes:
+    return safetensors.torch.save(named)
+
+
+BROKEN_DATA: dict[str, tuple[str, bytes]] = {
+    "npz without labels": ("npz", npz({"images.npy": npy(np.zeros((9, 4, 4), np.uint8))})),
+    "npz of floats": (
+        "npz",
+        npz({"images.npy": npy(np.zeros((9, 4, 4))), "labels.npy": npy(np.zeros(9, np.int64))}),
+    ),
+    "npz of another number of labels": (
+        "npz",
+        npz({"images.npy": npy(np.zeros((9, 4, 4), np.uint8)), "labels.npy": npy(np.zeros(3))}),
+    ),
+    "npz of garbage": ("npz", npz({"images.npy": b"x" * 80, "labels.npy": b"x"})),
+    "zip without images": ("zip", npz({"class/readme.txt": b"x"})),
+    "zip of broken images": ("zip", npz({"train/a/1.png": b"x", "test/a/1.png": b"x"})),
+    "parquet of other columns": ("parquet", parquet(x=[1, 2])),
+    "parquet of other types": ("parquet", parquet(image=["a"], label=["b"])),
+    "parquet of broken images": (
+        "parquet",
+        parquet(image=[{"bytes": b"x", "path": "y"}], label=[1]),
+    ),
+    "parquet cut short": ("parquet", b"PAR1" + bytes(40) + b"PAR1"),
+}
+BROKEN_NETWORKS: dict[str, tuple[str, bytes]] = {
+    "weights of other names": ("weights_file_id", tensors(x=torch.zeros(2))),
+    "weights that are not finite": (
+        "weights_file_id",
+        tensors(**{"conv1.weight": torch.full((16, 3, 3, 3), torch.nan)}),
+    ),
+    "weights cut short": ("weights_file_id", tensors(x=torch.zeros(2000))[:-9]),
+    "program without a graph": (
+        "program_file_id",
+        archive_of({k: v for k, v in members_of(small_program()).items() if k != GRAPH}),
+    ),
+    "program of garbage": (
+        "program_file_id",
+        archive_of({**members_of(small_program()), GRAPH: b"x"}),
+    ),
+    "program with a member cut short": (
+        "program_file_id",
+        archive_of({**members_of(small_program()), "data/weights/weight_0": b"x"}),
+    ),
+}
+
+
+def told_of(target: Target, name: str) -> dict[str, Any]:
+    """The problem of a broken file, and the digest that it was uploaded with."""
+    field, content = {**BROKEN_DATA, **BROKEN_NETWORKS}[name]
+    uploaded = target.upload(content, "mine")
+    if uploaded.status_code == 415:  # so broken that it is none of the formats
+        return problem(uploaded, 415, "unsupported-format")
+    identity = uploaded.json()["id"]
+    source: dict[str, Any] = {"kind": field, "file_id": identity}
+    body: dict[str, Any] = {"name": "x", "source": source}
+    if name in BROKEN_NETWORKS:
+        known = {"architecture": {"name": "resnet-20"}} if field == "weights_file_id" else {}
+        body = {"name": "x", field: identity, **known}
+    elif field == "parquet":
+        body["source"] = {"kind": field, "train_file_id": identity, "test_file_id": identity}
+    answer = target.http.post(
+        "/v1/models" if name in BROKEN_NETWORKS else "/v1/datasets", json=body
+    )
+    assert answer.status_code == 422, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("name", [*BROKEN_DATA, *BROKEN_NETWORKS])
+def test_a_broken_file_is_refused_without_saying_where_it_lies(target: Target, name: str) -> None:
+    told = told_of(target, name)
+
+    written = json.dumps(told)
+    for folder in (str(target.data_dir), tempfile.gettempdir(), sys.prefix, str(Path.cwd())):
+        assert folder not in written, written
 
 
 def test_an_upload_that_is_cut_short_leaves_nothing(target: Target) -> None:

@@ -1,0 +1,69 @@
+"""Messages for callers name files, not where these lie on the machine of the service."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any, cast
+
+from starlette.requests import Request
+
+import automl_compress
+from automl_api.problem import Problem, document
+from automl_api.settings import Settings
+
+_INSTALLED = (Path(sys.prefix), Path(automl_compress.__file__).parents[1])
+
+
+def without_folders(text: str, data_dir: Path) -> str:
+    """Return a message with the last part alone of each path of this machine.
+
+    Paths are those below the data directory, the folder for temporary files, and where Python
+    and this package are installed; what only looks like a path, as the address of a resource or
+    a member of an archive, stays.
+
+    Args:
+        text: the message.
+        data_dir: where uploads and artifacts lie.
+    """
+    for folder in sorted(set(_folders(data_dir)), key=len, reverse=True):
+        # A relative one may be a word like any other.
+        itself = r"|(?![\w./-])" if PurePath(folder).is_absolute() else ""
+        below = rf"/[^\s'\"`,;:()\[\]]*{itself}"
+        text = re.sub(rf"(?<![\w./-]){re.escape(folder)}(?:{below})", _name, text)
+    return text
+
+
+def content_without_folders(content: Any, data_dir: Path) -> Any:
+    """Do the same with every text of a JSON value."""
+    if isinstance(content, str):
+        return without_folders(content, data_dir)
+    if isinstance(content, dict):
+        named = cast("dict[str, Any]", content)
+        return {name: content_without_folders(value, data_dir) for name, value in named.items()}
+    if isinstance(content, (list, tuple)):
+        rows = cast("list[Any]", content)
+        return [content_without_folders(value, data_dir) for value in rows]
+    return content
+
+
+def document_for(request: Request, problem: Problem) -> dict[str, Any]:
+    """Write the problem document that answers a request."""
+    settings = cast("Settings", request.app.state.settings)
+    content = document(problem, request.url.path, getattr(request.state, "request_id", ""))
+    told = {name: content[name] for name in ("detail", "errors") if name in content}
+    return {**content, **content_without_folders(told, settings.data_dir)}
+
+
+def _folders(data_dir: Path) -> Iterator[str]:
+    for folder in (data_dir, Path(tempfile.gettempdir()), *_INSTALLED):
+        for each in (folder, folder.absolute(), folder.resolve()):
+            if each.name:  # neither the root nor "."
+                yield str(each)
+
+
+def _name(found: re.Match[str]) -> str:
+    path = found[0]
+    rest = path[len(path.rstrip(".")) :]  # of the sentence
+    return PurePath(path.rstrip(".")).name + rest
