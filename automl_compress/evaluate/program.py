@@ -86,6 +86,7 @@ def compile_program(network: Network, *, rounds_inputs: bool = False) -> Program
     with redirect_stderr(io.StringIO()):
         exported = torch.export.export(network.module, (example,), dynamic_shapes=({0: batch},))
     graph = exported.graph
+    graph.eliminate_dead_code()  # what only other outputs need, before any of it works in place
     names = _placeholder_names(exported)
     folded = _fold_norms(graph, names, network)
     _free_depthwise(graph, names, network)

@@ -129,7 +129,8 @@ class PrefixCache:
 
 def split_program(program: Program, plan: ChannelPlan) -> Iterator[Segment]:
     """Yield the program's segments, in order; one if it cannot be cut."""
-    nodes = [node for node in program.module.graph.nodes if node.op != "output"]
+    *nodes, output = program.module.graph.nodes
+    (logits,) = output.args  # other outputs of the network may be computed after it
     places = {node: index for index, node in enumerate(nodes)}
     placeholders = [node for node in nodes if node.op == "placeholder"]
     position = {node: index - 1 for index, node in enumerate(placeholders)}  # images: -1
@@ -139,7 +140,8 @@ def split_program(program: Program, plan: ChannelPlan) -> Iterator[Segment]:
     incoming, begin = placeholders[0], 0
     for end in [*ends, len(nodes) - 1]:
         part = [node for node in nodes[begin : end + 1] if node.op != "placeholder"]
-        segment, inputs = _segment(part, incoming, nodes[end], position)
+        outgoing = nodes[end] if end < len(nodes) - 1 else logits
+        segment, inputs = _segment(part, incoming, outgoing, position)
         for index in inputs:
             groups |= _groups_of(program.inputs[index], plan)
             layers.add(program.inputs[index].rpartition(".")[0])

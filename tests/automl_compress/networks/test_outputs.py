@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_compress import export_network
@@ -169,19 +170,34 @@ def test_layers_of_other_outputs_stay_float_and_the_last_scored_one_is_the_edge(
     assert found[-1].allowed == (8,)
 
 
-@pytest.mark.parametrize("build", [two_outputs, from_program])
+def in_place() -> nn.Module:
+    """The same with activations that nothing may leave out, as they change their input."""
+
+    class InPlace(TwoOutputs):
+        def forward(self, images: Tensor) -> dict[str, Tensor]:
+            x = F.relu_(self.second(F.relu_(self.norm(self.first(images))))).mean((2, 3))
+            return {"main": self.classifier(x), "other": self.other(F.relu_(self.hidden(x)))}
+
+    torch.manual_seed(0)
+    return InPlace().eval()
+
+
+@pytest.mark.parametrize("output", [0, 1])
+@pytest.mark.parametrize("build", [two_outputs, from_program, in_place])
 def test_every_output_of_a_cut_network_is_computed_and_the_program_scores_one(
-    build: Callable[[], nn.Module],
+    build: Callable[[], nn.Module], output: int
 ) -> None:
-    network = trace(select_output(build(), SHAPE, 1), SHAPE)
+    network = trace(select_output(build(), SHAPE, output), SHAPE)
     half = half_of(network)
     cut = cut_module(network.module, network.plan, half.kept)
 
-    scored = ProgramCandidates(network).of(half)(batch())
+    forward = ProgramCandidates(network).of(half)
+    scored = forward(batch()), forward.logits([batch()]), forward.logits([batch()])
 
-    main, other = every_output(cut, batch())
-    assert (main.shape, other.shape) == ((5, 4), (5, 5))
-    torch.testing.assert_close(scored, other, rtol=1e-4, atol=1e-5)
+    outputs = every_output(cut, batch())
+    assert [each.shape for each in outputs] == [(5, 4), (5, 5)]
+    for each in scored:
+        torch.testing.assert_close(each, outputs[output], rtol=1e-4, atol=1e-5)
     weights = {f"{name}.weight" for name in network.graph.unscored}
     whole = network.module.state_dict()
     assert all(len(cut.state_dict()[name]) == len(whole[name]) for name in weights)
