@@ -35,6 +35,7 @@ _CODE_OF_STATUS = {
     422: "invalid",
     503: "unavailable",
 }
+_MOST_FIELDS = 100  # that one answer names; a body has room for many thousands
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -103,10 +104,10 @@ async def _answer_validation(request: Request, error: Exception) -> JSONResponse
     if any(each["type"] == "json_invalid" for each in found):
         reason = str(found[0].get("ctx", {}).get("error", "syntax error"))
         return respond(request, Problem(400, "malformed", f"the body is not JSON: {reason}"))
-    fields = [_field_error(each) for each in found]
+    fields = [_field_error(each) for each in found[:_MOST_FIELDS]]
     first = fields[0]
     where = first.get("pointer") or first.get("parameter")
-    more = f", and {len(fields) - 1} more" if len(fields) > 1 else ""
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     detail = f"{where}: {first['detail']}{more}"
     return respond(request, Problem(422, "invalid", detail, errors=fields))
 

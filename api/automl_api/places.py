@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, cast
 
@@ -27,12 +28,7 @@ def without_folders(text: str, data_dir: Path) -> str:
         text: the message.
         data_dir: where uploads and artifacts lie.
     """
-    for folder in sorted(set(_folders(data_dir)), key=len, reverse=True):
-        # A relative one may be a word like any other.
-        itself = r"|(?![\w./-])" if PurePath(folder).is_absolute() else ""
-        below = rf"/[^\s'\"`,;:()\[\]]*{itself}"
-        text = re.sub(rf"(?<![\w./-]){re.escape(folder)}(?:{below})", _name, text)
-    return text
+    return _paths_below(data_dir).sub(_name, text)
 
 
 def content_without_folders(content: Any, data_dir: Path) -> Any:
@@ -54,6 +50,16 @@ def document_for(request: Request, problem: Problem) -> dict[str, Any]:
     content = document(problem, request.url.path, getattr(request.state, "request_id", ""))
     told = {name: content[name] for name in ("detail", "errors") if name in content}
     return {**content, **content_without_folders(told, settings.data_dir)}
+
+
+@cache
+def _paths_below(data_dir: Path) -> re.Pattern[str]:
+    patterns: list[str] = []
+    for folder in sorted(set(_folders(data_dir)), key=len, reverse=True):
+        # A relative one may be a word like any other.
+        itself = r"|(?![\w./-])" if PurePath(folder).is_absolute() else ""
+        patterns.append(rf"{re.escape(folder)}(?:/[^\s'\"`,;:()\[\]]*{itself})")
+    return re.compile(rf"(?<![\w./-])(?:{'|'.join(patterns)})")
 
 
 def _folders(data_dir: Path) -> Iterator[str]:

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Request
 
 from automl_api.problem import Problem
+
+_MOST_NAMED = 20  # parameters, in one answer
 
 
 async def check_query(request: Request) -> None:
@@ -33,11 +36,13 @@ async def check_query(request: Request) -> None:
         if each["in"] == "query"
     }
     counted = Counter(name for name, _ in request.query_params.multi_items())
-    errors = [
+    objections = (
         {"parameter": name[:80], "detail": reason}
         for name, count in counted.items()
         if (reason := _objection(name, count, takes))
-    ]
+    )
+    # An address has room for thousands, and to think about each of them keeps everybody waiting.
+    errors = list(islice(objections, _MOST_NAMED))
     if errors:
         allowed = f"it takes {', '.join(takes)}" if takes else "it takes none"
         reasons = "; ".join(f"{each['parameter']!r}: {each['detail']}" for each in errors[:3])

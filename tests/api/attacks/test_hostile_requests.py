@@ -71,6 +71,19 @@ def test_bodies_that_mean_something_else_are_refused(target: Target, body: dict[
     target.assert_serves()
 
 
+def test_thousands_of_unknown_names_are_not_all_answered(target: Target) -> None:
+    many = {f"a{number}": 1 for number in range(50_000)}
+    first = dict(list(many.items())[:5000])
+
+    body = problem(target.http.post("/v1/models", json={"name": "x", **many}), 422, "invalid")
+    query = problem(target.http.get("/v1/jobs", params=first), 422, "invalid")
+
+    assert len(body["errors"]) == 100
+    assert "and 49999 more" in body["detail"]
+    assert len(query["errors"]) == 20
+    target.assert_serves()
+
+
 @pytest.mark.parametrize(
     "path",
     [
