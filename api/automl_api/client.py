@@ -101,9 +101,9 @@ class Client(PolicyCalls):
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         weights: str | Path | None = None,
-        output: int | None = None,
+        output: int = 0,
     ) -> Json:
-        """Register a network: an architecture, or a program.
+        """Register a network, scored by its output of this number: an architecture or a program.
 
         Args:
             architecture: one of the capabilities' architectures.
@@ -111,18 +111,14 @@ class Client(PolicyCalls):
             name: what lists call it; None takes the architecture's or the file's.
             config: fields of the architecture's config.
             weights: a safetensors file, which is uploaded; None leaves those that there are.
-            output: of a network of several, the number of the one that accuracy is measured on,
-                from 0; None takes the first. All of them are kept.
         """
-        body: dict[str, Any] = {"name": name or architecture or Path(program or "").stem}
+        body: Json = {"name": name or architecture or Path(program or "").stem, "output": output}
         if architecture is not None:
             body["architecture"] = {"name": architecture, "config": dict(config or {})}
         if program is not None:
             body["program_file_id"] = self.upload(program)["id"]
         if weights is not None:
             body["weights_file_id"] = self.upload(weights)["id"]
-        if output is not None:
-            body["output"] = output
         return self._transport.post("/v1/models", body, key=uuid.uuid4().hex)
 
     def models(self) -> Iterator[Json]:

@@ -97,11 +97,14 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Network:
         fingerprint,
         unscored,
     )
+    return Network(module, _counted(module, graph), plan)
+
+
+def _counted(module: nn.Module, graph: LayerGraph) -> LayerGraph:
+    """Add what a forward pass computes outside of layers."""
     graph = replace(graph, elementwise=elementwise_uses(module, graph))
     missing = uncounted(module, graph)
-    if missing is not None:
-        graph = replace(graph, obstacles=(*graph.obstacles, missing))
-    return Network(module, graph, plan)
+    return graph if missing is None else replace(graph, obstacles=(*graph.obstacles, missing))
 
 
 def _check_weights(module: nn.Module) -> None:

@@ -231,10 +231,9 @@ def _confirm(
             latency=None if latency is None else latency.to_json(),
             created=created,
         )
-        module, packed = each.network.module, each.network.packed
-        execution = execution_change(network, document, module, data.split("train"))
-        whole = with_every_output(module)
-        return CompressedNetwork(whole, replace(document, execution=execution), packed)
+        change = execution_change(network, document, each.network.module, data.split("train"))
+        whole, packed = with_every_output(each.network.module), each.network.packed
+        return CompressedNetwork(whole, replace(document, execution=change), packed)
 
     return CompressionResult([*map(compressed, found, latencies)], summary, trials)
 

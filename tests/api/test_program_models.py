@@ -128,7 +128,7 @@ def test_of_several_outputs_all_are_told_and_one_is_scored(
     before = count_models(service)
 
     with service.client() as client:
-        first, second = (client.create_model(program=path, output=each) for each in (None, 1))
+        first, second = (client.create_model(program=path, output=each) for each in (0, 1))
     pushed = run("models", "push", str(path), "--scored-output", "1", "--url", service.url)
     refused = problem(register(service, path.read_bytes(), output=2), 422, "invalid-model")
     wrong = run("models", "push", str(path), "--scored-output", "2", "--url", service.url)

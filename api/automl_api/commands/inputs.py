@@ -145,7 +145,7 @@ def create_model(
         name=name or told.name,
         config=told.source.config,
         weights=told.weights,
-        output=network.scored_output,
+        output=network.scored_output or 0,
     )
 
 
