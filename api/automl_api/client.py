@@ -103,22 +103,22 @@ class Client(PolicyCalls):
         weights: str | Path | None = None,
         output: int = 0,
     ) -> Json:
-        """Register a network, scored by its output of this number: an architecture or a program.
+        """Register a network: an architecture, or a program.
 
         Args:
             architecture: one of the capabilities' architectures.
             program: instead of it a `.pt2` file of torch.export, which is uploaded.
             name: what lists call it; None takes the architecture's or the file's.
-            config: fields of the architecture's config.
+            config: of the architecture.
             weights: a safetensors file, which is uploaded; None leaves those that there are.
+            output: number of the one that accuracy is measured on; all are kept.
         """
         body: Json = {"name": name or architecture or Path(program or "").stem, "output": output}
         if architecture is not None:
             body["architecture"] = {"name": architecture, "config": dict(config or {})}
-        if program is not None:
-            body["program_file_id"] = self.upload(program)["id"]
-        if weights is not None:
-            body["weights_file_id"] = self.upload(weights)["id"]
+        for field, file in (("program_file_id", program), ("weights_file_id", weights)):
+            if file is not None:
+                body[field] = self.upload(file)["id"]
         return self._transport.post("/v1/models", body, key=uuid.uuid4().hex)
 
     def models(self) -> Iterator[Json]:
