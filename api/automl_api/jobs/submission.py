@@ -145,8 +145,6 @@ def check_space(model: ModelRow, study: StudySpec, table: LatencyTable | None) -
     check_serves(study, space)
 
 
-
-
 def space_of(model: ModelRow, study: StudySpec, table: LatencyTable | None) -> CompressionSpace:
     """Return what is decided about a network; raises a problem where it has no such space."""
     graph = graph_from_json(model.details["graph"])
