@@ -33,8 +33,8 @@ class Aims(Protocol):
         """The budgets that the search begins with, in the order of their uniform policies."""
         ...
 
-    def next(self) -> Aim:
-        """Begin a round."""
+    def next(self, weight: float = 1.0) -> Aim:
+        """Begin a round; of a small step, its weight says how much of a round it is."""
         ...
 
     def tell(self, measurement: Measurement) -> None:
@@ -76,8 +76,8 @@ class BudgetsInTurn:
         """All of them."""
         return self._first
 
-    def next(self) -> Aim:
-        """Take the next in turn."""
+    def next(self, weight: float = 1.0) -> Aim:
+        """Take the next in turn, whatever the weight."""
         self._rounds += 1
         return self._first[(self._rounds - 1) % len(self._first)]
 
@@ -107,7 +107,10 @@ class FallingBudget:
         self._bottom = self._ratio_of(space.costs.cost(space.smallest))
         self._reached, self._given_up = budget.ratio, self._bottom
         self._has_reached = False
-        self._tried, self._rounds = budget.ratio, 0  # the ratio of the latest rounds, their number
+        self._tried, self._rounds = (
+            budget.ratio,
+            0.0,
+        )  # the ratio of the latest rounds, their number
 
     def _ratio_of(self, cost: Cost) -> float:
         """Return the smallest ratio that surely allows a cost, however it is rounded."""
@@ -119,18 +122,18 @@ class FallingBudget:
         """The study's budget alone."""
         return [self._aim(self._budget.ratio, is_new=False)]
 
-    def next(self) -> Aim:
+    def next(self, weight: float = 1.0) -> Aim:
         """Go on at the latest budget, or begin the next."""
         if not self._has_reached:
             return self._aim(self._budget.ratio, is_new=False)
         if self._tried < self._reached:
             if self._rounds < PATIENCE:
-                self._rounds += 1
+                self._rounds += weight
                 return self._aim(self._tried, is_new=False)
             self._given_up = self._tried
         if log(self._reached / self._given_up) < NEAR:
             self._given_up = max(self._bottom, FURTHER * self._reached)
-        self._tried, self._rounds = sqrt(self._reached * self._given_up), 1
+        self._tried, self._rounds = sqrt(self._reached * self._given_up), weight
         return self._aim(self._tried, is_new=True)
 
     def tell(self, measurement: Measurement) -> None:
@@ -139,8 +142,8 @@ class FallingBudget:
             return
         self._has_reached = True
         self._reached = min(self._reached, self._ratio_of(measurement.cost))
-        if self._given_up >= self._reached:
-            self._given_up = self._bottom
+        if self._given_up >= self._reached:  # what was given up is open again, a step at a time
+            self._given_up = max(self._bottom, FURTHER**2 * self._reached)
 
     def _aim(self, ratio: float, *, is_new: bool) -> Aim:
         within = min(max(ratio, self._bottom), self._budget.ratio)
@@ -161,7 +164,7 @@ class FallingBudget:
         """Take over what is known, and what is tried."""
         self._reached, self._given_up = float(content["reached"]), float(content["given_up"])
         self._has_reached = bool(content["has_reached"])
-        self._tried, self._rounds = float(content["tried"]), int(content["rounds"])
+        self._tried, self._rounds = float(content["tried"]), float(content["rounds"])
 
 
 def _worded(budget: Budget) -> str:

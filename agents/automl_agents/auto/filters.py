@@ -1,4 +1,4 @@
-"""The last phase of `auto`: which filters a policy keeps, its widths as they are.
+"""The last phase of `auto`: which filters a policy keeps.
 
 A criterion ranks filters one by one and before anything is cut. Measured on the cut network,
 exchanges of kept filters for removed ones win more than the widths have left to win.
@@ -31,14 +31,16 @@ PATIENCE = 40  # exchanges in a row that scored no better than the leader; then 
 class _Leader:
     """The best policy of a budget, which exchanges start from.
 
+    ratio: of the budget.
     whole, part: its score on all images, and on those that screen; None while unknown.
     fruitless: exchanges in a row that were no better on the same images.
     """
 
+    ratio: float
     setting: Setting
     filters: tuple[int, ...]
-    whole: float
-    part: float | None
+    whole: float | None
+    part: float | None = None
     fruitless: int = 0
 
 
@@ -48,19 +50,20 @@ class FilterExchanges:
     Each exchange is compared with the leader on the same few images; one that is better there is
     scored on all. What it gained teaches what its filters are worth, and of many drawn exchanges
     that which a sample of these values thinks best is measured next (Thompson sampling).
+
+    Where budgets fall, a leader of the next budget takes over the filters of the cheapest policy
+    that has reached the accuracy floor, as far as its widths let it.
     """
 
     def __init__(self, problem: SearchProblem, config: AutoConfig, answers: Answers) -> None:
         """Begin; `answers` are those that the searcher goes on to fill."""
         self._problem, self._answers = problem, answers
-        #: Whether there is anything to exchange. A least cost needs other widths all the time.
-        self.can_gain = (
-            config.filter_share > 0.0
-            and problem.importance is not None
-            and problem.accuracy_floor is None
-        )
+        #: Whether there may be anything to exchange.
+        self.can_gain = config.filter_share > 0.0 and problem.importance is not None
         self._images = screening_images(problem, config.filter_images)
-        self._leaders: dict[int, _Leader] = {}  # by the budget's place among the problem's
+        self._leaders: dict[int, _Leader] = {}  # by the budget's place; 0 where budgets fall
+        #: Of the cheapest policy that has reached the floor: cost, setting, filters.
+        self._reached: tuple[float, Setting, tuple[int, ...]] | None = None
         self._promoted: list[Plan] = []  # screened better, not asked for yet
         self._screened: dict[str, float] = {}  # scores of all that were promoted, by digest
 
@@ -88,26 +91,43 @@ class FilterExchanges:
         if self._promoted:
             yield self._promoted.pop(0)
             return
-        place = self._problem.budgets.index(aim.budget)
-        if place not in self._leaders:
-            leader = self._first_leader(aim.budget, rng)
-            if leader is None:
+        is_falling = self._problem.accuracy_floor is not None
+        place = 0 if is_falling else self._problem.budgets.index(aim.budget)
+        leader = self._leaders.get(place)
+        if leader is None or leader.ratio != aim.budget.ratio:
+            successor = self._next_leader(aim.budget, leader, rng)
+            if successor is None:
                 return
-            self._leaders[place] = leader
-            if self._images is not None:
-                why = f"the best widths{aim.words}; filters are exchanged from here on"
-                yield Plan(leader.setting, self._images, why, leader.filters)
-        if self._leaders[place].fruitless < PATIENCE:
-            yield from self._exchange(self._leaders[place], aim, rng)
+            leader = self._leaders[place] = successor
+            yield from self._opening(leader, aim)
+        if leader.fruitless < PATIENCE:
+            yield from self._exchange(leader, aim, rng)
 
-    def _first_leader(self, budget: Budget, rng: np.random.Generator) -> _Leader | None:
-        whole, within = self._answers.whole, self._answers.whole_within(budget)
+    def _next_leader(
+        self, budget: Budget, before: _Leader | None, rng: np.random.Generator
+    ) -> _Leader | None:
+        space, whole = self._problem.space, self._answers.whole
+        groups, fruitless = len(space.graph.groups), 0 if before is None else before.fruitless
+        if self._reached is not None:
+            _, known, kept = self._reached
+            setting = space.project(space.shares(known).tolist(), budget)
+            mask = self._masks.resized(self._mask(kept), setting[:groups], rng)
+            return _Leader(budget.ratio, setting, _places(mask), None, fruitless=fruitless)
+        within = self._answers.whole_within(budget)
         if not within:
             return None
         best = max(within, key=lambda each: whole[each])
-        groups = len(self._problem.space.graph.groups)
         mask = self._masks.of_widths(best[:groups], rng, share=1.0)
-        return _Leader(best, _places(mask), whole[best], None)
+        return _Leader(budget.ratio, best, _places(mask), whole[best], fruitless=fruitless)
+
+    def _opening(self, leader: _Leader, aim: Aim) -> Iterator[Plan]:
+        """Propose the leader itself, on those images whose score is not known."""
+        if leader.whole is None:
+            why = f"the filters that reached the floor, fitted{aim.words}"
+            yield Plan(leader.setting, None, why, leader.filters)
+        if self._images is not None:
+            why = f"filters are exchanged from here on{aim.words}"
+            yield Plan(leader.setting, self._images, why, leader.filters)
 
     def _exchange(self, leader: _Leader, aim: Aim, rng: np.random.Generator) -> Iterator[Plan]:
         start = self._mask(leader.filters)
@@ -117,7 +137,7 @@ class FilterExchanges:
             if _digest(filters) not in self._screened:
                 on = "all" if self._images is None else f"{self._images}"
                 count = np.count_nonzero(changes[best] > 0)
-                why = f"{count} filters exchanged, scored on {on} images{aim.words}"
+                why = f"filters exchanged: {count}, scored on {on} images{aim.words}"
                 yield Plan(leader.setting, self._images, why, filters)
                 return
 
@@ -126,12 +146,26 @@ class FilterExchanges:
         for leader in self._leaders.values():
             if leader.setting != plan.setting:
                 continue
-            if plan.images is None and self._images is not None:
+            if plan.filters == leader.filters:
+                if plan.images is None:
+                    leader.whole = learnt
+                else:
+                    leader.part = learnt
+            elif plan.images is None and self._images is not None:
                 self._follow(leader, plan, learnt)
-            elif plan.filters == leader.filters:
-                leader.part = learnt
             else:
                 self._compare(leader, plan, learnt)
+
+    def reach(self, plan: Plan, cost: float) -> None:
+        """Take note that a plan of this cost, scored on all images, has reached the floor."""
+        if not self.can_gain or (self._reached is not None and cost >= self._reached[0]):
+            return
+        filters = plan.filters
+        if filters is None:
+            rng = np.random.default_rng(0)  # not drawn from, as the ranking decides
+            widths = plan.setting[: len(self._problem.space.graph.groups)]
+            filters = _places(self._masks.of_widths(widths, rng, share=1.0))
+        self._reached = cost, plan.setting, filters
 
     def _compare(self, leader: _Leader, plan: Plan, learnt: float | None) -> None:
         """Hold an exchange against its leader; what is better there is scored on all images."""
@@ -153,7 +187,7 @@ class FilterExchanges:
     def _follow(self, leader: _Leader, plan: Plan, learnt: float | None) -> None:
         """Go on from what all images found better."""
         assert plan.filters is not None
-        if learnt is not None and learnt > leader.whole:
+        if learnt is not None and (leader.whole is None or learnt > leader.whole):
             leader.filters, leader.whole = plan.filters, learnt
             leader.part = self._screened.get(_digest(plan.filters))
 
@@ -169,6 +203,7 @@ class FilterExchanges:
             "leaders": [[place, asdict(leader)] for place, leader in self._leaders.items()],
             "promoted": [plan.to_json() for plan in self._promoted],
             "screened": self._screened,
+            "reached": self._reached,
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
@@ -178,6 +213,9 @@ class FilterExchanges:
         self._leaders = {int(place): _leader(each) for place, each in content["leaders"]}
         self._promoted = [Plan.from_json(plan) for plan in content["promoted"]]
         self._screened = dict(content["screened"])
+        if content["reached"] is not None:
+            cost, setting, filters = content["reached"]
+            self._reached = float(cost), tuple(setting), tuple(filters)
 
 
 def _leader(content: Mapping[str, Any]) -> _Leader:

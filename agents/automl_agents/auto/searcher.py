@@ -20,6 +20,7 @@ from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
 from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
 
+EXCHANGE_WEIGHT = 1 / 15  # of an exchange of filters, in rounds
 LAST_SHARE = 0.2  # of the rounds' effort, in which nothing is explored any more
 SMALLEST_KL = 1e-6  # nats; the logarithm of an untouched network's is minus infinity
 
@@ -108,6 +109,9 @@ class AutoSearcher:
             scores[plan.setting] = learnt
         if measured is not None and measured.fidelity != "subset":
             self._aims.tell(measured)
+            floor = self._problem.accuracy_floor
+            if floor is not None and measured.accuracy >= floor:
+                self._filters.reach(plan, measured.cost.of(self._problem.budget.metric))
 
     def _learnt(self, measurement: Measurement) -> float:
         """Return what the surrogate learns of a measurement; higher is better."""
@@ -122,22 +126,22 @@ class AutoSearcher:
         if not self._has_allocated:
             self._has_allocated = True
             yield from self._allocations(self._aims.first, MEASURES)
-        aim = self._aims.next()
-        self._rounds += 1
-        rng = random_stream(self._problem.seed, self._rounds)
-        if aim.is_new:
-            yield from self._allocations([aim], MEASURES[-1:]) or [self._uniform(aim)]
-            return
         effort = self._problem.effort.evaluations
         if self._filters.can_gain:
             effort *= 1.0 - self.config.filter_share
-        exchanges = list(self._filters.plans(aim, rng)) if self._spent >= effort else []
+        is_exchanging = self._filters.can_gain and self._spent >= effort
+        aim = self._aims.next(EXCHANGE_WEIGHT if is_exchanging else 1.0)
+        self._rounds += 1
+        rng = random_stream(self._problem.seed, self._rounds)
+        exchanges = list(self._filters.plans(aim, rng)) if is_exchanging else []
         if exchanges:
             yield from exchanges
-            return
-        in_flight = {plan.setting for plan in self._asked.values()}
-        is_late = self._spent > (1.0 - LAST_SHARE) * effort
-        yield from self._surrogate_rounds.plans(aim, rng, in_flight, is_late=is_late)
+        elif aim.is_new:
+            yield from self._allocations([aim], MEASURES[-1:]) or [self._uniform(aim)]
+        else:
+            in_flight = {plan.setting for plan in self._asked.values()}
+            is_late = self._spent > (1.0 - LAST_SHARE) * effort
+            yield from self._surrogate_rounds.plans(aim, rng, in_flight, is_late=is_late)
 
     def _allocations(self, aims: Sequence[Aim], measures: Sequence[Measure]) -> list[Plan]:
         """Propose the knapsack's solutions on the profile's curves, those that differ."""
