@@ -12,11 +12,11 @@ from automl_agents.auto.config import AutoConfig
 from automl_agents.auto.filter_values import FilterValues
 from automl_agents.auto.searcher import AutoSearcher
 from automl_agents.filter_masks import FilterMasks
-from automl_compress.core import Budget, SearchProblem, Trial
+from automl_compress.core import Budget, Policy, SearchProblem, Trial
 from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from tests.agents.filter_worth import FilterEvaluator
 from tests.contracts.searcher import Create, SearcherContract, through_json
-from tests.fakes import plain_graph, problem_of
+from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 
 
 def searched(problem: SearchProblem, config: AutoConfig) -> list[Trial]:
@@ -87,6 +87,23 @@ def test_a_floor_is_reached_at_less_cost_with_other_filters() -> None:
         )
 
     assert least(AutoConfig()) < 0.8 * least(AutoConfig(filter_share=0.0))
+
+
+def test_without_open_widths_the_rounds_have_all_of_the_effort() -> None:
+    options = {"schemes": ("element",), "density_step": 10, "metric": "size_bytes"}
+    problem = problem_of(evaluations=12, ratio=0.5, **options)
+
+    def asked(config: AutoConfig) -> list[Policy]:
+        searcher, evaluator = AutoSearcher(problem, config), FormulaEvaluator(problem.space)
+        policies: list[Policy] = []
+        for _ in range(40):
+            suggestion = searcher.ask()
+            part = slice(0, suggestion.images)
+            searcher.tell(suggestion.complete(evaluator.evaluate(suggestion.policy, part)))
+            policies.append(suggestion.policy)
+        return policies
+
+    assert asked(AutoConfig()) == asked(AutoConfig(filter_share=0.0))
 
 
 def test_exchanges_without_a_gain_end_and_the_rounds_go_on() -> None:

@@ -59,7 +59,12 @@ class FilterExchanges:
         """Begin; `answers` are those that the searcher goes on to fill."""
         self._problem, self._answers = problem, answers
         #: Whether there may be anything to exchange.
-        self.can_gain = config.filter_share > 0.0 and problem.importance is not None
+        widths = problem.space.allowed[: len(problem.space.graph.groups)]
+        self.can_gain = (
+            config.filter_share > 0.0
+            and problem.importance is not None
+            and any(len(allowed) > 1 for allowed in widths)
+        )
         self._images = screening_images(problem, config.filter_images)
         self._leaders: dict[int, _Leader] = {}  # by the budget's place; 0 where budgets fall
         #: Of the cheapest policy that has reached the floor: cost, setting, filters.
@@ -86,7 +91,7 @@ class FilterExchanges:
 
     def plans(self, aim: Aim, rng: np.random.Generator) -> Iterator[Plan]:
         """Propose the next exchange for an aim's budget; none where nothing is left to gain."""
-        if not self.can_gain or not self._masks.filters:
+        if not self.can_gain:
             return
         if self._promoted:
             yield self._promoted.pop(0)
