@@ -1,8 +1,8 @@
 """Messages for callers name files, not where these lie on the machine of the service."""
 
+import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePath
@@ -63,7 +63,9 @@ def _paths_below(data_dir: Path) -> re.Pattern[str]:
 
 
 def _folders(data_dir: Path) -> Iterator[str]:
-    for folder in (data_dir, Path(tempfile.gettempdir()), *_INSTALLED):
+    # Not tempfile.gettempdir(), which writes a file: a full disk is what some messages tell of.
+    temporary = Path(os.environ.get("TMPDIR", "/tmp"))
+    for folder in (data_dir, temporary, *_INSTALLED):
         for each in (folder, folder.absolute(), folder.resolve()):
             if each.name:  # neither the root nor "."
                 yield str(each)

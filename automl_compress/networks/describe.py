@@ -101,7 +101,7 @@ def describe(
     obstacles: tuple[Obstacle, ...],
     input_shape: tuple[int, ...],
     fingerprint: str,
-    unscored: tuple[str, ...],
+    unscored: tuple[str, ...] = (),
 ) -> LayerGraph:
     """Describe a traced network.
 

@@ -201,12 +201,23 @@ def test_a_missing_field_is_named_by_its_pointer() -> None:
         PolicyDocument.from_json(content)
 
 
+MEASURED = {
+    "target": "cpu-openvino",
+    "engine_version": "2026.1",
+    "processor": "one",
+    "plan": {"batch": 1},
+    "threads": 1,
+    "rounds": 9,
+}
+
+
 @pytest.mark.parametrize(
     ("pointer", "value", "says"),
     [
         ("/latency", {}, "/latency/target: is missing"),
-        ("/latency", {"target": "cpu-openvino", "plan": {"batch": 0}}, "/latency/plan/batch: is 0"),
-        ("/latency", {"target": "a", "plan": {"batch": 1}}, "/latency/cpu_ms: is missing"),
+        ("/latency", {"target": "cpu-openvino"}, "/latency/engine_version: is missing"),
+        ("/latency", {**MEASURED, "plan": {"batch": 0}}, "/latency/plan/batch: is 0"),
+        ("/latency", MEASURED, "/latency/cpu_ms: is missing"),
         ("/execution", {}, "/execution/before: is missing"),
     ],
 )
