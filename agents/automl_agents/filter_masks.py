@@ -7,6 +7,7 @@ import numpy as np
 
 from automl_compress.core import Budget, CompressionSpace, Policy
 
+BY_SEARCH = "search"  # in the place of a criterion's name
 Mask = np.ndarray  # bool (F,): filters of the free groups, one group after the other; 1 keeps
 
 
@@ -121,7 +122,7 @@ class FilterMasks:
         choices = list(policy.choices)
         for group, place in self._slices.items():
             kept = tuple(np.flatnonzero(mask[place]).tolist())
-            choices[group] = replace(choices[group], kept=kept)
+            choices[group] = replace(choices[group], kept=kept, criterion=BY_SEARCH)
         return replace(policy, choices=tuple(choices))
 
     def _with_counts(

@@ -18,6 +18,7 @@ class Choice:
     group: the group's name.
     sparsity: fraction of the group's channels that is removed, in [0, 1); 0 = untouched.
     kept: indices of the kept channels, ascending; None leaves the choice to `criterion`.
+    criterion: what chose them, or will; `search` where the search itself did.
     """
 
     group: str

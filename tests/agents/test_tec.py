@@ -41,6 +41,7 @@ def test_policies_name_the_kept_filters_and_agree_with_their_sparsity() -> None:
         ):
             assert (choice.kept is None) == (len(allowed) == 1)
             if choice.kept is not None:
+                assert choice.criterion == "search"
                 assert len(choice.kept) == width
                 assert list(choice.kept) == sorted(set(choice.kept))
         assert Policy.from_json(suggestion.policy.to_json()) == suggestion.policy
