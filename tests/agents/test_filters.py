@@ -89,6 +89,23 @@ def test_a_floor_is_reached_at_less_cost_with_other_filters() -> None:
     assert least(AutoConfig()) < 0.8 * least(AutoConfig(filter_share=0.0))
 
 
+def test_scores_that_are_no_numbers_teach_nothing() -> None:
+    problem = problem_of(plain_graph((24, 24)), ratio=0.4, evaluations=12)
+    searcher, evaluator = AutoSearcher(problem, AutoConfig()), FilterEvaluator(problem)
+    whole: list[float] = []
+    for number in range(120):
+        suggestion = searcher.ask()
+        measured = evaluator.evaluate(suggestion.policy, slice(0, suggestion.images))
+        if "filters exchanged:" in suggestion.note and number % 3 == 0:
+            measured = replace(measured, kl=float("nan"))
+        elif suggestion.images is None:
+            whole.append(measured.score)
+        searcher.tell(suggestion.complete(measured))
+
+    assert max(whole) > max(whole[:3]) + 0.1
+    assert np.isfinite(searcher.snapshot().values["filters"]["values"][-1][-1])
+
+
 def test_without_open_widths_the_rounds_have_all_of_the_effort() -> None:
     options = {"schemes": ("element",), "density_step": 10, "metric": "size_bytes"}
     problem = problem_of(evaluations=12, ratio=0.5, **options)

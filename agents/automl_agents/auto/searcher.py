@@ -100,11 +100,13 @@ class AutoSearcher:
             return
         plan, measured = self._asked.pop(trial.number), trial.measurement
         learnt = None if measured is None else self._learnt(measured)
+        if learnt is not None and not math.isfinite(learnt):
+            learnt = None  # of a network whose outputs are no numbers
         if plan.filters is not None:
             self._filters.tell(plan, learnt)
         elif learnt is None:
             self._answers.fail(plan.setting)
-        elif math.isfinite(learnt):
+        else:
             scores = self._answers.whole if plan.images is None else self._answers.part
             scores[plan.setting] = learnt
         if measured is not None and measured.fidelity != "subset":
