@@ -12,6 +12,7 @@ from torch import nn
 from automl_compress.core import LayerGraph
 from automl_compress.core.errors import ModelInvalid, WeightsMismatch
 from automl_compress.costs import AnalyticCosts
+from automl_compress.networks.outputs import select_output
 from automl_compress.networks.surgery import cut_module, masked_module
 from automl_compress.networks.trace import Network, trace
 from tests.automl_compress.networks import topologies as made
@@ -270,9 +271,12 @@ def test_norm_over_the_places_of_a_sequence_is_not_one_over_channels() -> None:
     assert network.plan.norm_after == {}
 
 
-def test_network_with_two_outputs_is_refused() -> None:
-    with pytest.raises(ModelInvalid, match="returns a tuple; it must return one tensor"):
+def test_network_with_two_outputs_is_refused_until_one_is_selected() -> None:
+    says = r"returns a tuple; its outputs are: 0 \(B, 4\), 1 \(B, 4\): say with select_output"
+
+    with pytest.raises(ModelInvalid, match=says):
         trace(made.TwoHeads(), IMAGE)
+    assert trace(select_output(made.TwoHeads(), IMAGE, 1), IMAGE).graph.groups
 
 
 def test_network_without_weights_is_refused() -> None:
