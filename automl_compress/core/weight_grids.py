@@ -56,9 +56,10 @@ def obstacle(
     unable = [bits for bits in weight_bits if bits not in (*able, FLOAT_BITS)]
     if not unable:
         return _obstacle_of_scales(quantiser, weight_bits, scales)
+    given = "1 bit" if able == (1,) else f"{', '.join(map(str, able))} bits"
     others = [name for name, allowed in QUANTISER_BITS.items() if unable[0] in allowed]
     return (
-        f"the quantiser {quantiser!r} gives weights {', '.join(map(str, able))} bits, not "
+        f"the quantiser {quantiser!r} gives weights {given}, not "
         f"{', '.join(map(str, unable))}; 32 leaves them float; {unable[0]} bits are given by: "
         f"{', '.join(others)}"
     )

@@ -121,7 +121,7 @@ def test_what_cannot_be_packed_is_refused(weights: Path, tmp_path: Path) -> None
     with pytest.raises(PolicyInvalid, match="weight_bits 9; choose one of"):
         run("pack", weights, "-o", tmp_path / "packed.amlc", "--bits", 9)
     for quantiser, says in (
-        ("binary", "gives weights 1 bits, not 4; 32 leaves them float; 4 bits are given by: scan"),
+        ("binary", "gives weights 1 bit, not 4; 32 leaves them float; 4 bits are given by: scan"),
         ("ternary", "gives weights 2 bits, not 4"),
         ("bit_split", "take 'uniform'"),
         ("beauty", "choose one of: binary, kl"),

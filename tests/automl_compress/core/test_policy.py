@@ -79,7 +79,7 @@ def test_policy_is_an_object_of_two_lists(wrong: object) -> None:
         ({"activation_bits": 0}, "activation_bits 0"),
         ({"sparsity": 1.0}, "allowed is 0 to below 1"),
         ({"sparsity": 0.5, "weight_bits": 1}, "no code for zero"),
-        ({"weight_bits": 4, "quantiser": "binary"}, "'binary' gives weights 1 bits, not 4"),
+        ({"weight_bits": 4, "quantiser": "binary"}, "'binary' gives weights 1 bit, not 4"),
         ({"weight_bits": 16, "quantiser": "kmeans"}, "16 bits are given by: scan, uniform"),
         ({"weight_bits": 4, "quantiser": "bit_split"}, "take 'uniform', which it equals"),
         ({"weight_scales": "row"}, "weight_scales is 'row'; choose one of: channel, tensor"),
