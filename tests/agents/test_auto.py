@@ -234,7 +234,15 @@ def test_surrogate_must_be_fitted_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("profile_share", 1.0), ("screened", -1), ("error_probability", -0.1)]
+    ("name", "value"),
+    [
+        ("profile_share", 1.0),
+        ("screened", -1),
+        ("error_probability", -0.1),
+        ("filter_share", 1.0),
+        ("filter_images", -1),
+        ("width_evaluations", -1.0),
+    ],
 )
 def test_options_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(InvalidInput, match=name):

@@ -48,7 +48,7 @@ class TestAutoThatExchangesFromTheFirstRoundOn(SearcherContract):
     @pytest.fixture
     def create(self) -> Create:
         return lambda problem: AutoSearcher(
-            problem, AutoConfig(profile_share=0.02, filter_share=0.95)
+            problem, AutoConfig(profile_share=0.02, filter_share=0.95, width_evaluations=0)
         )
 
 
@@ -91,7 +91,8 @@ def test_a_floor_is_reached_at_less_cost_with_other_filters() -> None:
 
 def test_scores_that_are_no_numbers_teach_nothing() -> None:
     problem = problem_of(plain_graph((24, 24)), ratio=0.4, evaluations=12)
-    searcher, evaluator = AutoSearcher(problem, AutoConfig()), FilterEvaluator(problem)
+    config = AutoConfig(width_evaluations=0)
+    searcher, evaluator = AutoSearcher(problem, config), FilterEvaluator(problem)
     whole: list[float] = []
     for number in range(120):
         suggestion = searcher.ask()
@@ -121,6 +122,19 @@ def test_without_open_widths_the_rounds_have_all_of_the_effort() -> None:
         return policies
 
     assert asked(AutoConfig()) == asked(AutoConfig(filter_share=0.0))
+
+
+def test_filters_wait_until_the_widths_had_their_evaluations() -> None:
+    problem = problem_of(plain_graph((24, 24, 24)), ratio=0.4, evaluations=20)
+
+    trials = searched(problem, AutoConfig(width_evaluations=5.0))
+
+    spent = 0.0
+    for trial in trials:
+        if "filters" in trial.note:
+            break
+        spent += trial.measurement.evaluations if trial.measurement else 0.0
+    assert 15.0 <= spent < 20.0
 
 
 def test_exchanges_without_a_gain_end_and_the_rounds_go_on() -> None:
@@ -209,9 +223,9 @@ def test_a_snapshot_among_exchanges_goes_on_alike(stop: int) -> None:
             policies.append(suggestion.policy.to_json())
         return policies
 
-    first = AutoSearcher(problem, AutoConfig(filter_images=16))
+    first = AutoSearcher(problem, AutoConfig(filter_images=16, width_evaluations=0))
     advance(first, stop)
-    second = AutoSearcher(problem, AutoConfig(filter_images=16))
+    second = AutoSearcher(problem, AutoConfig(filter_images=16, width_evaluations=0))
     second.restore(through_json(first.snapshot()))
 
     assert advance(second, 10) == advance(first, 10)

@@ -17,6 +17,8 @@ class AutoConfig:
         less than this probability of being better than the best.
     filter_share: of the effort, for exchanging filters of the best policy; 0 keeps those that the
         criterion ranks highest.
+    width_evaluations: so many for each decision that the budget counts come before filters are
+        exchanged, whatever the share: the filters of widths that do not fit win little.
     filter_images: as subset_images, for exchanges of filters.
     """
 
@@ -25,6 +27,7 @@ class AutoConfig:
     screened: int = 10
     error_probability: float = 0.05
     filter_share: float = 0.5
+    width_evaluations: float = 4.0
     filter_images: int = 128
 
     def __post_init__(self) -> None:
@@ -35,6 +38,11 @@ class AutoConfig:
                     f"{name} of searcher 'auto' is {getattr(self, name)!r}; "
                     "give a number from 0 to below 1"
                 )
+        if not self.width_evaluations >= 0.0:
+            raise InvalidInput(
+                f"width_evaluations of searcher 'auto' is {self.width_evaluations!r}; "
+                "give a number of at least 0"
+            )
         images = 1_000_000
         for name, most in (("subset_images", images), ("filter_images", images), ("screened", 100)):
             if not 0 <= getattr(self, name) <= most:

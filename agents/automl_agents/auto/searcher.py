@@ -36,8 +36,9 @@ class AutoSearcher:
        that a sample of the process thinks best are screened on a subset, and the one of the
        highest mean is scored on all images. What has hardly a chance against the best is
        dropped (racing), with a stated probability of error.
-    4. Half of the effort goes to the filters that the best policy keeps: some are exchanged for
-       removed ones, screened, and followed where all images score them better.
+    4. What is left, half of the effort where widths need no more, goes to the filters that the
+       best policy keeps: some are exchanged for removed ones, screened, and followed where all
+       images score them better.
 
     Several budgets share profile and process: a policy of one teaches about the others. The
     rounds take them in turn. Where the least cost at an accuracy floor is wanted, they bisect for
@@ -62,6 +63,7 @@ class AutoSearcher:
         self._aims = create_aims(problem)
         self._ledger = TrialLedger()
         counted = open_decisions(space, problem.budget.metric)
+        self._least_for_widths = config.width_evaluations * len(counted)
         plan, left_out = opening_profile(problem, config, len(counted))
         self._profile = SensitivityProfile(space, plan)
         first, *others = (self._uniform(aim) for aim in self._aims.first)
@@ -130,7 +132,7 @@ class AutoSearcher:
             yield from self._allocations(self._aims.first, MEASURES)
         effort = self._problem.effort.evaluations
         if self._filters.can_gain:
-            effort *= 1.0 - self.config.filter_share
+            effort = max((1.0 - self.config.filter_share) * effort, self._least_for_widths)
         is_exchanging = self._filters.can_gain and self._spent >= effort
         aim = self._aims.next(EXCHANGE_WEIGHT if is_exchanging else 1.0)
         self._rounds += 1
