@@ -13,8 +13,7 @@ from automl_agents.catalogue import create_searcher
 from automl_agents.random_search import RandomSearcher
 from automl_compress.core import Budget, Policy, Searcher, SearchProblem, Suggestion, Trial
 from automl_compress.core.errors import InvalidInput
-from automl_compress.search import MemoryTrialStore, Study
-from automl_compress.search.memory import InProcessExecutor
+from tests.agents.studies import run_study
 from tests.contracts.searcher import Create, SearcherContract, complete
 from tests.fakes import (
     FormulaEvaluator,
@@ -55,16 +54,8 @@ class TestInEveryPhase(SearcherContract):
 
 
 def search(name: str, problem: SearchProblem, **options: object) -> list[Trial]:
-    store = MemoryTrialStore()
-    Study(
-        create_searcher(name, problem, options),
-        InProcessExecutor(FormulaEvaluator(problem.space)),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-    ).run()
-    return list(store.trials())
+    searcher = create_searcher(name, problem, options)
+    return run_study(searcher, FormulaEvaluator(problem.space), problem)[1]
 
 
 def best_score(trials: list[Trial]) -> float:
@@ -101,18 +92,10 @@ def test_it_measures_before_it_decides_and_so_beats_uniform(name: str) -> None:
 @pytest.mark.parametrize("refine", [True, False])
 def test_dp_is_ahead_of_random_search_where_losses_add_up(refine: bool) -> None:
     problem = problem_of(evaluations=100)
-    store = MemoryTrialStore()
-    evaluator = FormulaEvaluator(problem.space)
-    Study(
-        RandomSearcher(problem),
-        InProcessExecutor(evaluator),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-    ).run()
 
-    assert best_score(search("dp", problem, refine=refine)) > best_score(list(store.trials()))
+    _, drawn = run_study(RandomSearcher(problem), FormulaEvaluator(problem.space), problem)
+
+    assert best_score(search("dp", problem, refine=refine)) > best_score(drawn)
 
 
 def test_dp_finds_the_best_policy_of_a_formula() -> None:

@@ -13,21 +13,14 @@ from automl_agents.auto.surrogate import Surrogate
 from automl_agents.catalogue import create_searcher
 from automl_compress.core import SearchProblem, Trial
 from automl_compress.core.errors import InvalidInput, WrongState
-from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study, StudySummary
+from automl_compress.search import StudySummary
+from tests.agents.studies import run_study
 from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 
 
 def study(name: str, problem: SearchProblem) -> tuple[StudySummary, list[Trial]]:
-    store = MemoryTrialStore()
-    summary = Study(
-        create_searcher(name, problem, {}),
-        InProcessExecutor(FormulaEvaluator(problem.space, seed=1)),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-    ).run()
-    return summary, list(store.trials())
+    searcher = create_searcher(name, problem, {})
+    return run_study(searcher, FormulaEvaluator(problem.space, seed=1), problem)
 
 
 def score(summary: StudySummary) -> float:

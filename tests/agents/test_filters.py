@@ -13,23 +13,14 @@ from automl_agents.auto.filter_values import FilterValues
 from automl_agents.auto.searcher import AutoSearcher
 from automl_agents.filter_masks import FilterMasks
 from automl_compress.core import Budget, Policy, SearchProblem, Trial
-from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study
 from tests.agents.filter_worth import FilterEvaluator
+from tests.agents.studies import run_study
 from tests.contracts.searcher import Create, SearcherContract, through_json
 from tests.fakes import FormulaEvaluator, plain_graph, problem_of
 
 
 def searched(problem: SearchProblem, config: AutoConfig) -> list[Trial]:
-    store = MemoryTrialStore()
-    Study(
-        AutoSearcher(problem, config),
-        InProcessExecutor(FilterEvaluator(problem)),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-    ).run()
-    return list(store.trials())
+    return run_study(AutoSearcher(problem, config), FilterEvaluator(problem), problem)[1]
 
 
 def best_score(trials: list[Trial], budget: Budget, problem: SearchProblem) -> float:
@@ -141,17 +132,10 @@ def test_exchanges_without_a_gain_end_and_the_rounds_go_on() -> None:
     problem = problem_of(plain_graph((24, 24)), ratio=0.4, evaluations=12)
     evaluator = FilterEvaluator(problem)
     evaluator.worth = [np.ones_like(each) for each in evaluator.worth]  # all filters are alike
-    store = MemoryTrialStore()
-    Study(
-        AutoSearcher(problem, AutoConfig()),
-        InProcessExecutor(evaluator),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-    ).run()
 
-    notes = [trial.note for trial in store.trials()]
+    _, trials = run_study(AutoSearcher(problem, AutoConfig()), evaluator, problem)
+
+    notes = [trial.note for trial in trials]
     assert sum("filters exchanged:" in note for note in notes) == 40
     assert "exchanged" not in notes[-1]
 

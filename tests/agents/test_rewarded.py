@@ -9,10 +9,11 @@ import pytest
 from automl_agents.catalogue import check_options, check_serves, create_searcher
 from automl_agents.reinforcement.amc_config import AmcConfig
 from automl_agents.reinforcement.rewarded import budget_below
-from automl_compress.core import Budget, SearchProblem, Trial
+from automl_compress.core import SearchProblem, Trial
 from automl_compress.core.errors import InvalidInput
-from automl_compress.search import InProcessExecutor, MemoryTrialStore, Study, StudySummary
+from automl_compress.search import StudySummary
 from tests.agents.joint_contract import BITS, JointSearcherContract
+from tests.agents.studies import run_study
 from tests.contracts.searcher import Create, SearcherContract
 from tests.fakes import FormulaEvaluator, problem_of
 
@@ -66,17 +67,10 @@ class TestHaqForLeastCost(JointSearcherContract):
 def searched(
     problem: SearchProblem, name: str = "amc", **options: Any
 ) -> tuple[StudySummary, list[Trial], FormulaEvaluator]:
-    evaluator, store = FormulaEvaluator(problem.space), MemoryTrialStore()
-    summary = Study(
-        create_searcher(name, problem, (SMALL if name == "amc" else {}) | options),
-        InProcessExecutor(evaluator),
-        store,
-        problem.space,
-        problem.budget,
-        problem.effort,
-        accuracy_floor=problem.accuracy_floor,
-    ).run()
-    return summary, [each for each in store.trials() if each.score is not None], evaluator
+    searcher = create_searcher(name, problem, (SMALL if name == "amc" else {}) | options)
+    evaluator = FormulaEvaluator(problem.space)
+    summary, trials = run_study(searcher, evaluator, problem)
+    return summary, [each for each in trials if each.score is not None], evaluator
 
 
 def kept(problem: SearchProblem, trials: list[Trial]) -> np.ndarray:
@@ -189,20 +183,15 @@ def test_a_reward_that_is_none_is_refused_and_the_others_are_named() -> None:
 
 
 def test_the_bits_of_haq_are_paid_in_the_metric_of_the_budget() -> None:
-    problem = with_floor(problem_of(ratio=0.25, metric="bit_operations", evaluations=24, **BITS))  # type: ignore[arg-type]
-    evaluator, store = FormulaEvaluator(problem.space), MemoryTrialStore()
+    problem = problem_of(ratio=0.25, metric="bit_operations", evaluations=24, **BITS)  # type: ignore[arg-type]
+    problem = replace(problem, accuracy_floor=0.7)
+    searcher = create_searcher("haq", problem, SMALL)
 
-    Study(
-        create_searcher("haq", replace(problem, accuracy_floor=0.7), SMALL),
-        InProcessExecutor(evaluator),
-        store,
-        problem.space,
-        Budget("bit_operations", 0.25),
-        problem.effort,
-        accuracy_floor=0.7,
-    ).run()
+    _, trials = run_study(searcher, FormulaEvaluator(problem.space), problem)
 
     costs = {
-        each.measurement.cost.bit_operations for each in store.trials() if each.score is not None
+        each.measurement.cost.bit_operations
+        for each in trials
+        if each.measurement is not None and each.score is not None
     }
     assert len(costs) > 5

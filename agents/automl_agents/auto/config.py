@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from automl_compress.core.errors import InvalidInput
 
+MOST_IMAGES = 1_000_000  # that screen a policy
+
 
 @dataclass(frozen=True, slots=True)
 class AutoConfig:
@@ -43,8 +45,11 @@ class AutoConfig:
                 f"width_evaluations of searcher 'auto' is {self.width_evaluations!r}; "
                 "give a number of at least 0"
             )
-        images = 1_000_000
-        for name, most in (("subset_images", images), ("filter_images", images), ("screened", 100)):
+        for name, most in (
+            ("subset_images", MOST_IMAGES),
+            ("filter_images", MOST_IMAGES),
+            ("screened", 100),
+        ):
             if not 0 <= getattr(self, name) <= most:
                 raise InvalidInput(
                     f"{name} of searcher 'auto' is {getattr(self, name)!r}; "

@@ -58,8 +58,8 @@ class FilterExchanges:
     def __init__(self, problem: SearchProblem, config: AutoConfig, answers: Answers) -> None:
         """Begin; `answers` are those that the searcher goes on to fill."""
         self._problem, self._answers = problem, answers
-        #: Whether there may be anything to exchange.
         widths = problem.space.allowed[: len(problem.space.graph.groups)]
+        #: Whether there may be anything to exchange.
         self.can_gain = (
             config.filter_share > 0.0
             and problem.importance is not None
@@ -167,7 +167,7 @@ class FilterExchanges:
             return
         filters = plan.filters
         if filters is None:
-            rng = np.random.default_rng(0)  # not drawn from, as the ranking decides
+            rng = np.random.default_rng(0)  # the ranking alone decides
             widths = plan.setting[: len(self._problem.space.graph.groups)]
             filters = _places(self._masks.of_widths(widths, rng, share=1.0))
         self._reached = cost, plan.setting, filters
