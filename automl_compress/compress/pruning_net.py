@@ -111,12 +111,13 @@ class PruningNet(nn.Module):
         """
         plan = self._network.plan
         counts = zip(kept, plan.channels, strict=True)
-        ratios = torch.tensor([len(indices) / channels for indices, channels in counts])
+        device = next(self.parameters()).device
+        ratios = torch.tensor([len(indices) / channels for indices, channels in counts]).to(device)
         tensors = tensors_of(self._network.module)
         for name in tensors:
             if _key(name) in self.shared:
                 tensors[name] = self._full(_key(name), ratios)
-        return plan.cut(tensors, kept)
+        return {name: tensor.to(device) for name, tensor in plan.cut(tensors, kept).items()}
 
     def _full(self, key: str, ratios: Tensor) -> Tensor:
         shared = self.shared[key]

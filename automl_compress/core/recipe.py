@@ -10,7 +10,7 @@ from automl_compress.core.pruning_net import PruningNetConfig
 Repair = Literal["none", "reconstruction", "recalibration"]
 Signal = Literal["accuracy", "cross_entropy", "kl"]
 Weights = Literal["inherited", "pruning_net"]
-Backend = Literal["auto", "torch", "openvino"]
+Backend = Literal["auto", "torch", "openvino", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,9 @@ class Recipe:
     weights: where a candidate's weights come from: cut out of the uncut network, or generated
         by a PruningNet, which is trained once before the search.
     pruning_net: how that is trained; set where `weights` says so, and only there.
-    backend: what runs the candidates. `auto` takes the faster one, by a measurement when the
-        search begins; a measurement's own recipe says which that was.
+    backend: what runs the candidates: torch or OpenVINO on the processor, or torch on a GPU,
+        `cuda`. `auto` takes the fastest of those that are there, by a measurement when the search
+        begins; a measurement's own recipe says which that was.
     """
 
     repair: Repair = "reconstruction"

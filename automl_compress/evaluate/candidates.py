@@ -115,6 +115,11 @@ class ProgramCandidates:
         """The program without roundings."""
         return self._plain.program
 
+    @property
+    def modules(self) -> "ModuleCandidates":
+        """The same candidates as modules."""
+        return ModuleCandidates(*self._parts)
+
     @cached_property
     def _rounding(self) -> "_Compiled":
         return self._with(compile_program(self._parts[0], rounds_inputs=True))
@@ -157,12 +162,17 @@ class ModuleCandidates:
     ) -> None:
         self._network, self._reconstruction, self._grids = network, reconstruction, grids
 
-    def of(self, candidate: Candidate) -> Forward:
+    @property
+    def modules(self) -> "ModuleCandidates":
+        """These."""
+        return self
+
+    def of(self, candidate: Candidate) -> BoundModule:
         """Return the cut module."""
         module = cut_network(self._network, candidate.kept, self._reconstruction)
         return self.of_module(module, candidate.layers)
 
-    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> Forward:
+    def of_module(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> BoundModule:
         """Return the module with its layers as they become."""
         if not layers:
             return BoundModule(module)
@@ -180,7 +190,7 @@ def candidates_of(
     reconstruction: Reconstruction | None = None,
     grids: InputGrids | None = None,
     program: Program | None = None,
-) -> Candidates:
+) -> ProgramCandidates | ModuleCandidates:
     """Return the fastest way that computes what the cut module computes.
 
     Args:

@@ -16,6 +16,7 @@ from automl_compress.evaluate.repairing import Repairer
 from automl_compress.evaluate.stages import StageLog, tune_in_stages
 from automl_compress.evaluate.tuned_network import TunedNetwork, TunedScores
 from automl_compress.evaluate.tuning import Tuning, tune_at_once
+from automl_compress.networks import devices
 from automl_compress.networks.trace import Network
 
 
@@ -59,7 +60,7 @@ class Confirmer:
         table: LatencyTable | None = None,
         stages: StageLog | None = None,
     ) -> None:
-        """Prepare.
+        """Prepare; a GPU tunes and scores where there is one.
 
         Args:
             network: traced.
@@ -72,10 +73,11 @@ class Confirmer:
         """
         self._network, self._study, self._stages = network, study, stages
         self._repairer = Repairer(network, data.split("train"), study.recipe, pruning_net)
-        self._scores = TunedScores(network, data, study.recipe, study.seed, table)
+        device = devices.fastest()
+        self._scores = TunedScores(network, data, study.recipe, study.seed, table, device)
         calibration = self._repairer.calibration
         parts = study.confirmation, study.seed, calibration, go_on
-        self._tuning = Tuning(network, data, *parts)
+        self._tuning = Tuning(network, data, *parts, device=device)
 
     @property
     def tuning(self) -> dict[str, Any]:

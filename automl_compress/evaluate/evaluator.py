@@ -20,9 +20,10 @@ from automl_compress.evaluate.candidate import Candidate
 from automl_compress.evaluate.candidates import Forward, ProgramCandidates, candidates_of
 from automl_compress.evaluate.program import Program
 from automl_compress.evaluate.repairing import Repairer, first_images, wanted_net
+from automl_compress.networks import devices
 from automl_compress.networks.trace import Network, trace
 
-SHORT_PARTS = 3  # less than a full evaluation by this is scored in torch
+FEW_PARTS = 3  # of a full evaluation's images; less than one of them are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class PolicyEvaluator(Repairer):
             recipe.backend, network, self._in_torch, self._images
         )
         self.recipe = replace(recipe, backend=backend)
+        if backend == "cuda":
+            self._device = devices.fastest()
+        # Compiling does not pay on few images.
+        self._on_few = self._in_torch if backend == "openvino" else self._candidates
         self._costs = PolicyCosts(network.graph, table)
         self._total = len(scored)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
@@ -143,9 +148,8 @@ class PolicyEvaluator(Repairer):
         return self._score(self._uncut_logits, slice(0, self._total))
 
     def _forward_of(self, candidate: Candidate, part: slice) -> Forward:
-        # Compiling does not pay on few images.
-        is_short = (part.stop - part.start) * SHORT_PARTS < self._total
-        way = self._in_torch if is_short else self._candidates
+        are_few = (part.stop - part.start) * FEW_PARTS < self._total
+        way = self._on_few if are_few else self._candidates
         if self._pruning_net is None and self.recipe.repair != "recalibration":
             return way.of(candidate)
         return way.of_module(self._repaired(candidate.kept), candidate.layers)

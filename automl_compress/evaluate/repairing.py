@@ -12,6 +12,7 @@ from automl_compress.compress.selection import ChannelSelector
 from automl_compress.core import Policy, Recipe
 from automl_compress.core.errors import InvalidInput
 from automl_compress.data.datasets import Split
+from automl_compress.networks import devices
 from automl_compress.networks.trace import Network
 
 
@@ -37,6 +38,7 @@ class Repairer:
             InvalidInput: the recipe asks for a PruningNet that is not given.
         """
         self.network, self.recipe = network, recipe
+        self._device = devices.PROCESSOR
         self._pruning_net = wanted_net(pruning_net, recipe)
         calibration = first_images(train, min(recipe.calibration_images, len(train)), "images")
         self._calibration = list(calibration.batches(recipe.batch_size))
@@ -64,8 +66,8 @@ class Repairer:
         else:
             module = cut_network(self.network, kept, self._reconstruction)
         if self.recipe.repair == "recalibration":
-            recalibrate(module, self._calibration)
-        return module
+            recalibrate(module.to(self._device), self._calibration)
+        return module.to(devices.PROCESSOR)
 
 
 def wanted_net(pruning_net: PruningNet | None, recipe: Recipe) -> PruningNet | None:

@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from automl_compress.core import Cost, Measurement, Policy, Recipe
 from automl_compress.core.layer_rows import LayerQuantisation
 from automl_compress.core.policy import FLOAT_BITS
+from automl_compress.core.recipe import Backend
 from automl_compress.costs import LatencyTable, PolicyCosts
 from automl_compress.data.datasets import ImageData
+from automl_compress.networks import devices
 from automl_compress.networks.trace import Network
 from automl_compress.train.accuracy import evaluate_accuracy
 
@@ -42,6 +44,7 @@ class TunedScores:
         recipe: Recipe,
         seed: int,
         table: LatencyTable | None = None,
+        device: torch.device = devices.PROCESSOR,
     ) -> None:
         """Prepare.
 
@@ -51,9 +54,11 @@ class TunedScores:
             recipe: of the search, for the measurements; what is tuned runs in torch.
             seed: of the search, for the measurements.
             table: times on the study's target, where it has one.
+            device: what computes the tuned networks.
         """
-        self._network, self._data = network, data
-        self._recipe, self._seed = replace(recipe, backend="torch"), seed
+        self._network, self._data, self._device = network, data, device
+        backend: Backend = "torch" if device == devices.PROCESSOR else "cuda"
+        self._recipe, self._seed = replace(recipe, backend=backend), seed
         self._costs = PolicyCosts(network.graph, table)
         #: What the uncut network costs.
         self.full = self._costs.full
@@ -66,7 +71,7 @@ class TunedScores:
         """Score a tuned network on all images of a split; its costs are counted on itself."""
         wall, cpu = time.perf_counter(), time.process_time()
         split = self._data.split(split_name)
-        correct, total = evaluate_accuracy(network.module, split)
+        correct, total = evaluate_accuracy(devices.copied_to(network.module, self._device), split)
         return Measurement(
             cost=self._cost(network, policy),
             score=correct / total,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from automl_compress.compress.quantisers import Grid
 from automl_compress.core import Confirmation, LayerChoice, Policy
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.tuned_network import TunedNetwork
+from automl_compress.networks import devices
 from automl_compress.networks.trace import Network
 from automl_compress.train.config import Distillation, TrainingConfig
 from automl_compress.train.quantised_training import QuantisedTraining, train_quantised
@@ -30,6 +32,7 @@ class Tuning:
     seed: decides the order of the images, and their augmentation.
     calibration: labelled batches, on which grids of layer inputs are fitted.
     go_on: called often; what it raises ends the tuning.
+    device: what trains. Networks come from the processor's memory, and go back there.
     """
 
     network: Network
@@ -38,6 +41,11 @@ class Tuning:
     seed: int
     calibration: Sequence[tuple[Tensor, Tensor]]
     go_on: Callable[[], None] = lambda: None
+    device: torch.device = devices.PROCESSOR
+
+    @cached_property
+    def _teacher(self) -> nn.Module:
+        return devices.copied_to(self.network.module, self.device)
 
     @property
     def distillation(self) -> Distillation | None:
@@ -68,6 +76,8 @@ class Tuning:
             notes["scales"] = told.finetune_scales
         if told.precision != "float32":
             notes["precision"] = told.precision
+        if self.device != devices.PROCESSOR:
+            notes["device"] = self.device.type
         return notes
 
     def train(
@@ -91,19 +101,22 @@ class Tuning:
             learning_rate=FINETUNE_LEARNING_RATE,
             seed=self.seed + further_seed,
             precision=told.precision,
+            device=str(self.device),
         )
-        return train_quantised(
-            module,
+        trained = train_quantised(
+            module.to(self.device),
             choices,
             grids,
             self.network.plan.norm_after,
             self.data,
             config,
             scales=told.finetune_scales,
-            teacher=None if distillation is None else self.network.module,
+            teacher=None if distillation is None else self._teacher,
             distillation=distillation,
             progress=lambda _: self.go_on(),
         )
+        module.to(devices.PROCESSOR)
+        return trained
 
     def input_grids(self, module: nn.Module, choices: Mapping[str, LayerChoice]) -> dict[str, Grid]:
         """Calibrate what reaches the layers of a cut network whose inputs are quantised."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from automl_compress.compress.pruning_net import PruningNet
@@ -16,6 +17,7 @@ from automl_compress.core.canonical import digest
 from automl_compress.core.errors import InvalidInput, StorageFailed
 from automl_compress.core.pruning_net import CHANNEL_SCALES, PruningNetConfig
 from automl_compress.data.datasets import ImageData, Split
+from automl_compress.networks import devices
 from automl_compress.networks.architectures import load_weights
 from automl_compress.networks.fingerprint import weights_fingerprint
 from automl_compress.networks.trace import Network
@@ -92,9 +94,14 @@ class PruningNetRun(TrainingRun):
     """The training of a PruningNet: other structures in every step."""
 
     def __init__(
-        self, net: PruningNet, data: ImageData, config: PruningNetConfig, structures: Structures
+        self,
+        net: PruningNet,
+        data: ImageData,
+        config: PruningNetConfig,
+        structures: Structures,
+        device: torch.device = devices.PROCESSOR,
     ) -> None:
-        """Begin at epoch 0."""
+        """Begin at epoch 0; `net` moves to the device."""
         images = len(data.split("train"))
         training = TrainingConfig(
             epochs=config.epochs_over(min(config.images or images, images)),
@@ -106,6 +113,7 @@ class PruningNetRun(TrainingRun):
             label_smoothing=config.label_smoothing,
             precision=config.precision,
             seed=config.seed,
+            device=str(device),
         )
         super().__init__(net, data, training, config.images)
         self._structures, self._is_sandwich = structures, config.sampling == "sandwich"
@@ -146,9 +154,10 @@ def prepare_pruning_net(
 ) -> TrainedPruningNet | None:
     """Return the PruningNet that a recipe asks for; None where it asks for none.
 
-    Killed at any moment and called again, it goes on behind the last whole epoch. It depends
-    on network, train split, allowed widths, order of channels and configuration, not on any
-    budget: whatever search has all of these alike uses the same one.
+    A GPU trains it where there is one; it is in the processor's memory afterwards. Killed at any
+    moment and called again, it goes on behind the last whole epoch. It depends on network, train
+    split, allowed widths, order of channels and configuration, not on any budget: whatever search
+    has all of these alike uses the same one.
 
     Args:
         network: a traced network; stays as it is.
@@ -166,15 +175,16 @@ def prepare_pruning_net(
     config = recipe.pruning_net
     if config is None:
         return None
-    ranking = _ranking(network, data, space, recipe)
-    key = digest(_identity(network, data, space, ranking, config))
+    ranking, device = _ranking(network, data, space, recipe), devices.fastest()
+    key = digest(_identity(network, data, space, ranking, config, device))
     with seeded(config.seed):
         net = PruningNet(network, config.rank, config.starts_from)
         path = None if folder is None else _made(folder) / f"{key.removeprefix('sha256:')}"
         if path is not None and _finished(path).exists():
             return _read(net, key, _finished(path))
-        run = PruningNetRun(net, data, config, Structures(space, ranking))
+        run = PruningNetRun(net, data, config, Structures(space, ranking), device)
         epochs = _train(run, path, progress)
+        net.to(devices.PROCESSOR)
     if path is not None:
         document = {"key": key, "epochs": [asdict(epoch) for epoch in epochs]}
         write_checkpoint(_finished(path), net.state_dict(), document)
@@ -237,9 +247,11 @@ def _identity(
     space: CompressionSpace,
     ranking: Sequence[Tensor],
     config: PruningNetConfig,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Name all that decides the weights."""
     split = data.split("train")
+    trained_on = {} if device == devices.PROCESSOR else {"device": device.type}
     used = split if config.images is None else split.subset(0, min(config.images, len(split)))
     return {
         "layout": LAYOUT,
@@ -251,6 +263,7 @@ def _identity(
         "widths": space.allowed,
         "ranking": [group.tolist() for group in ranking],
         "config": asdict(config),
+        **trained_on,
     }
 
 

@@ -27,7 +27,7 @@ class QuantisedTraining:
 
     weights: the grids of layers' weights, norms folded in, where they stay as trained; empty where
         scales are fitted to the weights.
-    inputs: the grids of layers' inputs.
+    inputs: the grids of layers' inputs; all grids are in the processor's memory.
     """
 
     report: TrainingReport
@@ -57,7 +57,8 @@ def train_quantised(
     afterwards changes no code. One grid for the layer is fitted to weights times the norm's scale.
 
     Args:
-        module: the cut network with float weights; ends with float weights, in evaluation mode.
+        module: the cut network with float weights, on the config's device; ends with float
+            weights, in evaluation mode.
         choices: what becomes of layers, by module path.
         grids: of layer inputs, by module path.
         norm_after: the norm that alone follows a layer; weights are compared with its scale.

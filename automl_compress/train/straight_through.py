@@ -101,7 +101,7 @@ class ScaledWeights(StraightThrough):
             folding = _scale_of(self._norm[0], weight)
             scales = scales if folding is None else scales * folding.abs()
             scales = torch.where(scales == 0, 1.0, scales)  # of a channel that is switched off
-        return replace(self._grid, values=scales.detach().reshape(-1, 1).float().clone())
+        return replace(self._grid, values=scales.detach().reshape(-1, 1).float().cpu().clone())
 
     @torch.no_grad()
     def _norm_scale(self, weight: Tensor) -> Tensor | None:
@@ -123,7 +123,8 @@ class LearnedInputs:
     def __init__(self, layer: nn.Module, grid: Grid) -> None:
         """Register the scale and the hook on the layer."""
         self._layer, self._grid = layer, grid
-        layer.register_parameter("input_scale", nn.Parameter(grid.values.reshape(()).clone()))
+        scale = grid.values.reshape(()).clone().to(next(layer.parameters()).device)
+        layer.register_parameter("input_scale", nn.Parameter(scale))
         self._handle = layer.register_forward_pre_hook(self, with_kwargs=True)
 
     def __call__(self, layer: nn.Module, arguments: Any, keywords: Any) -> Any:
@@ -138,7 +139,7 @@ class LearnedInputs:
         self._handle.remove()
         scale = self._layer.get_parameter("input_scale").detach().abs()
         del self._layer._parameters["input_scale"]
-        return replace(self._grid, values=scale.reshape(1, 1).float().clone())
+        return replace(self._grid, values=scale.reshape(1, 1).float().cpu().clone())
 
 
 def on_scale(x: Tensor, scale: Tensor, grid: Grid) -> Tensor:
