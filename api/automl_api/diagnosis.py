@@ -13,13 +13,15 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from automl_api.engine.health import clock_trouble, disk_trouble, existing
+from automl_api.engine.queue import queue_of
+from automl_api.engine.system import GPU_QUEUE
 from automl_api.serving import listen
 from automl_api.settings import Settings
 from automl_compress import __version__
 from automl_compress.core.errors import AutomlCompressError, ClusterFailed
 from automl_compress.evaluate.cluster_joining import join, leave
 from automl_compress.export.engines import ONNX_PACKAGES, is_installed
-from automl_compress.store import Database, leases
+from automl_compress.store import Database, activity, leases
 from automl_compress.store.schema import head_revision
 from automl_compress.store.tables import LeaseRow
 
@@ -148,6 +150,7 @@ def _workers(settings: Settings) -> Finding:
     try:
         with _tables(settings) as session:
             at, every = leases.database_now(session), leases.every(session)
+            for_gpus = [row for row in activity.waiting_jobs(session) if queue_of(row) == GPU_QUEUE]
     except AutomlCompressError as error:
         return Finding("workers", "wrong", str(error))
     known = [each for each in every if not each.reaped_by]
@@ -157,6 +160,11 @@ def _workers(settings: Settings) -> Finding:
     named = f"silent for longer than a lease: {', '.join(each.owner for each in silent)}"
     if silent and not found:
         wrong.append(f"{named}; nobody serves: start a worker, which takes over their jobs")
+    if found and for_gpus and not any(each.gpu for each in found):
+        wrong.append(
+            f"no worker has a GPU, and {len(for_gpus)} jobs ask for one (backend cuda): start a "
+            "worker where torch finds one, or clone the jobs with backend auto"
+        )
     if wrong:
         return Finding("workers", "wrong", "; ".join(wrong))
     if not found:

@@ -14,6 +14,7 @@ from automl_api.local_teacher import Teacher, TeacherRequest
 from automl_api.sources import ModelSource
 from automl_compress.core.errors import InvalidInput, StorageFailed
 from automl_compress.data.datasets import ImageData, check_fits
+from automl_compress.networks import devices
 from automl_compress.networks.architectures import architecture, load_weights
 from automl_compress.networks.describe import logit_count
 from automl_compress.train.accuracy import evaluate_accuracy
@@ -48,13 +49,16 @@ class TrainRequest:
 def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     """Train, write the weights with all that is needed to use them again, and report.
 
+    A GPU trains where there is one.
+
     Raises:
         InvalidInput: names, values or data that do not fit.
         StorageFailed: the disk did not take the file.
     """
     _check_folder(request.output)
     torch.set_num_threads(1)
-    config = TrainingConfig(**request.training)
+    device = devices.fastest()
+    config = TrainingConfig(**request.training, device=str(device))
     told = read_model(request.architecture, request.weights, request.config)
     teacher = None if request.teacher is None else Teacher.read(request.teacher)
     module, input_shape = _student(told.source, config.seed)
@@ -69,7 +73,7 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
             module,
             data,
             config,
-            teacher=teaching,
+            teacher=None if teaching is None else devices.copied_to(teaching, device),
             distillation=None if teacher is None else teacher.distillation,
             checkpoint=unfinished,
             progress=progress,
@@ -80,7 +84,7 @@ def train_network(request: TrainRequest, *, is_silent: bool) -> dict[str, Any]:
     split = data.split("search")
     correct, total = evaluate_accuracy(module, split)
     document |= {"search_correct": correct, "search_total": total}
-    write_checkpoint(request.output, module.state_dict(), document)
+    write_checkpoint(request.output, module.to(devices.PROCESSOR).state_dict(), document)
     unfinished.unlink(missing_ok=True)
     return _summary(request.output, correct, total, split.provenance)
 

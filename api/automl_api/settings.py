@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     poll_seconds: how often a worker looks for jobs.
     chunk_seconds: how long a job works between two checkpoints of the queue.
     jobs_per_worker: jobs that one worker works on at once.
+    gpu_jobs_per_worker: jobs beside them that ask for a GPU, of a worker that has one.
     evaluation_processes: evaluations of one job at once; None leaves it to the job.
     ray_address: `HOST:PORT` of a Ray cluster that evaluates, by `RAY_ADDRESS`, Ray's own name for
         it; None evaluates in child processes of the worker.
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(default=0.5, gt=0)
     chunk_seconds: float = Field(default=2.0, gt=0)
     jobs_per_worker: int = Field(default=1, ge=1)
+    gpu_jobs_per_worker: int = Field(default=1, ge=1)
     evaluation_processes: int | None = Field(default=None, ge=1)
     ray_address: Annotated[str | None, Field(validation_alias="RAY_ADDRESS")] = None
     trial_cpus: float = Field(default=1.0, gt=0)

@@ -16,6 +16,11 @@ def gpu() -> torch.device | None:
     return torch.device("cuda") if torch.cuda.is_available() else None
 
 
+def gpu_name() -> str | None:
+    """Return what the driver calls that GPU; None where there is none."""
+    return None if gpu() is None else torch.cuda.get_device_name(gpu())
+
+
 def fastest() -> torch.device:
     """Return where training is fastest: the GPU, or the processor of a machine without."""
     return gpu() or PROCESSOR

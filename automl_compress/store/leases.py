@@ -15,9 +15,10 @@ def register(
     host: str,
     process_id: int | None = None,
     version: str | None = None,
+    gpu: str | None = None,
 ) -> LeaseRow:
-    """Add a worker process of a version of this project."""
-    row = LeaseRow(owner=owner, host=host, process_id=process_id, version=version)
+    """Add a worker process of a version of this project, with a GPU or without."""
+    row = LeaseRow(owner=owner, host=host, process_id=process_id, version=version, gpu=gpu)
     row.started_at = now()
     session.add(row)
     session.flush()

@@ -251,6 +251,7 @@ class LeaseRow(Table):
     version, process_id, started_at: empty where a version before 0.1.0's release wrote the row.
     clock_ahead_seconds: of the worker's clock, against the database's.
     trouble: what keeps the worker from its work, in words; None while nothing does.
+    gpu: the name of the GPU that it computes on, where it has one.
     """
 
     __tablename__ = "compress_lease"
@@ -265,3 +266,4 @@ class LeaseRow(Table):
     started_at: Mapped[datetime | None]
     clock_ahead_seconds: Mapped[float | None]
     trouble: Mapped[str | None] = mapped_column(Text)
+    gpu: Mapped[str | None] = mapped_column(String(255))

@@ -15,8 +15,9 @@ from automl_api.engine.worker import run_worker
 from automl_api.settings import Settings
 from automl_compress import __version__
 from automl_compress.core.errors import ClusterFailed
-from automl_compress.store import Database, leases, schema
+from automl_compress.store import Database, jobs, leases, schema
 from automl_compress.store.moments import now
+from tests.automl_compress.store.conftest import new_job
 
 HERE = socket.gethostname()
 AT = now()
@@ -102,6 +103,22 @@ def test_a_worker_is_looked_for_only_where_it_is_expected(settings: Settings) ->
 
 def found(settings: Settings, name: str) -> Finding:
     return next(each for each in diagnose(settings) if each.name == name)
+
+
+@pytest.mark.usefixtures("_stopped_clock")
+def test_jobs_that_wait_for_a_gpu_in_vain_are_named(database: Database, settings: Settings) -> None:
+    new = new_job(database)
+    new.spec["study"] = {"recipe": {"backend": "cuda"}}
+    with database.session() as session:
+        jobs.create(session, new)
+    register(database, HERE, 5, None)
+
+    told = found(settings, "workers")
+    assert told.mark == "wrong"
+    assert "no worker has a GPU, and 1 jobs ask for one" in told.text
+
+    change(database, HERE, {"gpu": "T4"})
+    assert found(settings, "workers").mark == "ok"
 
 
 @pytest.mark.usefixtures("_stopped_clock")

@@ -186,7 +186,10 @@ class StudyOptions(ConfirmationOptions):
         int | None, typer.Option(min=1, help="Train images that repair and ranges are taken from.")
     ] = None
     backend: Annotated[
-        str, typer.Option(help="What runs candidates: torch, openvino, or auto: the faster one.")
+        str,
+        typer.Option(
+            help="What runs candidates: torch, openvino, cuda, or auto: the fastest that is there."
+        ),
     ] = "auto"
     parallelism: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1
     accuracy_floor: AccuracyFloor = None

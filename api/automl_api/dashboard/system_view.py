@@ -13,7 +13,7 @@ from automl_compress.store import JobState, activity, leases
 
 @dataclass(frozen=True)
 class WorkerView:
-    """A worker process: its last sign of life, its trouble, and the jobs in its hands."""
+    """A worker process: its last sign of life, its trouble, its GPU, and the jobs in its hands."""
 
     owner: str
     host: str
@@ -21,6 +21,7 @@ class WorkerView:
     renewed: datetime
     is_silent: bool
     trouble: str | None
+    gpu: str | None
     jobs: Sequence[JobBody]
 
 
@@ -60,6 +61,7 @@ def system_view(service: Service) -> SystemView:
             renewed=each.renewed_at,
             is_silent=leases.silent_seconds(each, at) > settings.lease_seconds,
             trouble=each.trouble,
+            gpu=each.gpu,
             jobs=[job for job in waiting if taken[job.id].startswith(f"{each.owner}/")],
         )
         for each in alive

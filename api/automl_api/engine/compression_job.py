@@ -23,6 +23,7 @@ from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.evaluate.pool import EvaluationPool
 from automl_compress.evaluate.problem import search_problem
 from automl_compress.evaluate.program import Program
+from automl_compress.networks import devices
 from automl_compress.networks.describe import logit_count
 from automl_compress.networks.trace import Network, trace
 from automl_compress.search import Study, StudyEvent
@@ -94,7 +95,13 @@ class Workload:
         return baseline, replace(self, program=evaluator.program)
 
     def on_backend(self, backend: Backend) -> "Workload":
-        """Return the workload whose recipe names what runs its candidates."""
+        """Return the workload whose recipe names what runs its candidates.
+
+        A job that goes on scores the rest as it did the first of them. One that found a GPU
+        without asking for it may go on where there is none.
+        """
+        if self.study.recipe.backend == "auto" and backend == "cuda" and devices.gpu() is None:
+            backend = "torch"
         recipe = replace(self.study.recipe, backend=backend)
         return replace(self, study=replace(self.study, recipe=recipe))
 
@@ -110,7 +117,9 @@ class Workload:
         record = EvaluatorRecord.of(*parts, self.program)
         if settings.ray_address is None:
             return EvaluationPool(record, evaluations, limits)
-        needs = TrialNeeds(settings.trial_cpus, settings.trial_gpus)
+        # Ray hides all GPUs from a task that asks for none.
+        least_gpus = 1.0 if self.study.recipe.backend == "cuda" else 0.0
+        needs = TrialNeeds(settings.trial_cpus, settings.trial_gpus or least_gpus)
         return ClusterPool(record, settings.ray_address, evaluations, limits, needs)
 
 
@@ -130,7 +139,6 @@ class CompressionPipeline:
             job.enter(JobState.PROFILING)
             baseline, workload = workload.profile()
             job.set_baseline(baseline)
-        # A job that goes on scores the rest of its candidates as it did the first.
         workload = workload.on_backend(baseline.get("backend", "torch"))
         study = workload.study
         parts = workload.network, workload.data, workload.space, study.recipe

@@ -26,6 +26,7 @@ class Lease:
         seconds: float,
         when_lost: Callable[[], None],
         trouble: Callable[[], str | None] = lambda: None,
+        gpu: str | None = None,
     ) -> None:
         """Prepare the lease of `owner`.
 
@@ -36,8 +37,9 @@ class Lease:
             when_lost: called once, when another worker has declared this one dead, or the tables
                 have become those of another version.
             trouble: what keeps this process from its work, in words; asked at each beat.
+            gpu: the name of the GPU that this process computes on, where it has one.
         """
-        self.owner, self.seconds = owner, seconds
+        self.owner, self.seconds, self._gpu = owner, seconds, gpu
         self._database = Database(url)
         self._when_lost, self._trouble = when_lost, trouble
         self._said: str | None = None
@@ -49,7 +51,7 @@ class Lease:
         """Register, and begin to beat."""
         with self._database.session() as session:
             host = socket.gethostname()
-            leases.register(session, self.owner, host, os.getpid(), __version__)
+            leases.register(session, self.owner, host, os.getpid(), __version__, self._gpu)
         self._healthy_since = time.monotonic()
         self._thread.start()
 

@@ -7,6 +7,7 @@ from dbos import EnqueueOptions
 
 from automl_api.engine.system import (
     GENERATION,
+    GPU_QUEUE,
     QUEUE,
     WORKFLOW,
     client_engine,
@@ -48,7 +49,7 @@ class JobQueue:
             row = jobs.get(session, job_id)
         options: EnqueueOptions = {
             "workflow_name": WORKFLOW,
-            "queue_name": QUEUE,
+            "queue_name": queue_of(row),
             "workflow_id": workflow_id(row.id, row.attempt),
             "app_version": GENERATION,
             "priority": FIRST_IN_LINE - row.priority,
@@ -125,9 +126,14 @@ class JobQueue:
 
     def move(self, workflow_ids: Sequence[str]) -> None:
         """Queue workflows again; they go on behind their last stored step."""
+        if not workflow_ids:
+            return
         with storage_errors():
-            for each in workflow_ids:
-                self._client.resume_workflow(each, queue_name=QUEUE)
+            known = self._client.list_workflows(
+                workflow_ids=[*workflow_ids], load_input=False, load_output=False
+            )
+            for each in known:
+                self._client.resume_workflow(each.workflow_id, queue_name=each.queue_name or QUEUE)
 
     def move_from(self, executor_id: str) -> list[str]:
         """Queue again what a dead worker was working on; return the workflows' ids."""
@@ -139,6 +145,12 @@ class JobQueue:
         """Close every connection."""
         self._client.destroy()
         self._engine.dispose()
+
+
+def queue_of(job: JobRow) -> str:
+    """Return the queue that a job waits in: that of workers with a GPU, if it asks for one."""
+    recipe = job.spec.get("study", {}).get("recipe", {})
+    return GPU_QUEUE if recipe.get("backend") == "cuda" else QUEUE
 
 
 def workflow_id(job_id: str, attempt: int) -> str:

@@ -18,7 +18,7 @@ from automl_compress.store.outages import is_away
 
 APPLICATION = "automl-compress"
 GENERATION = "1"  # of the workflow's steps: a worker takes no job of another generation
-QUEUE = "jobs"
+QUEUE, GPU_QUEUE = "jobs", "gpu-jobs"  # a worker without a GPU takes nothing of the second
 WORKFLOW = "run_job"
 BUSY_TIMEOUT_MS = 30_000
 IDLE_TRANSACTION_SECONDS = 15.0  # a process that stops within a transaction locks out nobody

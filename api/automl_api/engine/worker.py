@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from dbos import DBOS
@@ -20,7 +20,14 @@ from automl_api.engine.pipeline import JobPipeline
 from automl_api.engine.queue import JobQueue
 from automl_api.engine.reaper import Reaper
 from automl_api.engine.retention import Retention
-from automl_api.engine.system import QUEUE, configuration, migrate, quieten, worker_engine
+from automl_api.engine.system import (
+    GPU_QUEUE,
+    QUEUE,
+    configuration,
+    migrate,
+    quieten,
+    worker_engine,
+)
 from automl_api.settings import Settings
 from automl_api.threads import prefer_one_thread
 from automl_compress import __version__
@@ -34,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 
 def run_worker(
-    settings: Settings, stop: threading.Event, pipeline: JobPipeline | None = None
+    settings: Settings,
+    stop: threading.Event,
+    pipeline: JobPipeline | None = None,
+    gpu: str | None = None,
 ) -> None:
     """Serve jobs until `stop` is set; unfinished ones are queued for other workers.
 
@@ -42,6 +52,7 @@ def run_worker(
         settings: those of the API.
         stop: set by another thread or a signal handler.
         pipeline: what a job is; None for searches and evaluations.
+        gpu: the name of the GPU that the pipeline computes on; found where `pipeline` is None.
 
     Raises:
         StorageFailed: the database cannot be reached at the start.
@@ -51,18 +62,22 @@ def run_worker(
     prefer_one_thread()  # what a job needs of torch is imported below, by `_every_kind`
     if settings.ray_address is not None:
         join(settings.ray_address)  # before a job is taken that would only wait
+    if pipeline is None:
+        pipeline, gpu = _every_kind(settings)
     database = Database(settings.tables_url)
     try:
         database.upgrade()
         migrate(settings)
         while not stop.is_set():
             database.check()  # a newer version may have upgraded it since
-            _serve(settings, database, stop, pipeline or _every_kind(settings))
+            _serve(settings, database, stop, pipeline, gpu)
     finally:
         database.close()
 
 
-def serve_worker(settings: Settings, pipeline: JobPipeline | None = None) -> None:
+def serve_worker(
+    settings: Settings, pipeline: JobPipeline | None = None, gpu: str | None = None
+) -> None:
     """Be a worker process: run until SIGTERM or SIGINT; never returns.
 
     A second signal ends it at once, as if it were killed.
@@ -76,20 +91,25 @@ def serve_worker(settings: Settings, pipeline: JobPipeline | None = None) -> Non
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, ask_to_stop)
-    run_worker(settings, stop, pipeline)
+    run_worker(settings, stop, pipeline, gpu)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of the engine that still wait for a database would keep it alive
 
 
-def _every_kind(settings: Settings) -> JobPipeline:
+def _every_kind(settings: Settings) -> tuple[JobPipeline, str | None]:
     from automl_api.engine.kinds import PipelineOfKinds
+    from automl_compress.networks import devices
 
-    return PipelineOfKinds(settings)
+    return PipelineOfKinds(settings), devices.gpu_name()
 
 
 def _serve(
-    settings: Settings, database: Database, stop: threading.Event, pipeline: JobPipeline
+    settings: Settings,
+    database: Database,
+    stop: threading.Event,
+    pipeline: JobPipeline,
+    gpu: str | None,
 ) -> None:
     """Be one executor: its name ends when others declare it dead."""
     executor_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
@@ -105,13 +125,17 @@ def _serve(
             settings.lease_seconds,
             lost.set,
             lambda: disk_trouble(settings.data_dir),
+            gpu,
         )
         lease.start()
         stack.callback(lease.stop)
         _name_other_versions(database)
         retention = Retention(database, files, settings.artifact_days)
         reaper = Reaper(database, queue, lease, execution.is_working_on, tidy=retention.look)
-        with _launched(settings, execution):
+        slots = {QUEUE: settings.jobs_per_worker}
+        if gpu is not None:
+            slots[GPU_QUEUE] = settings.gpu_jobs_per_worker
+        with _launched(settings, execution, slots):
             reaper.start()
             stack.callback(reaper.stop)
             logger.info("worker %s serves", executor_id)
@@ -131,19 +155,24 @@ def _name_other_versions(database: Database) -> None:
 
 
 @contextmanager
-def _launched(settings: Settings, execution: JobExecution) -> Generator[None]:
+def _launched(
+    settings: Settings, execution: JobExecution, slots: Mapping[str, int]
+) -> Generator[None]:
+    """Take jobs within the block, of each queue so many at once."""
     quieten()
     engine = worker_engine(settings)
     DBOS(config=configuration(settings, execution.executor_id, engine))
     workflows.register(execution)
+    DBOS.listen_queues([*slots])
     DBOS.launch()
     try:
-        DBOS.register_queue(
-            QUEUE,
-            worker_concurrency=settings.jobs_per_worker,
-            polling_interval_sec=settings.poll_seconds,
-            on_conflict="always_update",
-        )
+        for name, jobs_at_once in slots.items():
+            DBOS.register_queue(
+                name,
+                worker_concurrency=jobs_at_once,
+                polling_interval_sec=settings.poll_seconds,
+                on_conflict="always_update",
+            )
         yield
     finally:
         execution.stopping.set()

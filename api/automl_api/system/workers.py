@@ -21,6 +21,7 @@ class WorkerBody(ResponseBody):
     version, process_id, started: null where an older version wrote them.
     clock_ahead_seconds: of the worker's clock, against the database's.
     trouble: what keeps it from its work, in words.
+    gpu: the name of its GPU; null without one.
     jobs: ids of the caller's jobs in its hands.
     """
 
@@ -34,6 +35,7 @@ class WorkerBody(ResponseBody):
     silent_seconds: float
     clock_ahead_seconds: float | None
     trouble: str | None
+    gpu: str | None
     jobs: Sequence[str]
 
 
@@ -78,5 +80,6 @@ def _worker(
         silent_seconds=max(silent_seconds, 0.0),
         clock_ahead_seconds=row.clock_ahead_seconds,
         trouble=row.trouble,
+        gpu=row.gpu,
         jobs=job_ids,
     )

@@ -13,8 +13,10 @@ from automl_api.engine.execution import MOST_DEATHS, JobExecution
 from automl_api.engine.lease import Lease
 from automl_api.settings import Settings
 from automl_compress.store import ArtifactFiles, Database, JobState, jobs, leases, schema
-from tests.api.engine.conftest import Service, on_sqlite
+from tests.api.engine.conftest import Service, check_every_trial_is_stored_once, on_sqlite
 from tests.api.engine.toy import ToyPipeline
+
+WITH_GPU = (sys.executable, "-c", "from tests.api.engine.toy import serve; serve(gpu='T4')")
 
 
 @pytest.mark.slow
@@ -28,6 +30,33 @@ def test_the_job_of_the_highest_priority_is_taken_first(service: Service) -> Non
 
     begun = sorted(range(4), key=lambda place: rows[place].started_at or rows[place].created_at)
     assert begun == [2, 0, 3, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_what_asks_for_a_gpu_waits_for_a_worker_that_has_one(service: Service) -> None:
+    asking = service.submit(evaluations=20, seconds=0.1, backend="cuda")
+    modest = service.submit(evaluations=2)
+    service.start_worker()
+    service.wait_for_state(modest, JobState.SUCCEEDED)
+    assert service.job(asking).state is JobState.QUEUED
+    assert service.queue.status(asking) == "ENQUEUED"
+
+    worker = service.start_worker(WITH_GPU)
+    service.wait(asking, lambda row: row.trials_done >= 3)
+    with service.database.reading() as session:
+        assert [row.gpu for row in leases.every(session) if row.process_id == worker.pid] == ["T4"]
+    worker.kill()
+    worker.wait()
+    # The living worker finds it out, and leaves the job to one with a GPU.
+    service.wait(asking, lambda _: service.queue.status(asking) == "ENQUEUED")
+    done = service.job(asking).trials_done
+    other = service.submit(evaluations=2)
+    service.wait_for_state(other, JobState.SUCCEEDED)
+    assert service.job(asking).trials_done == done
+    service.start_worker(WITH_GPU)
+    service.wait_for_state(asking, JobState.SUCCEEDED)
+    check_every_trial_is_stored_once(service, asking, 20)
 
 
 @on_sqlite

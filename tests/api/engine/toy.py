@@ -39,11 +39,12 @@ BUDGET = Budget("macs", 0.5)
 def toy_spec(log: Path, **changes: object) -> dict[str, Any]:
     """What a toy job does: evaluations that take so long each, each written into the log."""
     usual = {"evaluations": 30, "seconds": 0.03, "finalise": 0.0, "broken": False}
-    more = {"processes": 0, "limits": {}, "ill": {}}
+    more = {"processes": 0, "limits": {}, "ill": {}, "backend": "torch"}
     told = {**usual, **more, "log": str(log), **changes}
     study = {
         "budget": {"metric": BUDGET.metric, "ratio": BUDGET.ratio},
         "effort": {"evaluations": told["evaluations"]},
+        "recipe": {"backend": told["backend"]},
     }
     return {**told, "study": study}
 
@@ -167,5 +168,5 @@ def _score(trial: Any) -> float:
     return -1.0 if trial.measurement is None else trial.measurement.score
 
 
-def serve() -> None:
-    serve_worker(Settings(), ToyPipeline())
+def serve(gpu: str | None = None) -> None:
+    serve_worker(Settings(), ToyPipeline(), gpu)
