@@ -62,12 +62,12 @@ def run_worker(
     prefer_one_thread()  # what a job needs of torch is imported below, by `_every_kind`
     if settings.ray_address is not None:
         join(settings.ray_address)  # before a job is taken that would only wait
-    if pipeline is None:
-        pipeline, gpu = _every_kind(settings)
     database = Database(settings.tables_url)
     try:
         database.upgrade()
         migrate(settings)
+        if pipeline is None:
+            pipeline, gpu = _every_kind(settings)
         while not stop.is_set():
             database.check()  # a newer version may have upgraded it since
             _serve(settings, database, stop, pipeline, gpu)
