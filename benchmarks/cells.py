@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import COMMIT, RESULTS
+from benchmarks.records import COMMIT, RESULTS, host
 
 Works = Iterable[tuple[str, Callable[[], dict[str, Any]]]]
 
@@ -44,7 +44,8 @@ class Cells:
             if not content:  # an input of the cell is still missing
                 return None
             partial = self.folder / f"{key}.partial"
-            partial.write_text(json.dumps({**content, "commit": COMMIT}, indent=1) + "\n")
+            made = {**content, "commit": COMMIT, "host": host()}
+            partial.write_text(json.dumps(made, indent=1) + "\n")
             partial.replace(self.folder / f"{key}.json")
             return content
         finally:

@@ -15,8 +15,16 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def save(name: str, summary: dict[str, Any], details: dict[str, Any], seeds: list[int]) -> Path:
-    """Write `summary` (the figures under plain keys) and `details`, with how they were made."""
+    """Write `summary` (the figures under plain keys) and `details`, with how they were made.
+
+    What says the same as the file that is there leaves it: cells that are summarised anew on
+    another machine were not computed there.
+    """
     RESULTS.mkdir(exist_ok=True)
+    path, there = RESULTS / f"{name}.json", load(name)
+    told = json.loads(json.dumps({"summary": summary, "details": details}))
+    if told == {key: there[key] for key in told}:
+        return path
     content = {
         "name": name,
         "summary": summary,
@@ -24,16 +32,9 @@ def save(name: str, summary: dict[str, Any], details: dict[str, Any], seeds: lis
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": seeds,
         "commit": COMMIT,
-        "host": {
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "host": host(),
         "details": details,
     }
-    path = RESULTS / f"{name}.json"
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
@@ -44,6 +45,17 @@ def load(name: str) -> dict[str, Any]:
     """Read what `save` wrote; an empty record where nothing was."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else {"summary": {}, "details": {}}
+
+
+def host() -> dict[str, Any]:
+    """Describe this machine, and what computes on it."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def _commit() -> str:
