@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 TorchCandidates = ProgramCandidates | ModuleCandidates
 NAMES: Mapping[Backend, str] = {"torch": "torch", "openvino": "OpenVINO", "cuda": "torch on a GPU"}
-# Processor time of one candidate below which OpenVINO is not even loaded: compiling alone takes
-# a tenth of a second or more.
+# Processor time of one candidate below which nothing else is even loaded: OpenVINO takes a tenth
+# of a second or more to compile one, and a GPU seconds to begin.
 LEAST_SECONDS = 0.5
 LEAST_GAIN = 0.05  # of torch's time; less is within the noise of the measurement
 GPU_AGREEMENT = 1e-2  # of the largest logit: TensorFloat-32 keeps ten bits of a mantissa
