@@ -152,7 +152,7 @@ class PolicyEvaluator(Repairer):
         way = self._on_few if are_few else self._candidates
         if self._pruning_net is None and self.recipe.repair != "recalibration":
             return way.of(candidate)
-        return way.of_module(self._repaired(candidate.kept), candidate.layers)
+        return way.of_module(self._repaired(candidate), candidate.layers)
 
     def _part(self, images: slice | None) -> slice:
         start, stop, _ = (images or slice(None)).indices(self._total)

@@ -1,6 +1,7 @@
 """The networks of policies, repaired as a recipe says: what is scored and what is handed out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -9,11 +10,14 @@ from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.reconstruction import Reconstruction
 from automl_compress.compress.selection import ChannelSelector
-from automl_compress.core import Policy, Recipe
+from automl_compress.core import LayerChoice, Policy, Recipe
 from automl_compress.core.errors import InvalidInput
 from automl_compress.data.datasets import Split
+from automl_compress.evaluate.candidate import Candidate
 from automl_compress.networks import devices
 from automl_compress.networks.trace import Network
+from automl_compress.train.pruning import prune
+from automl_compress.train.straight_through import compressed_before
 
 
 class Repairer:
@@ -57,17 +61,37 @@ class Repairer:
         return self._selector.explicit(policy)
 
     def repaired_network(self, policy: Policy) -> nn.Module:
-        """Build the cut float network with the recipe's repair in its weights."""
-        return self._repaired(self._selector.kept(policy))
+        """Build the cut float network with the recipe's repair in its weights.
 
-    def _repaired(self, kept: Sequence[Tensor]) -> nn.Module:
+        Where that is recalibration, weights that the policy removes are zero already, and the
+        statistics are those of the network with its weights on their grids; inputs are not rounded.
+        """
+        layers = policy.layer_choices(self.network.graph)
+        return self._repaired(Candidate(self._selector.kept(policy), layers))
+
+    def _repaired(self, candidate: Candidate) -> nn.Module:
         if self._pruning_net is not None:
-            module = self._pruning_net.network(kept)
+            module = self._pruning_net.network(candidate.kept)
         else:
-            module = cut_network(self.network, kept, self._reconstruction)
+            module = cut_network(self.network, candidate.kept, self._reconstruction)
         if self.recipe.repair == "recalibration":
-            recalibrate(module.to(self._device), self._calibration)
+            self._recalibrate(module.to(self._device), candidate.layers)
         return module.to(devices.PROCESSOR)
+
+    def _recalibrate(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> None:
+        """Give a float network the statistics of what it becomes; its weights become sparse."""
+        norm_after, members = self.network.plan.norm_after, dict(module.named_modules())
+        changed = {name: choice for name, choice in layers.items() if choice.changes_weights}
+        prune(module, {name: each.sparsity for name, each in changed.items()}, norm_after)
+        weights = {name: members[name].get_parameter("weight").data for name in changed}
+        floats = {name: weight.clone() for name, weight in weights.items()}
+        for name, choice in changed.items():
+            norm = members[norm_after[name]] if name in norm_after else None
+            as_sparse = replace(choice, sparsity=0.0)  # its zeros are there
+            weights[name].copy_(compressed_before(floats[name], norm, as_sparse))
+        recalibrate(module, self._calibration)
+        for name, weight in weights.items():
+            weight.copy_(floats[name])
 
 
 def wanted_net(pruning_net: PruningNet | None, recipe: Recipe) -> PruningNet | None:
