@@ -18,7 +18,8 @@ class Recipe:
     """How a candidate is scored.
 
     repair: what mends the cut network before it is scored: nothing, least-squares feature-map
-        reconstruction, or batch-norm recalibration.
+        reconstruction, or batch-norm recalibration, which sees the weights sparse and quantised
+        where they become so.
     signal: what the searcher sees: accuracy, minus the cross-entropy, or minus the
         Kullback-Leibler divergence from the uncut network's predictions. Higher is better.
     images: how many images of the search split score a candidate; None for all.

@@ -1,5 +1,6 @@
 """The evaluator under its contract, and against a plain evaluation of the cut module."""
 
+import copy
 import pickle
 import time
 from dataclasses import replace
@@ -10,8 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.layer_weights import compressed_weights
+from automl_compress.compress.quantised_network import quantise_network
+from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.selection import ChannelSelector
-from automl_compress.core import Evaluator, LayerGraph, Policy, Recipe
+from automl_compress.core import Evaluator, LayerChoice, LayerGraph, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
 from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.export.engines import is_installed
@@ -139,6 +143,42 @@ def test_calibration_takes_what_the_train_split_has(network: Network) -> None:
     measured = evaluator_of(network, recipe).evaluate(half_of(network))
 
     assert measured.evaluations == 1 + 40 / 50
+
+
+def compressed(policy: Policy, graph: LayerGraph, weight_bits: int) -> Policy:
+    """Make every convolution and linear layer sparse, and its weights quantised."""
+    names = [layer.name for layer in graph.layers if layer.kind != "other"]
+    return replace(
+        policy, layers=tuple(LayerChoice(name, 0.6, weight_bits=weight_bits) for name in names)
+    )
+
+
+@pytest.mark.parametrize("weight_bits", [32, 3])
+def test_recalibration_measures_the_weights_that_layers_get(
+    network: Network, weight_bits: int
+) -> None:
+    evaluator = evaluator_of(network, RECIPES["recalibration"])
+    policy = compressed(half_of(network), network.graph, weight_bits)
+    choices, norms = policy.layer_choices(network.graph), network.plan.norm_after
+
+    module = evaluator.repaired_network(policy)
+
+    floats = evaluator_of(network, RECIPES["plain"]).repaired_network(half_of(network))
+    dense = dict(floats.named_parameters())
+    twin = copy.deepcopy(module)
+    for name, choice in choices.items():
+        weight = module.get_submodule(name).get_parameter("weight").detach()
+        kept = weight != 0
+        assert torch.equal(weight[kept], dense[f"{name}.weight"][kept])
+        assert int(kept.sum()) == weight.numel() - round(0.6 * weight.numel())
+        values = compressed_weights(weight, replace(choice, sparsity=0.0)).values
+        twin.get_submodule(name).get_parameter("weight").data.copy_(values)
+    recalibrate(twin, evaluator.calibration)
+    torch.testing.assert_close(dict(module.named_buffers()), dict(twin.named_buffers()))
+    logits = plain_logits(quantise_network(module, choices, norms, {}).module, len(SEARCH))
+    measured = evaluator.evaluate(policy)
+    expected_loss = float(F.cross_entropy(logits, SEARCH.labels))
+    assert measured.cross_entropy == pytest.approx(expected_loss, rel=1e-4)
 
 
 def test_forwarded_calibration_images_are_effort(network: Network) -> None:
