@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from automl_compress.core.errors import (
@@ -65,17 +65,17 @@ class Database:
         """
         self.engine = create_database_engine(url)
         self.url = self.engine.url.render_as_string(hide_password=False)
-        self._sessions = self._sessions_of(OPERATOR)
+        self._account = OPERATOR
 
     def of(self, account: Account) -> "Database":
         """Return the same database as an account sees it: sessions have its rows alone."""
         seen = copy(self)
-        seen._sessions = self._sessions_of(account)
+        seen._account = account
         return seen
 
-    def _sessions_of(self, account: Account) -> sessionmaker[AccountSession]:
-        info = session_info(account)
-        return sessionmaker(self.engine, class_=AccountSession, expire_on_commit=False, info=info)
+    def _open(self, bind: Engine | Connection) -> AccountSession:
+        # No sessionmaker: each makes a class, and here there is an account with every request.
+        return AccountSession(bind, expire_on_commit=False, info=session_info(self._account))
 
     @property
     def is_sqlite(self) -> bool:
@@ -90,7 +90,7 @@ class Database:
             StorageFailed: the database is gone, locked, full or read-only; nothing was stored.
             InvalidInput: a value cannot be stored, such as NaN in a JSON document.
         """
-        with self._translated(), self._sessions.begin() as session:
+        with self._translated(), self._open(self.engine) as session, session.begin():
             yield session
 
     @contextmanager
@@ -103,7 +103,7 @@ class Database:
         with (
             self._translated(),
             self.engine.connect().execution_options(**{READING: True}) as connection,
-            self._sessions(bind=connection) as session,
+            self._open(connection) as session,
         ):
             yield session
 
