@@ -14,6 +14,7 @@ from automl_api.dashboard.policy_view import policy_view
 from automl_api.dashboard.rendering import PageRoute, render_page
 from automl_api.dashboard.sensitivity_view import sensitivity_view
 from automl_api.datasets.schemas import dataset_body
+from automl_api.jobs.layer_sensitivity import layer_sensitivity
 from automl_api.jobs.schemas import job_body
 from automl_api.models.schemas import model_body
 from automl_api.service import ServiceDependency
@@ -115,6 +116,7 @@ def get_job(
         view = job_view(session, job_id, table)
         is_whole = x_part != "live"
         sensitivity = sensitivity_view(session, model, row.data_id) if is_whole else None
+        layers = layer_sensitivity(session, job_id) if is_whole else None
     addresses = Addresses(sort, table.is_falling, {} if trial is None else {"trial": trial})
     return render_page(
         request,
@@ -126,6 +128,7 @@ def get_job(
             if each[0] != "latency_ns" or view.job.study.get("target")
         ],
         sensitivity=sensitivity,
+        layers=layers,
         study=json.dumps(view.job.study, indent=2),
         problem=json.dumps(view.job.error, indent=2),
         addresses=addresses,

@@ -8,13 +8,12 @@ from sqlalchemy.orm import Session
 
 from automl_api.artifacts.endpoints import ArtifactBody, artifact_body
 from automl_api.dashboard.policy_view import bits_text
-from automl_api.jobs.layer_sensitivity import LayerSensitivityBody, layer_sensitivity
 from automl_api.jobs.logs import log_line
 from automl_api.jobs.schemas import EventBody, JobBody, TrialBody, event_body, job_body, trial_body
 from automl_api.jobs.stages import StageBody, stages_of
 from automl_api.jobs.uncut import uncut_costs
-from automl_api.models.schemas import ModelBody, model_body
 from automl_compress.core import TrialState, kept_channels
+from automl_compress.core.budget import counted
 from automl_compress.core.errors import NotFound
 from automl_compress.store import artifacts as artifact_rows
 from automl_compress.store import browsing, confirmations
@@ -23,7 +22,7 @@ from automl_compress.store import jobs as job_rows
 from automl_compress.store import models as model_rows
 from automl_compress.store import trials as trial_rows
 from automl_compress.store.browsing import NumberedPage
-from automl_compress.store.tables import JobRow, TrialRow
+from automl_compress.store.tables import JobRow, ModelRow, TrialRow
 
 HEAT_MAP_ROWS = 12
 TRIALS_ON_A_PAGE = 25
@@ -38,6 +37,19 @@ class Table:
     is_falling: bool = True
     number: int = 1
     chosen: int | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A trial in the table; `said` is why it failed, or else why the searcher asked for it."""
+
+    number: int
+    state: TrialState
+    role: str
+    score: float | None
+    accuracy: float | None
+    cost: Mapping[str, int]
+    said: str
 
 
 @dataclass(frozen=True)
@@ -88,22 +100,20 @@ class JobView:
     confirmed: the entries of the job's result, the best first.
     confirmations: jobs that confirm further trials, the newest first.
     stages: what each stage gave, where confirmations go by them.
-    layers: what changing one layer alone cost; None where nothing of the like was measured.
     doing: what happens to the latest trial, and why the searcher asked for it.
     """
 
     job: JobBody
-    model: ModelBody
+    model: ModelRow
     full: Mapping[str, int]
     dataset_name: str
     page: NumberedPage[TrialRow]
-    trials: Sequence[TrialBody]
+    trials: Sequence[Listed]
     shown: Sequence[Layered]
     chosen: Layered | None
     confirmed: Sequence[Mapping[str, Any]]
     confirmations: Sequence[JobBody]
     stages: Sequence[StageBody]
-    layers: LayerSensitivityBody | None
     doing: str
     events: Sequence[EventBody]
     files: Sequence[Files]
@@ -135,6 +145,9 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
     row = job_rows.get(session, job_id)
     model = model_rows.get(session, row.model_id)
     groups = {each["name"]: each for each in model.details["graph"]["groups"]}
+    shown = _shown(session, row, groups)
+    chosen = _chosen(session, row, table.chosen, shown, groups)
+    # Behind those that are shown with their policies: a row is read once, and these lack theirs.
     page = browsing.trials(
         session,
         job_id,
@@ -143,23 +156,24 @@ def job_view(session: Session, job_id: str, table: Table) -> JobView:
         number=table.number,
         limit=TRIALS_ON_A_PAGE,
     )
-    shown = _shown(session, row, groups)
-    latest = browsing.latest_trial(session, job_id)
+    is_newest_first = (table.column, table.is_falling, page.number) == ("number", True, 1)
+    latest = (
+        next(iter(page.rows), None) if is_newest_first else browsing.latest_trial(session, job_id)
+    )
     events = browsing.latest_events(session, job_id, EVENTS_SHOWN)
     made = [each for each in artifact_rows.of_job(session, job_id) if each.removed_at is None]
     return JobView(
         job=job_body(row),
-        model=model_body(model),
+        model=model,
         full=uncut_costs(row, model),
         dataset_name=dataset_rows.get(session, row.data_id).name,
         page=page,
-        trials=[trial_body(each) for each in page.rows],
+        trials=[_listed(each) for each in page.rows],
         shown=shown,
-        chosen=_chosen(session, row, table.chosen, shown, groups),
+        chosen=chosen,
         confirmed=(row.result or {}).get("policies", []),
         confirmations=[job_body(each) for each in confirmations.of_search(session, job_id)],
-        stages=stages_of(session, job_id),
-        layers=layer_sensitivity(session, job_id),
+        stages=_stages(session, row),
         doing=_doing(latest),
         events=[event_body(each) for each in events],
         files=_files(row, [artifact_body(each) for each in made]),
@@ -182,6 +196,25 @@ def _files(job: JobRow, artifacts: Sequence[ArtifactBody]) -> list[Files]:
     return [*grouped, ("The whole job", [each for each in artifacts if each.name not in owned])]
 
 
+def _stages(session: Session, job: JobRow) -> Sequence[StageBody]:
+    """Return the stages of a recipe that has some: all events are gone through for them."""
+    recipe = job_rows.study_of(job)["confirmation"].get("recipe", "at_once")
+    return () if recipe == "at_once" else stages_of(session, job.id)
+
+
+def _listed(row: TrialRow) -> Listed:
+    measured = row.measurement or {}
+    return Listed(
+        row.number,
+        row.state,
+        row.role,
+        row.score,
+        measured.get("accuracy"),
+        counted(measured.get("cost", {})),
+        row.failure or row.note,
+    )
+
+
 def _doing(latest: TrialRow | None) -> str:
     if latest is None:
         return "the searcher chooses the first policy"
@@ -196,7 +229,7 @@ def _shown(session: Session, job: JobRow, groups: Groups) -> list[Layered]:
     metric = job_rows.study_of(job)["budget"]["metric"]
     front = browsing.front(session, job.id, metric, HEAT_MAP_ROWS)
     numbers = {row.number for row in front}
-    best = trial_rows.best(session, job, HEAT_MAP_ROWS)
+    best = trial_rows.best(session, job, HEAT_MAP_ROWS) if len(front) < HEAT_MAP_ROWS else ()
     rows = [*front, *(row for row in best if row.number not in numbers)][:HEAT_MAP_ROWS]
     rows.sort(key=lambda row: -(row.score or 0.0))
     return [replace(_layered(row, groups), is_on_front=row.number in numbers) for row in rows]
@@ -234,5 +267,6 @@ def _layered(row: TrialRow, groups: Groups) -> Layered:
 def _bar(choice: Mapping[str, Any], group: Mapping[str, Any], bits: Mapping[str, str]) -> Bar:
     told, channels = choice.get("kept"), group["channels"]
     kept = kept_channels(channels, choice["sparsity"]) if told is None else len(told)
-    of_layers = dict.fromkeys(bits.get(layer) or "float" for layer in group["producers"])
-    return Bar(choice["group"], kept, channels, "; ".join(of_layers) if any(bits.values()) else "")
+    layers = group["producers"] if any(bits.values()) else ()
+    of_layers = dict.fromkeys(bits.get(layer) or "float" for layer in layers)
+    return Bar(choice["group"], kept, channels, "; ".join(of_layers))
