@@ -28,6 +28,7 @@ from automl_compress.store import Database
 SHUTDOWN_SECONDS = 3  # for answers that are on their way; event streams are cut
 WORKER_SHUTDOWN_SECONDS = 20
 RESTART_SECONDS = 2.0
+SWITCH_SECONDS = 0.0005  # for which one thread may keep the interpreter from the others
 UNREAD_SECONDS = 60.0  # for which a client may take nothing of an answer that is there for it
 
 _log = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ def serve_forever(settings: Settings, options: ServeOptions) -> None:
     )
     # uvicorn raises the signal again once it has shut down; the worker must still be ended.
     signal.signal(signal.SIGTERM, _exit)
+    # An answer waits for the interpreter behind each of its queries, while a page is made.
+    sys.setswitchinterval(SWITCH_SECONDS)
     with worker_process(settings) if options.has_worker else nullcontext():
         typer.echo(json.dumps({"url": address}) if options.is_json else f"serving {address}")
         sys.stdout.flush()
