@@ -1,6 +1,7 @@
 """Running the service: one socket, the HTTP server, and one worker as a child process."""
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -83,6 +84,9 @@ def serve_forever(settings: Settings, options: ServeOptions) -> None:
     signal.signal(signal.SIGTERM, _exit)
     # An answer waits for the interpreter behind each of its queries, while a page is made.
     sys.setswitchinterval(SWITCH_SECONDS)
+    # What is there by now stays: all answers would wait while garbage is looked for in it.
+    gc.collect()
+    gc.freeze()
     with worker_process(settings) if options.has_worker else nullcontext():
         typer.echo(json.dumps({"url": address}) if options.is_json else f"serving {address}")
         sys.stdout.flush()
