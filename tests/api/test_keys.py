@@ -14,7 +14,7 @@ from automl_api.cli import app
 from automl_api.client import Client
 from automl_api.keys.caller import needed_scope
 from automl_compress.store import JobState, jobs, keys
-from tests.api.accounts import DOCUMENT, OPERATOR_KEY, Person, locked_settings
+from tests.api.accounts import OPERATOR_KEY, Person, locked_settings
 from tests.api.conftest import RunningService, problem, running_service
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -55,56 +55,6 @@ def operations(locked: RunningService) -> list[tuple[str, str]]:
     with Client(locked.url, OPERATOR_KEY) as client:
         paths = client.get("/openapi.json")["paths"]
     return [(method, path) for path, methods in paths.items() for method in methods]
-
-
-def test_the_ids_of_others_are_not_found_at_any_path(
-    locked: RunningService, anna: Person, bert: Person
-) -> None:
-    tried = 0
-    for method, path in operations(locked):
-        if "{" not in path or path.startswith(("/v1/keys", "/v1/schemas")):
-            continue
-        address = re.sub(r"{(\w+)}", lambda found: bert.ids[found[1]], path)
-
-        valid = {"/evaluate": {"dataset_id": anna.ids["dataset_id"]}}
-        valid["/artifacts"] = {"format": "onnx"}
-        valid["/micronet"] = {"dataset_id": anna.ids["dataset_id"]}
-        body = valid.get(f"/{path.rpartition('/')[2]}", BODIES.get(method))
-
-        response = anna.send(method, address, json=body, headers={"If-Match": "*"})
-
-        problem(response, 404, "not-found")
-        tried += 1
-    assert tried > 20
-
-
-def test_ids_of_others_are_not_found_in_pages_bodies_and_queries(
-    locked: RunningService, anna: Person, bert: Person
-) -> None:
-    own, other = anna.ids, bert.ids
-    for path in (
-        f"/jobs/{other['job_id']}",
-        f"/models/{other['model_id']}",
-        f"/compare?job={other['job_id']}",
-    ):
-        assert anna.send("GET", path, headers={"Accept": "text/html"}).status_code == 404
-    assert other["job_id"] not in anna.send("GET", "/").text
-    problem(anna.send("GET", f"/v1/compare?job={other['job_id']}"), 404, "not-found")
-    problem(anna.send("GET", f"/v1/artifacts?job_id={other['job_id']}"), 404, "not-found")
-    body = {"name": "x", "architecture": {"name": "resnet-20"}, "weights_file_id": other["file_id"]}
-    problem(anna.send("POST", "/v1/models", json=body), 404, "not-found")
-    for name in ("model_id", "dataset_id"):
-        body = {"model_id": own["model_id"], "dataset_id": own["dataset_id"]} | {name: other[name]}
-        study = {"budget": {"ratio": 0.5}, "effort": {"evaluations": 1}}
-        refused = anna.send("POST", "/v1/jobs", json={**body, "study": study})
-        assert problem(refused, 422, "unknown-name")["errors"][0]["pointer"] == f"/{name}"
-    body = {"model_id": other["model_id"], "document": DOCUMENT.to_json()}
-    refused = anna.send("POST", "/v1/policies", json=body)
-    assert problem(refused, 422, "unknown-name")["errors"][0]["pointer"] == "/model_id"
-    for path in ("files", "models", "datasets", "targets", "jobs", "policies", "artifacts"):
-        listed = anna.send("GET", f"/v1/{path}").json()["data"]
-        assert {each["id"] for each in listed} & {*other.values()} == set()
-        assert {each["id"] for each in listed} & {*own.values()}
 
 
 def test_an_administrator_sees_the_things_of_all(
@@ -201,6 +151,22 @@ def test_an_account_has_so_many_unfinished_jobs_and_no_more(
     gina.send("POST", f"/v1/jobs/{made[0].json()['id']}/cancel")
     assert gina.send("POST", "/v1/jobs", json=body).status_code == 202
     problem(gina.send("POST", "/v1/jobs", json={**body, "priority": 1}), 403, "forbidden")
+
+
+def test_the_same_idempotency_key_makes_a_job_of_each_account(
+    locked: RunningService, model_of: Any
+) -> None:
+    made: list[httpx.Response] = []
+    for person in (Person(locked, "lina"), Person(locked, "lina.2")):
+        body = model_of(person)
+        for _ in range(2):
+            headers = {"Idempotency-Key": "2/once"}
+            made.append(person.send("POST", "/v1/jobs", json=body, headers=headers))
+
+    assert [each.status_code for each in made] == [202] * 4
+    first, again, other, other_again = (each.json()["id"] for each in made)
+    assert first == again
+    assert first != other == other_again
 
 
 def test_a_request_for_a_key_that_is_sent_again_makes_no_second_one(
