@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePath
@@ -14,15 +15,19 @@ import automl_compress
 from automl_api.problem import Problem, document
 from automl_api.settings import Settings
 
-_INSTALLED = (Path(sys.prefix), Path(automl_compress.__file__).parents[1])
+_INSTALLED = (
+    Path(sys.prefix),
+    Path(sysconfig.get_path("stdlib")),
+    Path(automl_compress.__file__).parents[1],
+)
 
 
 def without_folders(text: str, data_dir: Path) -> str:
     """Return a message with the last part alone of each path of this machine.
 
-    Paths are those below the data directory, the folder for temporary files, and where Python
-    and this package are installed; what only looks like a path, as the address of a resource or
-    a member of an archive, stays.
+    Paths are those below the data directory, the folder for temporary files, the home of the
+    service's user, and where Python and this package are installed; what only looks like a path,
+    as the address of a resource or a member of an archive, stays.
 
     Args:
         text: the message.
@@ -65,7 +70,8 @@ def _paths_below(data_dir: Path) -> re.Pattern[str]:
 def _folders(data_dir: Path) -> Iterator[str]:
     # Not tempfile.gettempdir(), which writes a file: a full disk is what some messages tell of.
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))
-    for folder in (data_dir, temporary, *_INSTALLED):
+    home = Path(os.environ.get("HOME", "/"))  # where libraries keep what they fetched or compiled
+    for folder in (data_dir, temporary, home, *_INSTALLED):
         for each in (folder, folder.absolute(), folder.resolve()):
             if each.name:  # neither the root nor "."
                 yield str(each)

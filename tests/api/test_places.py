@@ -1,6 +1,7 @@
 """What callers are told of files: their names, not where they lie."""
 
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,8 @@ DATA = Path("/srv/amc/data dir")
         (f"{DATA} is full", "data dir is full"),
         (f"{tempfile.gettempdir()}/tmpx/train.parquet: no", "train.parquet: no"),
         (f"in {sys.prefix}/lib/python3/site-packages/x.py", "in x.py"),
+        (f"in {sysconfig.get_path('stdlib')}/zipfile.py", "in zipfile.py"),
+        (f"{Path.home()}/.cache/compiled/a.so: no", "a.so: no"),
         ("POST /v1/files, then /v1/models", "POST /v1/files, then /v1/models"),
         ("/totals/macs/after is 3", "/totals/macs/after is 3"),
         ("the member 'train/a/1.png' of x.zip", "the member 'train/a/1.png' of x.zip"),

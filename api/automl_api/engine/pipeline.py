@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
+from automl_api.engine.worker_trials import WorkerTrialStore
 from automl_compress.core.errors import WrongState
 from automl_compress.store import (
     ArtifactFiles,
@@ -56,7 +57,7 @@ class OwnedJob:
 
     def trials(self) -> SqlTrialStore:
         """Return the store of its trials."""
-        return SqlTrialStore(self.database, self.job_id, self.owner)
+        return WorkerTrialStore(self.database, self.job_id, self.owner, self.files.directory)
 
     @contextmanager
     def session(self) -> Generator[tuple[Session, JobRow]]:

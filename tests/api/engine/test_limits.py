@@ -46,9 +46,13 @@ def test_a_job_whose_every_trial_fails_stops_early_and_says_why(service: Service
 
     assert row.error is not None
     assert row.error["code"] == "invalid-model"
-    assert "all 5 trials failed; the last one: ValueError" in row.error["detail"]
-    assert "divides by zero" in row.error["detail"]
+    why = "ValueError: 0a.npz: this policy divides by zero"
+    assert f"all 5 trials failed; the last one: {why}" in row.error["detail"]
     assert row.trials_done == 5
+    assert {trial.failure for trial in service.trials(job_id)} == {why}
+    place = str(service.log.parent)
+    assert place not in str([(row.error, each.data) for each in service.events(job_id)])
+    assert f"{place}/data/files/0a.npz: this policy" in service.output(), "the log has it in full"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class ToyRecord:
                 eaten = [(b"x" * 100_000_000, time.sleep(0.05)) for _ in range(50)]
                 raise MemoryError(len(eaten))
             case "fails":
-                raise ValueError("this policy divides by zero")
+                raise ValueError(f"{self.folder}/data/files/0a.npz: this policy divides by zero")
             case _:
                 time.sleep(self.seconds)
         return FormulaEvaluator(space_of(residual_graph())).evaluate(policy, images)
