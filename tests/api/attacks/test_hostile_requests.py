@@ -28,6 +28,8 @@ def connected(target: Target) -> socket.socket:
     [
         b"[" * 100_000,
         b'{"name":' * 100_000,
+        b'{"name": ' * 500 + b"1" + b"}" * 500,
+        b'{"name": ' + b"[" * 500 + b"]" * 500 + b"}",
         b'{"name": "a", "name": "b"}',
         b'{"name": "x", "architecture": {"name": "resnet-20", "config": {"a": 1, "a": 2}}}',
         b'{"name": NaN}',
@@ -42,6 +44,16 @@ def connected(target: Target) -> socket.socket:
 )
 def test_what_is_no_plain_json_is_malformed(target: Target, body: bytes) -> None:
     problem(target.http.post("/v1/models", content=body, headers=JSON), 400, "malformed")
+    target.assert_serves()
+
+
+def test_a_name_that_stands_twice_is_found_among_hundreds_of_thousands(target: Target) -> None:
+    names = [f'"a{number}":1' for number in range(280_000)]
+    body = f"{{{','.join([*names, names[-1]])}}}".encode()
+
+    told = problem(target.http.post("/v1/models", content=body, headers=JSON), 400, "malformed")
+
+    assert "the member 'a279999' stands twice" in told["detail"]
     target.assert_serves()
 
 
