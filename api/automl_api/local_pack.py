@@ -46,10 +46,15 @@ def pack_file(request: PackRequest) -> dict[str, Any]:
         UnknownName: no quantiser has this name.
         StorageFailed: the disk did not take the file.
     """
-    scales = cast("WeightScales", request.weight_scales)  # which the choice checks
-    choice = LayerChoice("weights", request.sparsity, request.bits, 32, request.quantiser, scales)
     tensors = read_safetensors(request.weights)
-    content = pack({name: _packed(name, tensor, choice) for name, tensor in tensors.items()})
+    weights = [name for name, tensor in tensors.items() if _is_weight(tensor)]
+    # What cannot be asked for is refused where there is no weight to change, too.
+    choices = {name: _choice(request, name) for name in weights or tensors}
+    packed = {
+        name: _packed(tensor, choices[name]) if name in weights else tensor
+        for name, tensor in tensors.items()
+    }
+    content = pack(packed)
     _write(request.output, content)
     before = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     return {
@@ -58,14 +63,23 @@ def pack_file(request: PackRequest) -> dict[str, Any]:
     }
 
 
-def _packed(name: str, tensor: Tensor, choice: LayerChoice) -> PackedTensor:
-    is_weight = tensor.dim() >= 2 and tensor.numel() > 0 and tensor.is_floating_point()
-    if not is_weight or choice.is_untouched:
+def _is_weight(tensor: Tensor) -> bool:
+    return tensor.dim() >= 2 and tensor.numel() > 0 and tensor.is_floating_point()
+
+
+def _choice(request: PackRequest, name: str) -> LayerChoice:
+    """Return what becomes of a tensor, under its own name, by which a refusal tells of it."""
+    scales = cast("WeightScales", request.weight_scales)  # which the choice checks
+    return LayerChoice(name, request.sparsity, request.bits, 32, request.quantiser, scales)
+
+
+def _packed(tensor: Tensor, choice: LayerChoice) -> PackedTensor:
+    if choice.is_untouched:
         return tensor
     try:
         found = compressed_weights(tensor.float(), choice)
     except DataInvalid as error:
-        raise DataInvalid(f"{name}: {error}") from error
+        raise DataInvalid(f"{choice.layer}: {error}") from error
     return found.values if found.quantised is None else found.quantised
 
 

@@ -117,8 +117,15 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
         run("pack", tmp_path / "weights.safetensors", "-o", tmp_path / "a.amlc", "--bits", 4)
 
 
+def test_what_no_weight_can_become_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    save_file({"bias": torch.ones(4)}, tmp_path / "weights.safetensors")
+
+    with pytest.raises(PolicyInvalid, match="'bias' has weight_bits 9"):
+        run("pack", tmp_path / "weights.safetensors", "-o", tmp_path / "a.amlc", "--bits", 9)
+
+
 def test_what_cannot_be_packed_is_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(PolicyInvalid, match="weight_bits 9; choose one of"):
+    with pytest.raises(PolicyInvalid, match=r"'layer\.weight' has weight_bits 9; choose one of"):
         run("pack", weights, "-o", tmp_path / "packed.amlc", "--bits", 9)
     for quantiser, says in (
         ("binary", "gives weights 1 bit, not 4; 32 leaves them float; 4 bits are given by: scan"),
