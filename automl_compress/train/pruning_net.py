@@ -20,6 +20,7 @@ from automl_compress.data.datasets import ImageData, Split
 from automl_compress.networks import devices
 from automl_compress.networks.architectures import load_weights
 from automl_compress.networks.fingerprint import weights_fingerprint
+from automl_compress.networks.outputs import selected_output
 from automl_compress.networks.trace import Network
 from automl_compress.train.accuracy import count_correct
 from automl_compress.train.checkpoint import read_checkpoint, write_checkpoint
@@ -168,13 +169,15 @@ def prepare_pruning_net(
         progress: called after every batch; what it raises ends the training.
 
     Raises:
-        InvalidInput: the network is too large for the rank, the loss is no longer finite, or a
-            file in the folder is something else.
+        InvalidInput: the network is too large for the rank, the loss is no longer finite, a file
+            in the folder is something else, or weights are to begin at random that only outputs
+            depend on which nothing scores.
         StorageFailed: the disk did not take a file.
     """
     config = recipe.pruning_net
     if config is None:
         return None
+    _check_start(network, config)
     ranking, device = _ranking(network, data, space, recipe), devices.fastest()
     key = digest(_identity(network, data, space, ranking, config, device))
     with seeded(config.seed):
@@ -190,6 +193,16 @@ def prepare_pruning_net(
         write_checkpoint(_finished(path), net.state_dict(), document)
         _unfinished(path).unlink(missing_ok=True)
     return TrainedPruningNet(net, key, epochs, is_reused=False)
+
+
+def _check_start(network: Network, config: PruningNetConfig) -> None:
+    """Refuse to lose what the training of the scored output does not bring back."""
+    if config.starts_from == "random" and network.graph.unscored:
+        raise InvalidInput(
+            f"only outputs that are not scored depend on {', '.join(network.graph.unscored)}, "
+            "which would keep the random weights that recipe.pruning_net.starts_from = 'random' "
+            "gives them; take 'trained', or a network of the scored output alone"
+        )
 
 
 def _train(
@@ -250,7 +263,7 @@ def _identity(
     device: torch.device,
 ) -> dict[str, Any]:
     """Name all that decides the weights."""
-    split = data.split("train")
+    split, output = data.split("train"), selected_output(network.module)
     trained_on = {} if device == devices.PROCESSOR else {"device": device.type}
     used = split if config.images is None else split.subset(0, min(config.images, len(split)))
     return {
@@ -264,6 +277,7 @@ def _identity(
         "ranking": [group.tolist() for group in ranking],
         "config": asdict(config),
         **trained_on,
+        **({} if output is None else {"output": output}),  # graph and weights are those of all
     }
 
 

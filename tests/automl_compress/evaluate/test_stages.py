@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import automl_compress as library
 from automl_compress.compress.packing import unpack
@@ -23,6 +23,7 @@ from automl_compress.core import (
 from automl_compress.core.errors import InvalidInput, UnknownName
 from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.evaluate.stages import STAGES, Stage, StageReport
+from automl_compress.networks.outputs import every_output, select_output
 from automl_compress.networks.trace import Network, trace
 from automl_compress.train.config import TrainingConfig
 from automl_compress.train.randomness import seeded
@@ -200,3 +201,37 @@ def test_what_the_stages_cannot_do_is_refused(change: dict[str, Any], advice: st
 def test_a_space_that_leaves_layers_alone_is_refused() -> None:
     with pytest.raises(InvalidInput, match="give schemes with 'element'"):
         replace(STUDY, space=SpaceOptions())
+
+
+class TwoHeads(nn.Module):
+    """Digits, and two more numbers of each image that nothing scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, 2, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.digit, self.other = nn.Linear(72, 10), nn.Linear(72, 2)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.body(images).flatten(1)
+        return {"other": self.other(features), "digit": self.digit(features)}
+
+
+def test_a_network_of_two_outputs_goes_through_the_stages_and_keeps_both() -> None:
+    shape = (1, 8, 8)
+    with seeded(0):
+        network = trace(select_output(TwoHeads().eval(), shape, 1), shape)
+    layers = tuple(LayerChoice(name, SPARSITY, 4, 4) for name in ("body.0", "digit"))
+    whole = Policy.from_widths(network.graph, network.graph.full_widths)
+    policy = replace(whole.with_kept([tuple(range(8))]), layers=layers)
+
+    tuned = confirmer(network).compressed(policy, 0)
+
+    assert network.graph.unscored == ("other",)
+    other, digit = every_output(tuned.module, torch.rand(3, *shape))
+    assert (other.shape, digit.shape) == ((3, 2), (3, 10))
+    zeros = tuned.module.get_parameter("digit.weight") == 0
+    assert float(zeros.float().mean()) >= SPARSITY - 1e-3
+    assert tuned.packed is not None
+    left = network.module.get_parameter("other.weight")
+    assert torch.equal(tuned.module.get_parameter("other.weight"), left)
+    assert torch.equal(unpack(tuned.packed).state_dict()["other.weight"], left)

@@ -12,10 +12,12 @@ from automl_compress.core.errors import InvalidInput
 from automl_compress.costs import compression_space
 from automl_compress.data.augmentation import Augmentation
 from automl_compress.data.datasets import ImageData, Split
+from automl_compress.networks.outputs import every_output, select_output
 from automl_compress.networks.trace import Network, trace
 from automl_compress.train.accuracy import evaluate_accuracy
 from automl_compress.train.progress import TrainingProgress
 from automl_compress.train.pruning_net import Structures, TrainedPruningNet, prepare_pruning_net
+from tests.api.strangers import TwoOutputs
 from tests.automl_compress.evaluate.splits import NORMALISATION, split
 from tests.automl_compress.networks import topologies
 from tests.automl_compress.networks.counting import settled
@@ -236,3 +238,49 @@ def test_random_weights_are_trained(network: Network, data: ImageData) -> None:
     first, second = trained(network, data, config), trained(network, data, config)
 
     assert same_weights(first, second)
+
+
+@pytest.fixture(scope="module")
+def two_outputs() -> tuple[Network, Network]:
+    """One network of two heads, scored by the first and by the second."""
+    torch.manual_seed(0)
+    module = settled(TwoOutputs(), IMAGE)
+    first, second = (trace(select_output(module, IMAGE, output), IMAGE) for output in (0, 1))
+    return first, second
+
+
+def test_a_network_of_two_outputs_learns_the_scored_one_and_keeps_the_other(
+    two_outputs: tuple[Network, Network], data: ImageData
+) -> None:
+    network = two_outputs[0]
+
+    net = trained(network, data).net
+
+    kept = Structures(space_of(network), [torch.arange(c) for c in network.plan.channels]).smallest
+    small = net.network(kept)
+    images = torch.rand(5, *IMAGE)
+    with torch.no_grad():
+        logits, other = every_output(small, images)
+        assert torch.equal(small(images), logits)
+    assert (logits.shape, other.shape) == ((5, 4), (5, 5))
+    before, after = network.module.state_dict(), small.state_dict()
+    assert torch.equal(after["hidden.bias"], before["hidden.bias"])
+    assert not torch.equal(after["classifier.bias"], before["classifier.bias"])
+
+
+def test_each_scored_output_has_a_pruning_net_of_its_own(
+    two_outputs: tuple[Network, Network], data: ImageData, tmp_path: Path
+) -> None:
+    config = replace(QUICK, epochs=1)
+
+    first, second = (trained(each, data, config, tmp_path) for each in two_outputs)
+
+    assert first.key != second.key
+    assert not second.is_reused
+
+
+def test_layers_of_other_outputs_do_not_begin_at_random(
+    two_outputs: tuple[Network, Network], data: ImageData
+) -> None:
+    with pytest.raises(InvalidInput, match=r"depend on hidden, other, .* take 'trained'"):
+        trained(two_outputs[0], data, replace(QUICK, starts_from="random"))
