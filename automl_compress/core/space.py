@@ -16,6 +16,7 @@ from automl_compress.core.protocols import CostModel
 from automl_compress.core.space_options import SpaceOptions
 
 BISECTION_STEPS = 40  # leaves the common multiplier exact to 1e-12 of its range
+MOST_NAMED = 20  # of the groups that a network does not have, in one message
 
 
 class CompressionSpace:
@@ -251,8 +252,10 @@ def _check_names(graph: LayerGraph, options: SpaceOptions) -> None:
     unknown = [name for name in options.skip if name not in known]
     unknown += [name for name in fixed if name not in graph.group_index]
     if unknown:
+        more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
         raise InvalidInput(
-            f"the network has no groups {unknown}; its groups are: {list(graph.group_index)}"
+            f"the network has no groups {unknown[:MOST_NAMED]}{more}; its groups are: "
+            f"{list(graph.group_index)}"
         )
 
 

@@ -87,7 +87,8 @@ class SpaceOptions:
         return cls(**rest)
 
     def _check_groups(self) -> None:
-        both = [name for name, _ in self.fix if name in self.skip]
+        skipped = set(self.skip)
+        both = [name for name, _ in self.fix if name in skipped]
         if both:
             raise InvalidInput(
                 f"{both} are to stay whole (skip) and to lose a given share (fix); leave one out"

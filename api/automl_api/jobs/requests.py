@@ -26,6 +26,7 @@ from automl_compress.core.weight_grids import WeightScales
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
 SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
+GroupName = Annotated[str, Field(max_length=1000)]
 BitWidth = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16, 32]
 
 
@@ -62,8 +63,10 @@ class SpaceBody(RequestBody):
 
     max_sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.9
     round_to: Literal[1, 2, 4, 8, 16] = 1
-    skip: Annotated[list[str], Field(max_length=10_000)] = Field(default_factory=list[str])
-    fix: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(default_factory=dict[str, float])
+    skip: Annotated[list[GroupName], Field(max_length=10_000)] = Field(default_factory=list[str])
+    fix: Annotated[
+        dict[GroupName, Annotated[float, Field(ge=0, lt=1)]], Field(max_length=10_000)
+    ] = Field(default_factory=dict[str, float])
     criterion: SHORT_TEXT = "l1"
     schemes: Annotated[list[SparsityScheme], Field(max_length=2)] = Field(
         default_factory=lambda: ["channel"]

@@ -83,6 +83,17 @@ def test_bodies_that_mean_something_else_are_refused(target: Target, body: dict[
     target.assert_serves()
 
 
+def test_a_space_of_more_groups_than_any_network_has_is_refused(target: Target) -> None:
+    space = {"fix": {f"a{number}": 0.5 for number in range(200_000)}}
+    study = {"budget": {"ratio": 0.5}, "effort": {"evaluations": 1}, "space": space}
+    body = {"model_id": f"mdl_{0:020}", "dataset_id": f"dat_{0:020}", "study": study}
+
+    refused = problem(target.http.post("/v1/jobs", json=body), 422, "invalid")
+
+    assert refused["errors"][0]["pointer"] == "/study/space/fix"
+    target.assert_serves()
+
+
 def test_thousands_of_unknown_names_are_not_all_answered(target: Target) -> None:
     many = {f"a{number}": 1 for number in range(50_000)}
     first = dict(list(many.items())[:5000])

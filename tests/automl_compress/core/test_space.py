@@ -175,6 +175,15 @@ def test_skipped_groups_stay_whole_and_fixed_ones_as_said() -> None:
     assert by_name["stage2"][0] == 32
 
 
+def test_of_thousands_of_unknown_groups_some_are_named() -> None:
+    fix = tuple((f"a{number}", 0.5) for number in range(30_000))
+
+    with pytest.raises(InvalidInput, match=r"no groups \['b', 'a0', .* and 29981 more") as refused:
+        space_of(residual_graph(), skip=("b",), fix=fix)
+
+    assert len(str(refused.value)) < 1000
+
+
 def test_a_group_cannot_be_skipped_and_fixed() -> None:
     with pytest.raises(InvalidInput, match=r"stage1.*leave one out"):
         SpaceOptions(skip=("stage1",), fix=(("stage1", 0.25),))
