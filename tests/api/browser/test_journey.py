@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.api.browser.conftest import KEY, Opened, Service
 from tests.api.conftest import DIGITS_WEIGHTS
-from tests.api.strangers import GreyStrips
+from tests.api.strangers import GreyStrips, TwoOutputs
 from tests.automl_compress.data.image_archives import archive, class_files
 from tests.automl_compress.networks.program_file.networks import program_of
 
@@ -216,6 +216,46 @@ def test_a_network_and_images_of_ones_own_are_uploaded_in_the_form(
     dataset = api(page, f"/v1/datasets/{job['dataset_id']}").json()
     assert (model["name"], model["input_shape"]) == ("strips", [1, 8, 18])
     assert (dataset["name"], dataset["input_shape"]) == ("grey images", [1, 8, 18])
+    opened.check()
+
+
+def test_it_is_asked_which_of_several_outputs_accuracy_is_measured_on(
+    opened: Opened, tmp_path: Path
+) -> None:
+    page, shape = opened.page, TwoOutputs.input_shape
+    (tmp_path / "two.pt2").write_bytes(program_of(TwoOutputs().eval(), shape))
+    images = class_files("a", "b", "c", "d", count=10, shape=(*shape[1:], shape[0]))
+    (tmp_path / "colours.zip").write_bytes(archive(images))
+    sign_in(page)
+    fill_in(page, searcher="random", evaluations=2, name="two heads")
+    network, data = page.get_by_role("combobox", name="Which").all()
+    scored = page.get_by_role("combobox", name="Accuracy is that of")
+    expect(scored).to_be_hidden()
+
+    network.select_option("A new one …")
+    page.get_by_label("A program of your own").set_input_files(tmp_path / "two.pt2")
+    data.select_option("A file of mine …")
+    page.get_by_label("Images with labels").set_input_files(tmp_path / "colours.zip")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("several outputs", timeout=PATIENCE_MS)
+    expect(scored.locator("option")).to_have_text(["output 0: 4", "output 1: 5"])
+    expect(scored).to_have_value("0")
+    chosen = network.locator("option:checked")
+    for output, name in (("1", "two, output 1"), ("0", "two"), ("1", "two, output 1")):
+        scored.select_option(output)
+        expect(chosen).to_have_text(name, timeout=PATIENCE_MS)
+        expect(scored).to_have_value(output)
+    page.get_by_role("button", name="Start", exact=True).click()
+
+    expect(page.locator("h1")).to_have_text("two heads", timeout=PATIENCE_MS)
+    job = api(page, f"/v1{page.url.removeprefix(opened.url)}").json()
+    model = api(page, f"/v1/models/{job['model_id']}").json()
+    assert (model["output"], model["num_classes"]) == (1, 5)
+    models = api(page, "/v1/models").json()["data"]
+    assert [each["name"] for each in models if each["name"].startswith("two")] == [
+        "two, output 1",
+        "two",
+    ]
     opened.check()
 
 

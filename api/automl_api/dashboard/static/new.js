@@ -8,11 +8,14 @@ import { architecture, chosenOption, example, fields, file, form, isUpload, prog
 import { asPython, asShell } from "./form_texts.js";
 import { chooseLayers, network, showNetwork } from "./layers.js";
 import { send } from "./live.js";
+import { hasSeveral, showOutputs, shownBefore, withChosenOutput } from "./outputs.js";
 import { optionsProblem, showOptions } from "./searcher_options.js";
 import { ask, ENDED, isSignedOut } from "./session.js";
 
 const UNKNOWN =
   "A new network is read when you start. Then it is known what the smallest policy costs, and later how long such searches take.";
+
+const SEVERAL_OUTPUTS = "The network has several outputs. Choose which one its accuracy is measured on, then press Start again.";
 
 const EXAMPLE = "All is filled in: press Start. The example is small, so that such a search takes minutes.";
 
@@ -43,6 +46,11 @@ function showConfig() {
     return label;
   });
   document.getElementById("config").replaceChildren(...labels);
+}
+
+async function showModel() {
+  await showNetwork(fields.model.value);
+  showOutputs();
 }
 
 function show() {
@@ -112,6 +120,19 @@ async function registeredModel() {
   return remember("model", await post("v1/models", content));
 }
 
+// With another output it is another network, which is registered where it was not yet.
+async function chooseOutput() {
+  const content = withChosenOutput();
+  const there = shownBefore(content);
+  if (!there) {
+    busy("tracing the network");
+    return remember("model", await post("v1/models", content));
+  }
+  fields.model.value = there;
+  await showModel();
+  show();
+}
+
 async function uploaded(chosen, what) {
   busy(`uploading ${what}`);
   return post(`v1/files?name=${encodeURIComponent(chosen.name)}`, chosen);
@@ -149,7 +170,7 @@ async function uploadedImages() {
 async function remember(name, registered) {
   fields[name].prepend(new Option(registered.name, registered.id, true, true));
   chosenOption(name).dataset.shape = registered.input_shape.join("x");
-  if (name === "model") await showNetwork(registered.id);
+  if (name === "model") await showModel();
   show();
   return registered.id;
 }
@@ -195,7 +216,10 @@ async function submit() {
     return;
   }
   await trying(document.getElementById("start"), async () => {
-    const [model, dataset] = [await registeredModel(), await registeredDataset()];
+    const isNew = !fields.model.value;
+    const model = await registeredModel();
+    if (isNew && hasSeveral()) throw new Refused(SEVERAL_OUTPUTS);
+    const dataset = await registeredDataset();
     busy("submitting");
     const job = await post("v1/jobs", body(model, dataset), { "Idempotency-Key": idempotencyKey });
     location.assign(addressOf(`jobs/${job.id}`));
@@ -207,7 +231,11 @@ document.getElementById("read-network").addEventListener("click", (event) => try
 form.addEventListener("input", chooseTarget);
 form.addEventListener("input", async (event) => {
   if (event.target === fields.architecture) showConfig();
-  if (event.target === fields.model) await showNetwork(fields.model.value);
+  if (event.target === fields.model) await showModel();
+  if (event.target === fields.output) {
+    await trying(fields.output, chooseOutput);
+    showOutputs(); // of the network that is chosen now, also where the service refused
+  }
   idempotencyKey = newKey();
   show();
 });
@@ -224,6 +252,6 @@ if (wanted.has("clone")) {
 copyOnClick();
 showConfig();
 show();
-await showNetwork(fields.model.value);
+await showModel();
 if (cloned) chooseLayers(cloned.study.space);
 show();
