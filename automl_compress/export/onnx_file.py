@@ -1,5 +1,6 @@
 """ONNX files with a dynamic batch axis."""
 
+import copy
 import logging
 import threading
 import warnings
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from automl_compress.core.errors import ModelInvalid
@@ -24,6 +25,8 @@ _TRACED_BATCH = 2  # with 1 the exporter would take the batch axis for a constan
 def export_program(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
     """Record a network's forward pass as a graph of torch's operators, for every batch size.
 
+    The input is called `images`, whatever the network's class calls it.
+
     Args:
         module: in evaluation mode.
         input_shape: of one example, without the batch axis.
@@ -35,12 +38,26 @@ def export_program(module: nn.Module, input_shape: tuple[int, ...]) -> ExportedP
     images = torch.zeros(_TRACED_BATCH, *input_shape)
     try:
         with torch.no_grad(), _alone_and_quiet():
-            program = torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
+            named = _taking_images(module)
+            program = torch.export.export(named, (images,), dynamic_shapes=({0: batch},))
     except Exception as error:  # whatever the network's code and the tracer raise
         raise _unexportable("torch.export", error) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it names source files of this machine
     return program
+
+
+def _taking_images(module: nn.Module) -> nn.Module:
+    """Return the network with an argument of another name; layers, tensors and hooks are shared."""
+    twin = copy.copy(module)
+    twin._forward_hooks = module._forward_hooks  # which the copy of a traced network lacks
+    forward = twin.forward
+
+    def renamed(images: Tensor) -> Any:  # the exporter takes the name from here; it is INPUT
+        return forward(images)
+
+    twin.forward = renamed
+    return twin
 
 
 def onnx_bytes(

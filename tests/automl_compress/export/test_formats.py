@@ -27,8 +27,9 @@ from automl_compress.export.agreement import Agreement, random_images
 from automl_compress.export.card import model_card
 from automl_compress.export.formats import FORMATS, export_network, format_of
 from automl_compress.export.onnx_file import onnx_bytes
-from automl_compress.export.sessions import onnxruntime_session, openvino_session
+from automl_compress.export.sessions import INPUT, onnxruntime_session, openvino_session
 from automl_compress.export.subject import Subject
+from automl_compress.networks.program_file.reading import read_program
 from tests.automl_compress.export.conftest import NEEDS_ONNX, NEEDS_OPENVINO
 from tests.automl_compress.export.test_documents import uncut
 from tests.conftest import ROOT
@@ -73,6 +74,11 @@ def test_a_program_of_torch_is_written(subject: Subject, tmp_path: Path) -> None
     assert written.agreement is not None
     assert (written.agreement.engine, written.agreement.difference) == ("torch", 0.0)
     assert str(ROOT).encode() not in (tmp_path / "small.pt2").read_bytes()
+    program = torch.export.load(tmp_path / "small.pt2")  # noqa: TID251 - ours
+    assert program.graph_signature.user_inputs == (INPUT,), "called as in an ONNX file"
+    images = random_images(3, subject.input_shape)
+    assert np.array_equal(program.module()(images).detach().numpy(), outputs(subject, images))
+    assert read_program(tmp_path / "small.pt2").input_shape == subject.input_shape
 
 
 def test_safetensors_come_with_a_card_and_are_the_documents_own(
