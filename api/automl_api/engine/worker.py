@@ -66,10 +66,10 @@ def run_worker(
     try:
         database.upgrade()
         migrate(settings)
-        if pipeline is None:
-            pipeline, gpu = _every_kind(settings)
         while not stop.is_set():
             database.check()  # a newer version may have upgraded it since
+            if pipeline is None:
+                pipeline, gpu = _every_kind(settings)
             _serve(settings, database, stop, pipeline, gpu)
     finally:
         database.close()
