@@ -162,8 +162,9 @@ def _workers(settings: Settings) -> Finding:
         wrong.append(f"{named}; nobody serves: start a worker, which takes over their jobs")
     if found and for_gpus and not any(each.gpu for each in found):
         wrong.append(
-            f"no worker has a GPU, and {len(for_gpus)} jobs ask for one (backend cuda): start a "
-            "worker where torch finds one, or clone the jobs with backend auto"
+            f"no worker has a GPU, and jobs that ask for one wait (backend cuda): "
+            f"{', '.join(row.id for row in for_gpus)}; start a worker where torch finds a GPU, or "
+            "clone them with backend auto"
         )
     if wrong:
         return Finding("workers", "wrong", "; ".join(wrong))

@@ -110,12 +110,15 @@ def test_jobs_that_wait_for_a_gpu_in_vain_are_named(database: Database, settings
     new = new_job(database)
     new.spec["study"] = {"recipe": {"backend": "cuda"}}
     with database.session() as session:
-        jobs.create(session, new)
+        row = jobs.create(session, new)
     register(database, HERE, 5, None)
 
     told = found(settings, "workers")
     assert told.mark == "wrong"
-    assert "no worker has a GPU, and 1 jobs ask for one" in told.text
+    assert (
+        f"no worker has a GPU, and jobs that ask for one wait (backend cuda): {row.id};"
+        in told.text
+    )
 
     change(database, HERE, {"gpu": "T4"})
     assert found(settings, "workers").mark == "ok"
