@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from automl_api.transport import Event, Json, TookTooLong
 from automl_compress.core.document import PACKED_SUFFIX, PolicyDocument
-from automl_compress.core.errors import NotFound
+from automl_compress.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from automl_api.client import Client
 
 TERMINAL_STATES = ("succeeded", "failed", "cancelled")
+EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2", ".zip")  # of files that `export` writes
 
 _POLL_SECONDS = 0.5
 _WAIT_SECONDS = 30.0  # of one request, which a proxy between might break off when it is longer
@@ -206,9 +207,16 @@ class Job:
             path: of a safetensors file; one that ends in `.amlc` becomes the packed file.
 
         Raises:
+            InvalidInput: the path ends as a file for an engine does.
             NotFound: the job has stored no such network.
             StorageFailed: the disk did not take it.
         """
+        if Path(path).suffix in EXPORTED_SUFFIXES:
+            raise InvalidInput(
+                f"{Path(path).name} would hold weights in safetensors; give a path that ends in "
+                f".safetensors or {PACKED_SUFFIX}, or make the file with `automl-compress export "
+                f"{self.id} -o {Path(path).name}`"
+            )
         is_packed, repair = Path(path).suffix == PACKED_SUFFIX, document.repair
         told = repair.packed_sha256 if is_packed else repair.weights_sha256
         wanted = (told or "").removeprefix("sha256:")

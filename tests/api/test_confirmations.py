@@ -20,7 +20,7 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
-from automl_compress.core.errors import NotFound
+from automl_compress.core.errors import InvalidInput, NotFound
 from automl_compress.costs import PolicyCosts, compression_space
 from automl_compress.networks.trace import trace
 from automl_compress.store import JobRow, JobState, SqlTrialStore, consistency, jobs
@@ -113,6 +113,8 @@ def test_another_trial_is_confirmed_as_the_search_confirms(
         network = job.download_network(best, service.settings.data_dir / "small.safetensors")
         with pytest.raises(NotFound, match="neither quantised nor sparse"):
             job.download_network(best, service.settings.data_dir / "small.amlc")
+        with pytest.raises(InvalidInput, match=r"small\.onnx would hold weights in .*export"):
+            job.download_network(best, service.settings.data_dir / "small.onnx")
 
     assert done["status"] == "succeeded", done["error"]
     (told,) = done["result"]["policies"]
