@@ -1,3 +1,5 @@
+"""Measurements of the tree that they stand in."""
+
 import sys
 from importlib.util import find_spec
 from pathlib import Path
