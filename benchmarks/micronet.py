@@ -155,7 +155,7 @@ class Bench:
         for name, recipe in (("as_it_is", RECIPE.unrepaired()), ("recalibrated", RECIPE)):
             measured = PolicyEvaluator(self.network, search, train, recipe).evaluate(policy)
             found[name] = {"accuracy": measured.accuracy, "kl": measured.kl}
-        return found
+        return {"untuned": found}
 
     def tuned(self, key: str, policy: Policy | None) -> dict[str, Any]:
         """Carry a policy out, None for the uncut network; score it once on the test split."""

@@ -11,7 +11,6 @@ NAME = "micronet"
 SEEDS = (0, 1, 2)
 FLOOR_POINTS = 2.0
 STAGES = ("prune", "distil", "activations", "weights", "fold")
-UNTUNED = ("as_it_is", "recalibrated")
 BILLION = 1e9
 
 
@@ -34,9 +33,8 @@ def summarise(cells: Cells) -> dict[str, Any]:
             lost = 100 * (uncut["test_accuracy"] - cell["test_accuracy"])
             summary[f"{key}.lost_points"] = round(lost, 2)
             summary[f"{key}.is_above_floor"] = lost <= FLOOR_POINTS
-    for name, told in (cells.read("untuned-by-hand") or {}).items():
-        if name in UNTUNED:
-            summary[f"by-hand.untuned_{name}"] = round(told["accuracy"], 4)
+    for name, told in (cells.read("untuned-by-hand") or {"untuned": {}})["untuned"].items():
+        summary[f"by-hand.untuned_{name}"] = round(told["accuracy"], 4)
     searched = [cell for name, cell in tuned.items() if name.startswith("searched")]
     if by_hand is not None and searched:
         mean = statistics.fmean(cell["micronet"] for cell in searched)

@@ -4,12 +4,13 @@ import io
 import json
 import zipfile
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from automl_api.cli import app
+from automl_api.client_job import EXPORTED_SUFFIXES
 from automl_compress.core import (
     Budget,
     Measurement,
@@ -20,8 +21,10 @@ from automl_compress.core import (
     Trial,
     TrialState,
 )
+from automl_compress.core.confirmation import EngineFormat
 from automl_compress.core.errors import InvalidInput, NotFound
 from automl_compress.costs import PolicyCosts, compression_space
+from automl_compress.export.formats import suffix_of
 from automl_compress.networks.trace import trace
 from automl_compress.store import JobRow, JobState, SqlTrialStore, consistency, jobs
 from automl_compress.store.retention import note_removed
@@ -97,6 +100,11 @@ def ended(service: RunningService, search: str, policies: list[Policy]) -> str:
 def row_of(service: RunningService, job_id: str) -> JobRow:
     with service.database.reading() as session:
         return jobs.get(session, job_id)
+
+
+def test_files_for_engines_are_known_by_their_suffixes() -> None:
+    # The client does not load what writes them.
+    assert set(EXPORTED_SUFFIXES) == {suffix_of(each) for each in get_args(EngineFormat)}
 
 
 def test_another_trial_is_confirmed_as_the_search_confirms(

@@ -15,20 +15,15 @@ from automl_compress.evaluate.evaluator import EvaluatorRecord, PolicyEvaluator
 from automl_compress.evaluate.openvino_candidates import OpenVinoCandidates
 from automl_compress.export.engines import is_installed
 from automl_compress.export.sessions import OPENVINO
-from automl_compress.networks.trace import Network, trace
-from tests.automl_compress.evaluate.splits import split
+from automl_compress.networks.trace import Network
+from tests.automl_compress.evaluate.splits import split, traced
 from tests.automl_compress.networks import topologies
-from tests.automl_compress.networks.counting import settled
 
 IMAGE = (3, 8, 8)
 SEARCH, TRAIN = split("search", 50, seed=1), split("train", 40, seed=2)
 NEEDS_OPENVINO = pytest.mark.skipif(
     not is_installed(OPENVINO), reason="not installed: openvino (automl-compress[engines])"
 )
-
-
-def traced(module: nn.Module) -> Network:
-    return trace(settled(module, IMAGE), IMAGE)
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,10 @@ from automl_compress.evaluate.candidates import candidates_of
 from automl_compress.evaluate.confirm import Confirmer
 from automl_compress.evaluate.evaluator import PolicyEvaluator
 from automl_compress.networks import devices
-from automl_compress.networks.trace import Network, trace
+from automl_compress.networks.trace import Network
 from automl_compress.train.pruning_net import prepare_pruning_net
-from tests.automl_compress.evaluate.splits import NORMALISATION, split
+from tests.automl_compress.evaluate.splits import NORMALISATION, split, traced
 from tests.automl_compress.networks import topologies
-from tests.automl_compress.networks.counting import settled
 from tests.far_device import FAR
 
 IMAGE = (3, 8, 8)
@@ -43,10 +42,6 @@ SEARCH, TRAIN = split("search", 50, seed=1), split("train", 40, seed=2)
 @pytest.fixture(autouse=True)
 def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "gpu", lambda: FAR)
-
-
-def traced(module: nn.Module) -> Network:
-    return trace(settled(module, IMAGE), IMAGE)
 
 
 @pytest.fixture(scope="module")
