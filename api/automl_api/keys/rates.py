@@ -1,6 +1,7 @@
 """How often something may happen in a minute, counted in this process."""
 
 import math
+import threading
 import time
 
 from limits import RateLimitItemPerMinute
@@ -17,14 +18,19 @@ class Rate:
         """Allow so much in any 60 seconds."""
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        # Two threads that count at once make the storage start the same timer twice, and fail.
+        self._lock = threading.Lock()
 
     def count(self, name: str) -> bool:
         """Count once more; return whether it was still allowed."""
-        return self._limiter.hit(self._item, name)
+        with self._lock:
+            return self._limiter.hit(self._item, name)
 
     def check(self, name: str, what: str) -> None:
         """Raise the problem `rate-limited` where no more is allowed; nothing is counted."""
-        if not self._limiter.test(self._item, name):
+        with self._lock:
+            is_allowed = self._limiter.test(self._item, name)
+        if not is_allowed:
             self._refuse(name, what)
 
     def take(self, name: str, what: str) -> None:
@@ -33,7 +39,8 @@ class Rate:
             self._refuse(name, what)
 
     def _refuse(self, name: str, what: str) -> None:
-        ends = self._limiter.get_window_stats(self._item, name).reset_time
+        with self._lock:
+            ends = self._limiter.get_window_stats(self._item, name).reset_time
         seconds = max(1, math.ceil(ends - time.time()))
         raise Problem(
             429,
