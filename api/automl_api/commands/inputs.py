@@ -113,8 +113,8 @@ def weights_metadata(path: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, struct.error, AttributeError) as error:
         raise ModelInvalid(
-            f"{path} is not a safetensors file ({error}); save the state dict with "
-            "safetensors.torch.save_file"
+            f"{path} is not a safetensors file ({error}); make one of a pickled state dict with "
+            f"'automl-compress convert {path}'"
         ) from error
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
+from automl_api.client_addresses import client_of
 from automl_api.keys.caller import OPERATOR, Caller, Scope
 from automl_api.keys.rates import Rate
 from automl_compress.store import Database, KeyRow, keys
@@ -34,9 +35,9 @@ class Limits:
 class Doorkeeper:
     """Tells who a request comes from.
 
-    An address that sent too many wrong keys is not heard for a minute, be its next key right or
-    wrong, unless that key was let in before: who guesses learns nothing, and who shares the
-    address with a guesser goes on working.
+    An address (of IPv6, a network of 64 bits) that sent too many wrong keys is not heard for a
+    minute, be its next key right or wrong, unless that key was let in before: who guesses learns
+    nothing, and who shares the address with a guesser goes on working.
     """
 
     def __init__(self, database: Database, key: str | None, limits: Limits) -> None:
@@ -57,13 +58,13 @@ class Doorkeeper:
             Problem: too many wrong keys came from this address, or too many requests with this
                 key (`rate-limited`).
         """
-        digest = keys.digest_of(secret)
+        digest, client = keys.digest_of(secret), client_of(address)
         if digest not in self._known:
-            self._wrong.check(address, "too many wrong keys came from your address")
+            self._wrong.check(client, "too many wrong keys came from your address")
         caller = self._owner(secret)
         if caller is None:
             self._known.discard(digest)
-            self._wrong.count(address)
+            self._wrong.count(client)
             return None
         self._known.add(digest)
         self._requests.take(digest, "too many requests came with this key")
