@@ -103,6 +103,8 @@ def _store(service: Service, partial: PartialFile, new: NewFile) -> tuple[FileRo
         existing = file_rows.with_digest(session, new.purpose, partial.sha256)
     if existing is not None and service.files.path_of(existing.path).is_file():
         return existing, False
+    if existing is None:  # other uploads of the account may have come in since this one began
+        partial_size_check(service, bytes_left(service))(partial.size_bytes)
     written = partial.keep(f"files/{partial.sha256}.{new.format}")
     with service.database.session() as session:
         row = file_rows.add(session, new, written)
