@@ -84,7 +84,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     answers.install(app)
     app.state.meter = Meter()
-    crowd = Crowd(settings.max_connections, settings.max_connections_per_address)
+    crowd = Crowd(
+        settings.max_connections,
+        settings.max_connections_per_address,
+        settings.max_connections_per_account,
+    )
     app.add_middleware(Guard, crowd=crowd, prefix=settings.root_path or "")
     app.add_middleware(HeadOfGet)
     app.add_middleware(Metered, meter=app.state.meter)  # the last one added is the outermost

@@ -15,7 +15,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, cast
 
 import h11
@@ -23,6 +22,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from automl_api.client_addresses import client_of, is_this_machine
+from automl_api.keys.caller import Caller
 from automl_api.problem import MEDIA_TYPE, Problem, document
 from automl_api.settings import Settings
 from automl_compress.core.errors import InvalidInput
@@ -74,17 +75,20 @@ def connections_within(settings: Settings, descriptors: int) -> int:
 
 
 class Crowd:
-    """Bounds how many requests are at work at once, together and from one address.
+    """Bounds how many requests are at work at once: together, from one address, of one account.
 
-    Nobody takes all places: an address has its share, and not more than three quarters of them.
-    Of IPv6 a network of 64 bits counts as one, which is what a single client is given. This
-    machine itself has no share, since whoever may use its loopback could end the service.
+    Nobody takes all places: an address has its share, and an account, from wherever it asks; each
+    is not more than three quarters of them. Of IPv6 a network of 64 bits counts as one address,
+    which is what a single client is given. This machine itself has no share, since whoever may use
+    its loopback could end the service, and administrators have none, like of everything.
     """
 
-    def __init__(self, most: int, share: int) -> None:
-        """Begin with none, of `most` together and `share` from one address."""
-        self._most, self._share = most, min(share, max(1, most * 3 // 4))
+    def __init__(self, most: int, share: int, account_share: int) -> None:
+        """Begin with none, of `most` together, `share` from one address."""
+        self._most, largest = most, max(1, most * 3 // 4)
+        self._share, self._account_share = min(share, largest), min(account_share, largest)
         self._present: Counter[str] = Counter()
+        self._of_accounts: Counter[str] = Counter()
 
     @contextmanager
     def within(self, address: str, *, is_free: bool) -> Generator[None]:
@@ -98,16 +102,27 @@ class Crowd:
             Problem: there are as many as may be (`crowded`), or as many from this address
                 (`rate-limited`).
         """
-        client = _client_of(address)
+        client = client_of(address)
         if not is_free:
-            self._check(client, has_share=not _is_this_machine(address))
-        self._present[client] += 1
-        try:
+            self._check(client, has_share=not is_this_machine(address))
+        with _counted(self._present, client):
             yield
-        finally:
-            self._present[client] -= 1
-            if not self._present[client]:
-                del self._present[client]
+
+    @contextmanager
+    def of_account(self, caller: Caller) -> Generator[None]:
+        """Count a request that was let in as its account's, for as long as the block lasts.
+
+        Raises:
+            Problem: there are as many of this account as may be (`rate-limited`).
+        """
+        if caller.is_administrator or not caller.account:
+            yield
+            return
+        theirs = self._of_accounts[caller.account]
+        if theirs >= self._account_share:
+            raise _too_many(theirs, f"of account {caller.account!r}", "ACCOUNT")
+        with _counted(self._of_accounts, caller.account):
+            yield
 
     def _check(self, client: str, *, has_share: bool) -> None:
         together, theirs = self._present.total(), self._present[client]
@@ -120,36 +135,28 @@ class Crowd:
                 headers=_LATER,
             )
         if has_share and theirs >= self._share:
-            raise Problem(
-                429,
-                "rate-limited",
-                f"{theirs} requests from your address are being answered, as many as may be at "
-                "once; end some, or have the operator set "
-                "AUTOML_COMPRESS_MAX_CONNECTIONS_PER_ADDRESS",
-                headers=_LATER,
-            )
+            raise _too_many(theirs, "from your address", "ADDRESS")
 
 
-def _client_of(address: str) -> str:
-    """Return what counts as one client."""
-    parsed = _parsed(address)
-    if isinstance(parsed, IPv6Address) and not parsed.is_loopback:
-        return str(ip_network((int(parsed) >> 64 << 64, 64)))
-    return str(parsed or address)
-
-
-def _is_this_machine(address: str) -> bool:
-    parsed = _parsed(address)
-    return parsed is not None and parsed.is_loopback
-
-
-def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+@contextmanager
+def _counted(present: Counter[str], name: str) -> Generator[None]:
+    present[name] += 1
     try:
-        parsed = ip_address(address)
-    except ValueError:
-        return None
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return mapped or parsed
+        yield
+    finally:
+        present[name] -= 1
+        if not present[name]:
+            del present[name]
+
+
+def _too_many(theirs: int, whose: str, setting: str) -> Problem:
+    return Problem(
+        429,
+        "rate-limited",
+        f"{theirs} requests {whose} are being answered, as many as may be at once; end some, or "
+        f"have the operator set AUTOML_COMPRESS_MAX_CONNECTIONS_PER_{setting}",
+        headers=_LATER,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +239,7 @@ class BoundedProtocol(H11Protocol):
         longest.transport.close()
 
     def _address(self) -> str:
-        return _client_of(self.client[0] if self.client else "")
+        return client_of(self.client[0] if self.client else "")
 
     def _waits_until(self) -> float:
         return math.inf if self._deadline is None else self._deadline.when()

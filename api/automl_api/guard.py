@@ -66,11 +66,12 @@ class Guard:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._crowd.within(address, is_free=path in OPEN_PATHS))
+                answer = await _refusal(request)
+                if answer is None:
+                    stack.enter_context(self._crowd.of_account(request.state.caller))
             except Problem as refusal:
-                await respond(request, refusal)(scope, receive, send_with_id)
-                return
-            answer = await _refusal(request) or self._app
-            await answer(scope, limited(receive, path), send_with_id)
+                answer = respond(request, refusal)
+            await (answer or self._app)(scope, limited(receive, path), send_with_id)
 
 
 async def _refusal(request: Request) -> ASGIApp | None:

@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     requests_per_minute: of one key, at one API process.
     wrong_keys_per_minute: from one address, before it is not heard for a minute.
     max_connections: at one API process; fewer where it may open few files.
+    max_connections_per_address, max_connections_per_account: how many of those are requests at
+        work from one address, and of one account.
     header_seconds: for which a client may keep the service waiting for a request's header.
     lease_seconds: a worker that is silent for so long is dead, and its jobs go to others.
     poll_seconds: how often a worker looks for jobs.
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     wrong_keys_per_minute: int = Field(default=10, ge=1)
     max_connections: int = Field(default=512, ge=1)
     max_connections_per_address: int = Field(default=128, ge=1)
+    max_connections_per_account: int = Field(default=128, ge=1)
     header_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=30.0, gt=0)
     poll_seconds: float = Field(default=0.5, gt=0)

@@ -1,3 +1,4 @@
+import asyncio
 import threading
 import time
 from typing import Any
@@ -5,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from automl_api.jobs import event_feed
 from automl_api.jobs import events as job_events
 from automl_compress.store import JobState, events
 from automl_compress.store import jobs as job_rows
@@ -82,6 +84,27 @@ def test_a_stream_shows_events_as_they_happen(
     assert [event.seq for event in told] == [1, 2, 3, 4, 5]
     assert told[-1].data["state"] == "failed"
     assert told[-1].at.endswith("Z")
+
+
+def test_a_long_stream_comes_whole_and_in_order(
+    service: RunningService, model: dict[str, Any], dataset: dict[str, Any]
+) -> None:
+    job_id, count = submit(service, model, dataset), 2 * event_feed.PAGE_EVENTS
+    for number in range(count):
+        append(service, job_id, "log", number=number, text="x" * (event_feed.PIECE_BYTES // 3))
+    fail(service, job_id)
+
+    with service.client() as client:
+        told = list(client.job(job_id).stream())
+
+    assert [event.seq for event in told] == list(range(1, count + 3))
+    assert [event.data["number"] for event in told[1:-1]] == list(range(count))
+
+
+def test_nothing_follows_in_a_job_that_was_deleted(service: RunningService) -> None:
+    watched = event_feed.WatchedJob("job_0", service.database)
+
+    assert not asyncio.run(watched.events_after(3)).pieces
 
 
 def test_a_silent_stream_sends_signs_of_life(

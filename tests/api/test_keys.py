@@ -1,7 +1,8 @@
 """Keys, scopes, accounts and quotas, against a running service that asks for keys."""
 
 import re
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,27 @@ def test_an_account_stores_so_many_bytes_and_no_more(locked: RunningService) -> 
     assert hugo.send("POST", "/v1/files", content=large + b"PAR1").status_code == 201
 
 
+def test_uploads_at_once_do_not_go_beyond_what_an_account_may_store(
+    locked: RunningService,
+) -> None:
+    ivan = Person(locked, "ivan")
+    others: list[httpx.Response] = []
+
+    def slowly() -> Iterator[bytes]:
+        yield b"PAR1" + bytes(1500)
+        while not list(locked.settings.data_dir.glob("partial/*")):
+            time.sleep(0.01)
+        others.append(ivan.send("POST", "/v1/files", content=b"PAR1" + bytes(1000) + b"PAR1"))
+        yield b"PAR1"
+
+    refused = ivan.send("POST", "/v1/files", content=slowly())
+
+    assert [each.status_code for each in others] == [201]
+    assert problem(refused, 429, "quota-exceeded")["limit_bytes"] == 2000
+    assert ivan.send("GET", "/v1/me").json()["stored_bytes"] == 1008
+    assert not list(locked.settings.data_dir.glob("partial/*"))
+
+
 def test_requests_and_wrong_keys_are_limited(tmp_path: Path) -> None:
     settings = locked_settings(tmp_path, requests_per_minute=5, wrong_keys_per_minute=3)
     with running_service(settings) as running:
@@ -251,6 +273,18 @@ def test_requests_and_wrong_keys_are_limited(tmp_path: Path) -> None:
         form = running.http.post("/sign-in", data={"key": "amc_another guess"})
         assert form.status_code == 429
         assert running.http.get("/v1/health").status_code == 200
+
+
+def test_a_guesser_has_no_second_try_from_the_next_address_of_its_network(tmp_path: Path) -> None:
+    def guess(address: str) -> int:
+        told = {"Authorization": "Bearer amc_guess", "X-Forwarded-For": address}
+        return running.http.get("/v1/me", headers=told).status_code
+
+    with running_service(locked_settings(tmp_path, wrong_keys_per_minute=2)) as running:
+        assert [guess(f"2001:db8:0:1::{each}") for each in range(4)] == [401, 401, 429, 429]
+        assert guess("2001:db8:0:2::1") == 401
+        assert [guess(each) for each in ("203.0.113.7", "::ffff:203.0.113.7")] == [401, 401]
+        assert guess("203.0.113.7") == 429
 
 
 def test_who_was_let_in_before_goes_on_beside_a_guesser(tmp_path: Path) -> None:

@@ -1,19 +1,34 @@
 """What open streams are told, with one reader for all of a process, however many there are."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from anyio import to_thread
+from fastapi.sse import format_sse_event
 
-from automl_api.jobs.schemas import EventBody, event_body
+from automl_api.jobs.schemas import event_body
 from automl_compress.core.errors import StorageFailed
-from automl_compress.store import Database, events, heads
+from automl_compress.store import Database, EventRow, events, heads
 from automl_compress.store.heads import Head
-from automl_compress.store.paging import LARGEST_PAGE
 
 LOOK_SECONDS = 0.25  # between two looks at the jobs that anybody watches
+# What a stream holds in memory while its client takes nothing: a page, and pieces on their way.
+PAGE_EVENTS = 50
+PIECE_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events as streams send them, encoded once for all.
+
+    last_seq: number of the last one; pieces: whole events, of about `PIECE_BYTES` together.
+    """
+
+    last_seq: int
+    pieces: Sequence[bytes]
 
 
 @dataclass
@@ -28,7 +43,7 @@ class WatchedJob:
     head: Head | None = None
     streams: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _page: tuple[int, asyncio.Future[list[EventBody]]] | None = None
+    _page: tuple[int, asyncio.Future[EventPage]] | None = None
 
     def see(self, head: Head) -> None:
         """Take note of a look, and wake the streams if there is anything new."""
@@ -44,8 +59,10 @@ class WatchedJob:
             return True
         return False
 
-    async def events_after(self, seq: int) -> Sequence[EventBody]:
+    async def events_after(self, seq: int) -> EventPage:
         """Return the next events; streams at the same place read them once.
+
+        There are none where the job was deleted.
 
         Raises:
             StorageFailed: the database is gone.
@@ -54,10 +71,12 @@ class WatchedJob:
             self._page = seq, asyncio.ensure_future(to_thread.run_sync(self._read, seq))
         return await asyncio.shield(self._page[1])
 
-    def _read(self, seq: int) -> list[EventBody]:
+    def _read(self, seq: int) -> EventPage:
         with self.database.reading() as session:
-            page = events.page(session, self.job_id, after=seq, limit=LARGEST_PAGE)
-        return [event_body(row) for row in page.rows]
+            rows = events.page(session, self.job_id, after=seq, limit=PAGE_EVENTS).rows
+        if not rows:
+            return EventPage(seq, ())
+        return EventPage(rows[-1].seq, tuple(_pieces(map(_to_bytes, rows))))
 
 
 class EventFeed:
@@ -99,5 +118,23 @@ class EventFeed:
             return heads.of_jobs(session, list(self._jobs))
 
 
-def _has_failed(page: asyncio.Future[list[EventBody]]) -> bool:
+def _has_failed(page: asyncio.Future[EventPage]) -> bool:
     return page.done() and (page.cancelled() or page.exception() is not None)
+
+
+def _to_bytes(row: EventRow) -> bytes:
+    body = event_body(row)
+    content = json.dumps(body.model_dump(mode="json"))
+    return format_sse_event(data_str=content, event=body.type, id=str(body.seq))
+
+
+def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join parts up to about `PIECE_BYTES`: each piece is sent for itself."""
+    gathered, size_bytes = list[bytes](), 0
+    for part in parts:
+        if gathered and size_bytes + len(part) > PIECE_BYTES:
+            yield b"".join(gathered)
+            gathered, size_bytes = [], 0
+        gathered.append(part)
+        size_bytes += len(part)
+    yield b"".join(gathered)

@@ -1,12 +1,11 @@
 """A job's events, as a page and as a stream."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.responses import StreamingResponse
 
 from automl_api.jobs.schemas import EventBody, event_body
@@ -69,18 +68,16 @@ async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[by
         while True:
             head = job.head
             if head is not None and head.events > after:
-                bodies = await job.events_after(after)
-                after = bodies[-1].seq
-                yield b"".join(map(_to_bytes, bodies))
+                page = await job.events_after(after)
+                if not page.pieces:  # the job was deleted
+                    return
+                after = page.last_seq
+                for piece in page.pieces:
+                    yield piece
             elif head is not None and head.has_ended:
                 return
             elif not await job.changed(KEEPALIVE_SECONDS):
                 yield KEEPALIVE_COMMENT
-
-
-def _to_bytes(body: EventBody) -> bytes:
-    content = json.dumps(body.model_dump(mode="json"))
-    return format_sse_event(data_str=content, event=body.type, id=str(body.seq))
 
 
 def _wants_stream(request: Request) -> bool:
