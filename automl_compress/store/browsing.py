@@ -204,7 +204,8 @@ def policies_for(session: Session, model_id: str, limit: int = 200) -> Sequence[
 def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Sequence[TrialRow]:
     """Return the trials that no other one beats in both cost and score, the best score first.
 
-    Of trials that are equal in both, the one with the lowest number stays.
+    Of trials that are equal in both, the one with the lowest number stays. Those of before this
+    cost was counted do not tell it, and are left out.
 
     Args:
         session: the transaction.
@@ -225,7 +226,7 @@ def front(session: Session, job_id: str, metric: Metric, limit: int = 20) -> Seq
     cheapest = math.inf
     with session.execute(falling.execution_options(yield_per=200)) as rows:
         for number, told in chain.from_iterable(rows.partitions()):
-            if told < cheapest:
+            if told is not None and told < cheapest:
                 numbers.append(number)
                 cheapest = told
             if len(numbers) == limit:

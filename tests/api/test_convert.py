@@ -1,6 +1,7 @@
 """Pickled state dicts become safetensors on the user's machine, and nothing in them runs."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,13 @@ def test_anything_but_tensors_is_refused_and_does_not_run(tmp_path: Path, kind: 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalid, match=r"nowhere\.pt cannot be read"):
         convert(tmp_path / "nowhere.pt", tmp_path / "w.safetensors")
+
+
+def test_a_pickle_that_is_given_as_weights_is_told_of_convert(
+    refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    torch.save({"w": torch.zeros(2)}, tmp_path / "w.pt")
+
+    told = refusal("models", "push", "resnet-20", "--weights", str(tmp_path / "w.pt"))
+
+    assert "automl-compress convert" in told

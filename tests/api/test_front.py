@@ -6,6 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from automl_api.cli import app
+from automl_api.jobs.hypervolume import reached
+from automl_compress.core.budget import METRICS
+from automl_compress.store.points import Point
 from tests.api.conftest import RunningService, job_body, problem
 from tests.api.dashboard_pages import store_trials
 from tests.api.test_dashboard_compare import finish
@@ -96,3 +99,12 @@ def test_the_command_line_lists_a_front(service: RunningService, searched: str) 
     assert [line.split()[0] for line in lines] == [str(p["trial_number"]) for p in told["points"]]
     assert len(tested.stdout.splitlines()) == 2
     assert "93.00%" in tested.stdout
+
+
+def test_what_nobody_counted_adds_nothing_to_a_hypervolume() -> None:
+    uncounted = Point(0, 1.0, 0.9, 0.9, (0,) * len(METRICS), "")
+    counted = Point(1, 2.0, 0.8, 0.8, (50,) * len(METRICS), "")
+
+    steps = reached(0, [uncounted, counted], 100, "macs", 2.0)
+
+    assert [(each.evaluations, each.hypervolume) for each in steps] == [(2.0, 0.4)]

@@ -163,6 +163,7 @@ def _points(
             accuracy=measured["accuracy"],
         )
         for number, is_confirmed, measured in told
+        if metric in measured["cost"]  # those of before it was counted do not tell it
     ]
 
 

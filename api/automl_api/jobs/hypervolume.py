@@ -68,7 +68,8 @@ def reached(
     steps = [
         Reached(job, point.evaluations, front.hypervolume)
         for point in points
-        if front.add(point.cost[place] / full, point.accuracy)
+        # No network is for nothing: where a cost is 0, nobody had counted it yet.
+        if point.cost[place] and front.add(point.cost[place] / full, point.accuracy)
     ]
     if steps and evaluations > steps[-1].evaluations:
         steps.append(Reached(job, evaluations, steps[-1].hypervolume))

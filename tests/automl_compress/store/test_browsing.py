@@ -184,3 +184,16 @@ def test_the_front_is_what_nothing_beats(database: Database, points: list[tuple[
 
     expected = non_dominated(store.trials(), "macs")
     assert found == [trial.number for trial in reversed(expected)]
+
+
+def test_a_trial_that_does_not_tell_a_cost_is_not_on_its_front(database: Database) -> None:
+    new = new_job(database)
+    with database.session() as session:
+        job = jobs.create(session, new)
+    store = SqlTrialStore(database, job.id)
+    store.asked(suggestion(0))
+    store.told(complete(suggestion(0)))
+
+    with database.reading() as session:
+        assert browsing.front(session, job.id, "micronet") == []
+        assert len(browsing.front(session, job.id, "macs")) == 1
