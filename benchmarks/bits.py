@@ -1,11 +1,12 @@
-"""Joint search of channels and bits against pruning and quantising one after the other.
+"""Joint search of sparsity and bits against pruning and quantising one after the other.
 
 ResNet-20 at about 10, 20 and 40 times smaller, counted in bytes of the packed file. Every method
 gets the same evaluations on the same 1,000 search images; what counts is measured on rows
 1,000-4,999 of the search split, which chose nothing, and, after two epochs of
 quantisation-aware training, once on the test split. The uncut network is tuned alike.
 
-- joint: `auto` over channels and weight bits 1 to 8 of each layer.
+- joint: `auto` over channels, densities of single weights, and weight bits 2 to 8 of each layer
+  (one bit has no zero, so it does not go with densities).
 - channel-b: `auto` over channels, every layer at b bits.
 - element-b: `auto` over densities of single weights, every layer at b bits.
 - haq: bits alone, by DDPG. uniform-4: every layer at 4 bits, nothing pruned.
@@ -52,7 +53,7 @@ EDGE_BITS = 8  # of the first and the last layer, for every method
 
 #: Searcher and space of each method.
 METHODS: dict[str, tuple[str, SpaceOptions]] = {
-    "joint": ("auto", SpaceOptions(weight_bits=BITS)),
+    "joint": ("auto", SpaceOptions(schemes=("channel", "element"), weight_bits=BITS[1:])),
     **{
         f"{scheme}-{bits}": ("auto", SpaceOptions(schemes=(scheme,), weight_bits=(bits,)))
         for scheme in ("channel", "element")

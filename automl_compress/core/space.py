@@ -75,6 +75,14 @@ class CompressionSpace:
         """The setting of the most expensive policy (what is fixed stays fixed)."""
         return tuple(widths[-1] for widths in self.allowed)
 
+    def narrowed(self, decisions: Sequence[Decision]) -> "CompressionSpace":
+        """Return the part of this space that is left where decisions allow fewer values."""
+        return CompressionSpace(self.graph, self.costs, self.options, decisions, self._call_ns)
+
+    def __contains__(self, setting: Sequence[int]) -> bool:
+        """Say whether every value of a setting is an allowed one."""
+        return all(value in each for value, each in zip(setting, self.allowed, strict=True))
+
     def check_reachable(self, budget: Budget) -> None:
         """Raise BudgetUnreachable if even the cheapest policy costs too much."""
         cheapest = self.costs.cost(self.smallest)

@@ -13,7 +13,7 @@ from automl_agents.auto.exchange import Exchanges, Setting
 from automl_agents.auto.plan import Plan
 from automl_agents.auto.surrogate import Surrogate
 from automl_agents.decisions import open_decisions
-from automl_compress.core import Budget, SearchProblem
+from automl_compress.core import Budget, CompressionSpace, SearchProblem
 
 BASES = 6  # policies that moves start from
 MOVES = 25  # tried from each of them
@@ -39,24 +39,34 @@ class SurrogateRounds:
         self._surrogate = Surrogate()
 
     def plans(
-        self, aim: Aim, rng: np.random.Generator, in_flight: Collection[Setting], *, is_late: bool
+        self,
+        aim: Aim,
+        space: CompressionSpace,
+        rng: np.random.Generator,
+        in_flight: Collection[Setting],
+        *,
+        is_late: bool,
     ) -> Iterator[Plan]:
         """Propose the next policies for an aim.
 
         Args:
             aim: whose budget they keep.
+            space: the problem's, or the part of it to look in.
             rng: of this round.
             in_flight: settings that are asked for and not told.
             is_late: whether nothing is explored any more.
         """
         if len(self._answers) < FEWEST_MEASUREMENTS:
-            yield from self._first_draws(aim, rng, in_flight)
+            yield from self._first_draws(aim, space, rng, in_flight)
             return
         self._fit()
-        space, budget = self._problem.space, aim.budget
-        proposals = self._proposals(budget, rng, in_flight)
-        if not proposals:  # the space is exhausted; the store answers
-            best = self._bases(budget, 1) or [space.uniform(budget)]
+        budget = aim.budget
+        proposals = self._proposals(space, budget, rng, in_flight)
+        if not proposals:  # a part of the space is exhausted
+            space = self._problem.space
+            proposals = self._proposals(space, budget, rng, in_flight)
+        if not proposals:  # all of it; the store answers
+            best = self._bases(space, budget, 1) or [space.uniform(budget)]
             yield Plan(best[0], None, f"every policy near the best is measured{aim.words}")
             return
         count = self._config.screened if self._images is not None else 1
@@ -67,11 +77,15 @@ class SurrogateRounds:
             yield from self._promotion(aim, in_flight)
 
     def _first_draws(
-        self, aim: Aim, rng: np.random.Generator, in_flight: Collection[Setting]
+        self,
+        aim: Aim,
+        space: CompressionSpace,
+        rng: np.random.Generator,
+        in_flight: Collection[Setting],
     ) -> Iterator[Plan]:
         """Propose policies around the best so far while there is little to learn from."""
-        space, budget = self._problem.space, aim.budget
-        bases = self._bases(budget, 1) or [space.uniform(budget)]
+        budget = aim.budget
+        bases = self._bases(space, budget, 1) or [space.uniform(budget)]
         drawn = [*Exchanges(space, budget).near(bases[0], rng, 8), space.sample(rng, budget)]
         new = self._new(dict.fromkeys(drawn), in_flight) or drawn
         for setting in new[:FEWEST_MEASUREMENTS]:
@@ -97,9 +111,10 @@ class SurrogateRounds:
         shares = np.array([self._problem.space.shares(each) for each in policies])
         return np.log(shares[:, self._open])
 
-    def _bases(self, budget: Budget, count: int) -> list[Setting]:
-        """Return the best policies within a budget, as far as is known."""
-        known = self._answers.within(budget)
+    def _bases(self, space: CompressionSpace, budget: Budget, count: int) -> list[Setting]:
+        """Return the best policies of a space within a budget, as far as is known."""
+        within = self._answers.within(budget)
+        known = {setting: score for setting, score in within.items() if setting in space}
         if known and len(self._answers) >= FEWEST_MEASUREMENTS:
             policies = list(known)
             means = self._surrogate.means(self._inputs(policies))
@@ -107,11 +122,15 @@ class SurrogateRounds:
         return sorted(known, key=lambda each: -known[each])[:count]
 
     def _proposals(
-        self, budget: Budget, rng: np.random.Generator, in_flight: Collection[Setting]
+        self,
+        space: CompressionSpace,
+        budget: Budget,
+        rng: np.random.Generator,
+        in_flight: Collection[Setting],
     ) -> list[Setting]:
-        space, exchanges = self._problem.space, Exchanges(self._problem.space, budget)
+        exchanges = Exchanges(space, budget)
         drawn: dict[Setting, None] = {}
-        for base in self._bases(budget, BASES):
+        for base in self._bases(space, budget, BASES):
             drawn |= dict.fromkeys(exchanges.near(base, rng, MOVES))
         drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
         for _ in range(CLIMBS):  # on from the most promising of what was drawn

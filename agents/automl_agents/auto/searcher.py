@@ -15,10 +15,18 @@ from automl_agents.auto.filters import FilterExchanges
 from automl_agents.auto.opening import opening_profile
 from automl_agents.auto.plan import Plan
 from automl_agents.auto.rounds import SurrogateRounds
+from automl_agents.auto.subspaces import SubspaceRace
 from automl_agents.decisions import open_decisions
 from automl_agents.ledger import TrialLedger
 from automl_agents.random_stream import random_stream
-from automl_compress.core import Measurement, SearchProblem, Snapshot, Suggestion, Trial
+from automl_compress.core import (
+    CompressionSpace,
+    Measurement,
+    SearchProblem,
+    Snapshot,
+    Suggestion,
+    Trial,
+)
 
 EXCHANGE_WEIGHT = 1 / 15  # of an exchange of filters, in rounds
 LAST_SHARE = 0.2  # of the rounds' effort, in which nothing is explored any more
@@ -62,15 +70,17 @@ class AutoSearcher:
         self._problem, self.config = problem, config
         self._aims = create_aims(problem)
         self._ledger = TrialLedger()
+        self._answers = Answers(space)
+        self._race = SubspaceRace(problem, config, self._answers)
         counted = open_decisions(space, problem.budget.metric)
-        self._least_for_widths = config.width_evaluations * len(counted)
-        plan, left_out = opening_profile(problem, config, len(counted))
+        widths = [place for place in counted if space.decisions[place].kind == "width"]
+        self._least_for_widths = config.width_evaluations * len(widths)
+        plan, left_out = opening_profile(problem, config, len(counted), self._race)
         self._profile = SensitivityProfile(space, plan)
-        first, *others = (self._uniform(aim) for aim in self._aims.first)
-        self._queue = [replace(first, note=first.note + left_out), *others]
+        first, *others = (self._uniform(aim, space) for aim in self._aims.first)
+        self._queue = [replace(first, note=first.note + left_out), *others, *self._race.plans()]
         self._has_allocated = False
         self._asked: dict[int, Plan] = {}  # candidates in flight
-        self._answers = Answers(space)
         self._surrogate_rounds = SurrogateRounds(problem, config, self._answers)
         self._filters = FilterExchanges(problem, config, self._answers)
         self._rounds = 0
@@ -84,8 +94,8 @@ class AutoSearcher:
             self._queue = list(self._next_plans())
         return self._suggest(self._queue.pop(0))
 
-    def _uniform(self, aim: Aim) -> Plan:
-        setting = self._problem.space.uniform(aim.budget)
+    def _uniform(self, aim: Aim, space: CompressionSpace) -> Plan:
+        setting = space.uniform(aim.budget)
         return Plan(setting, None, f"uniform: the floor to beat{aim.words}")
 
     def _suggest(self, plan: Plan) -> Suggestion:
@@ -130,22 +140,48 @@ class AutoSearcher:
         if not self._has_allocated:
             self._has_allocated = True
             yield from self._allocations(self._aims.first, MEASURES)
-        effort = self._problem.effort.evaluations
-        if self._filters.can_gain:
-            effort = max((1.0 - self.config.filter_share) * effort, self._least_for_widths)
+            yield from self._leaders()
+        narrow, effort = self._narrow_effort, self._effort_of_rounds
         is_exchanging = self._filters.can_gain and self._spent >= effort
         aim = self._aims.next(EXCHANGE_WEIGHT if is_exchanging else 1.0)
         self._rounds += 1
         rng = random_stream(self._problem.seed, self._rounds)
         exchanges = list(self._filters.plans(aim, rng)) if is_exchanging else []
+        part = self._race.leader(aim.budget)
         if exchanges:
             yield from exchanges
         elif aim.is_new:
-            yield from self._allocations([aim], MEASURES[-1:]) or [self._uniform(aim)]
+            space = self._problem.space if part is None else part.space
+            yield from self._allocations([aim], MEASURES[-1:]) or [self._uniform(aim, space)]
         else:
+            is_narrow = part is not None and self._spent < narrow
+            space = part.space if part is not None and is_narrow else self._problem.space
             in_flight = {plan.setting for plan in self._asked.values()}
             is_late = self._spent > (1.0 - LAST_SHARE) * effort
-            yield from self._surrogate_rounds.plans(aim, rng, in_flight, is_late=is_late)
+            rounds = self._surrogate_rounds
+            yield from rounds.plans(aim, space, rng, in_flight, is_late=is_late)
+
+    @property
+    def _narrow_effort(self) -> float:
+        """How much is spent until the rounds leave the leading part of the space."""
+        return self.config.narrow_share * self._problem.effort.evaluations * self._race.is_run
+
+    @property
+    def _effort_of_rounds(self) -> float:
+        """How much is spent until filters are exchanged."""
+        effort, narrow = self._problem.effort.evaluations, self._narrow_effort
+        if not self._filters.can_gain:
+            return effort
+        shared = narrow + (1.0 - self.config.filter_share) * (effort - narrow)
+        return max(shared, self._least_for_widths)
+
+    def _leaders(self) -> Iterator[Plan]:
+        """Propose the uniform policy of each budget's leading part, on all images."""
+        for aim in self._aims.first:
+            part = self._race.leader(aim.budget)
+            if part is not None:
+                why = f"leads on the subset: {part.words}{aim.words}"
+                yield Plan(part.space.uniform(aim.budget), None, why)
 
     def _allocations(self, aims: Sequence[Aim], measures: Sequence[Measure]) -> list[Plan]:
         """Propose the knapsack's solutions on the profile's curves, those that differ."""
