@@ -39,6 +39,9 @@ class AutoSearcher:
     1. The uniform policy, scored on all images; a profile: a few values of each decision alone,
        on a subset of the images.
     2. The profile's losses go through an exact knapsack; its solutions are scored on all images.
+       Where layers decide on bits, or on single weights beside channels, parts of the space are
+       compared instead: one bit-width for all layers, channels or single weights removed or both.
+       The first rounds stay in the part that leads.
     3. From then on in rounds: a Gaussian process over the decisions learns from every candidate
        measured; exchange moves from the best policies, and a few random ones, are drawn; those
        that a sample of the process thinks best are screened on a subset, and the one of the
