@@ -115,6 +115,15 @@ def test_without_open_widths_the_rounds_have_all_of_the_effort() -> None:
     assert asked(AutoConfig()) == asked(AutoConfig(filter_share=0.0))
 
 
+@pytest.mark.parametrize(("ratio", "pays"), [(0.97, False), (0.5, True)])
+def test_nothing_is_exchanged_where_hardly_any_filter_is_removed(ratio: float, pays: bool) -> None:
+    problem = problem_of(plain_graph((24, 24, 24)), ratio=ratio, evaluations=12)
+
+    trials = searched(problem, AutoConfig(width_evaluations=0.0))
+
+    assert any("filters" in trial.note for trial in trials) == pays
+
+
 def test_filters_wait_until_the_widths_had_their_evaluations() -> None:
     problem = problem_of(plain_graph((24, 24, 24)), ratio=0.4, evaluations=20)
 

@@ -24,6 +24,7 @@ from automl_compress.core import Budget, Policy, SearchProblem
 
 PROPOSALS = 200  # drawn for each that is measured
 MOST_EXCHANGED = 3  # filters, in one proposal
+FEWEST_REMOVED = 0.1  # of the filters that may be: with hardly any removed, little depends on which
 PATIENCE = 40  # exchanges in a row that scored no better than the leader; then the phase ends
 
 
@@ -90,7 +91,7 @@ class FilterExchanges:
         return self._masks.applied(policy, self._mask(plan.filters))
 
     def plans(self, aim: Aim, rng: np.random.Generator) -> Iterator[Plan]:
-        """Propose the next exchange for an aim's budget; none where nothing is left to gain."""
+        """Propose the next exchange for an aim's budget; none where little is left to gain."""
         if not self.can_gain:
             return
         if self._promoted:
@@ -122,8 +123,18 @@ class FilterExchanges:
         if not within:
             return None
         best = max(within, key=lambda each: whole[each])
+        if self._removed(best) < FEWEST_REMOVED:
+            return None
         mask = self._masks.of_widths(best[:groups], rng, share=1.0)
         return _Leader(budget.ratio, best, _places(mask), whole[best], fruitless=fruitless)
+
+    def _removed(self, setting: Setting) -> float:
+        """Return the fraction of the filters that the space may remove, which a setting does."""
+        groups = len(self._problem.space.graph.groups)
+        allowed = self._problem.space.allowed[:groups]
+        opened = [place for place in range(groups) if len(allowed[place]) > 1]
+        removed = sum(allowed[place][-1] - setting[place] for place in opened)
+        return removed / sum(allowed[place][-1] - allowed[place][0] for place in opened)
 
     def _opening(self, leader: _Leader, aim: Aim) -> Iterator[Plan]:
         """Propose the leader itself, on those images whose score is not known."""
