@@ -17,7 +17,8 @@ from automl_compress.core import Budget, CompressionSpace, SearchProblem
 
 BASES = 6  # policies that moves start from
 MOVES = 25  # tried from each of them
-CLIMBS = 2  # rounds of moves from the best moves
+FEWEST_CLIMBS = 2  # rounds of moves from the best moves
+DECISIONS_A_CLIMB = 6  # a move changes few of them, so where there are many it takes more rounds
 FEWEST_MEASUREMENTS = 6  # before the surrogate is asked
 SMALLEST_SAVING = 0.6  # a screening that costs more of an evaluation than this is left out
 
@@ -36,6 +37,7 @@ class SurrogateRounds:
         self._problem, self._config, self._answers = problem, config, answers
         self._open = open_decisions(problem.space, problem.budget.metric)
         self._images = screening_images(problem, config.subset_images)
+        self._climbs = max(FEWEST_CLIMBS, len(self._open) // DECISIONS_A_CLIMB)
         self._surrogate = Surrogate()
 
     def plans(
@@ -133,7 +135,7 @@ class SurrogateRounds:
         for base in self._bases(space, budget, BASES):
             drawn |= dict.fromkeys(exchanges.near(base, rng, MOVES))
         drawn |= dict.fromkeys(space.sample(rng, budget) for _ in range(BASES))
-        for _ in range(CLIMBS):  # on from the most promising of what was drawn
+        for _ in range(self._climbs):  # on from the most promising of what was drawn
             new = self._new(drawn, in_flight)
             means = self._surrogate.means(self._inputs(new)) if new else np.zeros(0)
             for place in np.argsort(-means, kind="stable")[: BASES // 2]:
