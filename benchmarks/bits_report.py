@@ -59,12 +59,13 @@ def section(cells: Cells) -> str | None:
     if not summary:
         return None
     return (
-        "## Channels and bits\n\nResNet-20 at 10, 20 and 40 times fewer bytes, 100 evaluations on "
-        "the same 1,000 images with reconstruction. `joint` searches channels and the bits of each "
-        "layer; `channel-b` and `element-b` search what is removed with every layer at b bits. "
-        "`fresh` is the accuracy on 4,000 images that chose nothing, before tuning; `tuned_test` "
-        "after 2 epochs of quantisation-aware training on the test split; `smaller` is measured on "
-        f"the packed file. Cells that are missing were not run yet.\n\n{table(summary)}\n"
+        "## Sparsity and bits\n\nResNet-20 at 10, 20 and 40 times fewer bytes, 100 evaluations on "
+        "the same 1,000 images with reconstruction. `joint` searches channels, single weights and "
+        "the bits of each layer; `channel-b` and `element-b` search what is removed with every "
+        "layer at b bits. `fresh` is the accuracy on 4,000 images that chose nothing, before "
+        "tuning; `tuned_test` after 2 epochs of quantisation-aware training on the test split; "
+        "`smaller` is measured on the packed file. Cells that are missing were not run yet.\n\n"
+        f"{table(summary)}\n"
     )
 
 

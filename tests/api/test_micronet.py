@@ -45,6 +45,24 @@ def test_a_search_gets_shares_of_what_the_hand_set_policy_scores(
     assert mild["budget"]["ratio"] > usual["budget"]["ratio"]
 
 
+@pytest.mark.parametrize(("hand_set", "bits"), [({}, [4, 5, 6, 7, 8]), ({"weight_bits": 16}, [16])])
+def test_a_search_begins_at_the_bits_of_the_hand_set_policy(
+    service: RunningService,
+    model: dict[str, Any],
+    dataset: dict[str, Any],
+    hand_set: dict[str, Any],
+    bits: list[int],
+) -> None:
+    body = {"dataset_id": dataset["id"], "searcher": "auto", "hand_set": hand_set}
+
+    study = submit(service, model, body)["study"]
+
+    assert study["space"]["weight_bits"] == bits
+    assert study["space"]["activation_bits"] == [4, 5, 6, 7, 8, 32]
+    assert study["space"]["edge_bits"] == 8
+    assert study["recipe"]["repair"] == "recalibration"
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "advice"),
     [

@@ -33,6 +33,7 @@ from automl_compress.core import SpaceOptions
 from automl_compress.core.confirmation import Precision
 from automl_compress.core.errors import InvalidInput
 from automl_compress.core.study import MOST_BUDGETS
+from automl_compress.core.weight_grids import BIT_WIDTHS, FLOAT_BITS
 from automl_compress.costs import compression_space
 from automl_compress.store import ModelRow
 from automl_compress.store import models as model_rows
@@ -40,6 +41,7 @@ from automl_compress.store import models as model_rows
 router = APIRouter(prefix="/v1/models/{model_id}", tags=["jobs"])
 
 BY_HAND = "micronet"  # the searcher that searches nothing
+EDGE_BITS = 8  # of the first and the last layer of a search, and the most of the others
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -124,7 +126,7 @@ def _study(new: NewMicroNetBody, model: ModelRow) -> StudyBody:
         budget=BudgetBody(metric="micronet", ratio=ratios[0]),
         effort=EffortBody(evaluations=new.evaluations),
         space=new.space or _space(new, config),
-        recipe=new.recipe or RecipeBody(signal="kl"),
+        recipe=new.recipe or _recipe(new),
         confirmation=ConfirmationBody(
             finetune_epochs=new.finetune_epochs,
             formats=[],
@@ -181,12 +183,23 @@ def _ratios(new: NewMicroNetBody, model: ModelRow, config: MicroNetConfig) -> li
 def _space(new: NewMicroNetBody, config: MicroNetConfig) -> SpaceBody:
     if new.is_by_hand:
         return _hand_set_space(config)
+    # Scored untrained, fewer bits and coarse images look cheap; the stages do not bring them back.
     return SpaceBody(
         schemes=["element"],
-        weight_bits=[2, 3, 4, 5, 6, 7, 8],
-        activation_bits=[2, 3, 4, 5, 6, 7, 8, 32],
-        edge_bits=None,
+        weight_bits=_bits_from(config.weight_bits),
+        activation_bits=[*_bits_from(config.activation_bits), FLOAT_BITS],
+        edge_bits=EDGE_BITS,
     )
+
+
+def _bits_from(least: int) -> list[int]:
+    return [bits for bits in BIT_WIDTHS if least <= bits <= max(least, EDGE_BITS) < FLOAT_BITS]
+
+
+def _recipe(new: NewMicroNetBody) -> RecipeBody:
+    if new.is_by_hand:
+        return RecipeBody(signal="kl")
+    return RecipeBody(signal="kl", repair="recalibration")
 
 
 def _hand_set_space(config: MicroNetConfig) -> SpaceBody:
