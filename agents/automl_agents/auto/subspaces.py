@@ -42,7 +42,9 @@ def subspaces(space: CompressionSpace, metric: Metric) -> list[Subspace]:
         far as the space opens them; none where it has one kind of sparsity and no bits.
     """
     opened = [space.decisions[place] for place in open_decisions(space, metric)]
-    sparse = [kind for kind in SPARSITY if kind in {each.kind for each in opened}]
+    sparse: list[DecisionKind] = [
+        kind for kind in SPARSITY if kind in {each.kind for each in opened}
+    ]
     levels = sorted({bits for each in opened if each.is_ordinal for bits in each.allowed})
     if not levels and len(sparse) < len(SPARSITY):
         return []

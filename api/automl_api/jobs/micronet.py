@@ -184,11 +184,13 @@ def _space(new: NewMicroNetBody, config: MicroNetConfig) -> SpaceBody:
     if new.is_by_hand:
         return _hand_set_space(config)
     # Scored untrained, fewer bits and coarse images look cheap; the stages do not bring them back.
-    return SpaceBody(
-        schemes=["element"],
-        weight_bits=_bits_from(config.weight_bits),
-        activation_bits=[*_bits_from(config.activation_bits), FLOAT_BITS],
-        edge_bits=EDGE_BITS,
+    return SpaceBody.model_validate(
+        {
+            "schemes": ["element"],
+            "weight_bits": _bits_from(config.weight_bits),
+            "activation_bits": [*_bits_from(config.activation_bits), FLOAT_BITS],
+            "edge_bits": EDGE_BITS,
+        }
     )
 
 
