@@ -61,6 +61,19 @@ def test_what_densities_and_scales_a_space_has_is_said_where_it_was_told() -> No
     assert SpaceChoices(**told).body() == told
 
 
+@pytest.mark.parametrize(
+    ("given", "schemes"),
+    [
+        (["channel", "element"], ["channel", "element"]),
+        (["channel,element"], ["channel", "element"]),
+        (["element"], ["element"]),
+        (["none"], []),
+    ],
+)
+def test_a_scheme_given_twice_counts_twice(given: list[str], schemes: list[str]) -> None:
+    assert SpaceChoices(scheme=given).body()["schemes"] == schemes
+
+
 def test_help_loads_nothing_heavy() -> None:
     """What costs the time: torch, numpy, HTTP, SQL. Seconds depend on the machine's load."""
     program = (

@@ -13,12 +13,12 @@ class SpaceChoices:
     """What a policy may decide."""
 
     scheme: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="channel removes channels, element single weights; both: channel,element; none "
-            "leaves bits alone."
+            help="channel removes channels (the default), element single weights; both: "
+            "channel,element, or given twice; none leaves bits alone."
         ),
-    ] = "channel"
+    ] = None
     weight_bits: Annotated[
         str | None, typer.Option(help="What weights may get, as 2,3,4,8; float unless set.")
     ] = None
@@ -76,8 +76,9 @@ class SpaceChoices:
         body: dict[str, Any] = {
             name: value for name, value in given.items() if value not in ([], {}, 1)
         }
-        if self.scheme != "channel":
-            body["schemes"] = [] if self.scheme == "none" else self.scheme.split(",")
+        schemes = ",".join(self.scheme or ["channel"]).split(",")
+        if schemes != ["channel"]:
+            body["schemes"] = [] if schemes == ["none"] else schemes
         usual = {"criterion": "l1", "quantiser": "scan", "weight_scales": "channel"}
         unset = dict.fromkeys(("max_sparsity", "max_element_sparsity", "density_step"))
         for name, value in {**usual, **unset}.items():
