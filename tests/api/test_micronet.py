@@ -73,6 +73,7 @@ def test_a_search_begins_at_the_bits_of_the_hand_set_policy(
         ({"hand_set": {"weight_bits": 9}}, "/hand_set", "choose one of"),
         ({"hand_set": {"weight_bits": "4"}}, "/hand_set", "an integer"),
         ({"searcher": "genetic"}, "/searcher", "auto"),
+        ({"searcher": "au\x9ato"}, "/searcher", "pattern"),
         ({"finetune_epochs": 0}, "/finetune_epochs", "greater than or equal to 1"),
         ({"floor_points": 101}, "/floor_points", "less than or equal to 100"),
         ({"precision": "float16"}, "/precision", "bfloat16"),

@@ -25,7 +25,10 @@ from automl_compress.core.study import MOST_BUDGETS, MOST_LATENCY_BATCH
 from automl_compress.core.weight_grids import WeightScales
 from automl_compress.store.jobs import LEAST_PRIORITY, MOST_PRIORITY
 
-SHORT_TEXT = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
+# Names of searchers and the like, which names of jobs may be made of.
+SHORT_TEXT = Annotated[
+    str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
 GroupName = Annotated[str, Field(max_length=1000)]
 BitWidth = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16, 32]
 
