@@ -81,7 +81,8 @@ class AutoSearcher:
         plan, left_out = opening_profile(problem, config, len(counted), self._race)
         self._profile = SensitivityProfile(space, plan)
         first, *others = (self._uniform(aim, space) for aim in self._aims.first)
-        self._queue = [replace(first, note=first.note + left_out), *others, *self._race.plans()]
+        self._queue = [replace(first, note=first.note + left_out), *others]
+        self._queue += self._race.plans(self._aims.first)
         self._has_allocated = False
         self._asked: dict[int, Plan] = {}  # candidates in flight
         self._surrogate_rounds = SurrogateRounds(problem, config, self._answers)
@@ -144,7 +145,7 @@ class AutoSearcher:
             self._has_allocated = True
             yield from self._allocations(self._aims.first, MEASURES)
             yield from self._leaders()
-        narrow, effort = self._narrow_effort, self._effort_of_rounds
+        effort = self._effort_of_rounds
         is_exchanging = self._filters.can_gain and self._spent >= effort
         aim = self._aims.next(EXCHANGE_WEIGHT if is_exchanging else 1.0)
         self._rounds += 1
@@ -157,7 +158,7 @@ class AutoSearcher:
             space = self._problem.space if part is None else part.space
             yield from self._allocations([aim], MEASURES[-1:]) or [self._uniform(aim, space)]
         else:
-            is_narrow = part is not None and self._spent < narrow
+            is_narrow = self._spent < self._narrow_effort
             space = part.space if part is not None and is_narrow else self._problem.space
             in_flight = {plan.setting for plan in self._asked.values()}
             is_late = self._spent > (1.0 - LAST_SHARE) * effort
@@ -167,7 +168,8 @@ class AutoSearcher:
     @property
     def _narrow_effort(self) -> float:
         """How much is spent until the rounds leave the leading part of the space."""
-        return self.config.narrow_share * self._problem.effort.evaluations * self._race.is_run
+        share = self.config.narrow_share if self._race.is_run else 0.0
+        return share * self._problem.effort.evaluations
 
     @property
     def _effort_of_rounds(self) -> float:

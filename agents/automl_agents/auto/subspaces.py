@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from automl_agents.auto.aims import Aim
 from automl_agents.auto.answers import Answers
 from automl_agents.auto.config import AutoConfig
 from automl_agents.auto.exchange import Setting
@@ -110,12 +111,11 @@ class SubspaceRace:
         """Whether there are parts to compare, and the effort allows it."""
         return bool(self._entries)
 
-    def plans(self) -> Iterator[Plan]:
-        """Propose every part's uniform policy, on a subset of the images."""
-        for ratio, entries in self._entries.items():
-            where = f" at {ratio:.4g} of the budget's metric" if len(self._entries) > 1 else ""
-            for setting, part in entries.items():
-                why = f"uniform: {part.words}{where}, scored on {self._images} images"
+    def plans(self, aims: Iterable[Aim]) -> Iterator[Plan]:
+        """Propose every part's uniform policy at each aim, on a subset of the images."""
+        for aim in aims:
+            for setting, part in self._entries.get(aim.budget.ratio, {}).items():
+                why = f"uniform: {part.words}, scored on {self._images} images{aim.words}"
                 yield Plan(setting, self._images, why)
 
     def leader(self, budget: Budget) -> Subspace | None:
@@ -126,7 +126,7 @@ class SubspaceRace:
         if not self._entries:
             return None
         entries = self._entries.get(budget.ratio) or next(iter(self._entries.values()))
-        scores = {**self._answers.part, **self._answers.whole}
+        scores = self._answers.part  # all images may have scored the leader, and no other
         known = [setting for setting in entries if setting in scores]
         for setting in sorted(known, key=scores.__getitem__, reverse=True):
             part = entries[setting]
