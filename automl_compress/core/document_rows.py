@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from automl_compress.core.errors import PolicyInvalid
 from automl_compress.core.graph import LayerGraph
@@ -11,7 +11,7 @@ from automl_compress.core.json_field import JsonField
 from automl_compress.core.policy import Policy, kept_channels
 from automl_compress.core.trial import Fidelity
 
-RepairMethod = Literal["none", "reconstruction", "recalibration", "fine-tuned"]
+RepairMethod = Literal["none", "reconstruction", "recalibration", "distillation", "fine-tuned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,7 @@ class RepairNote:
     @classmethod
     def read(cls, content: JsonField) -> "RepairNote":
         """Read what `to_json` wrote."""
-        method = content.get("method").choice(
-            "none", "reconstruction", "recalibration", "fine-tuned"
-        )
+        method = content.get("method").choice(*get_args(RepairMethod))
         weights, packed = content.find("weights_sha256"), content.find("packed_sha256")
         return cls(
             cast("RepairMethod", method),

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from automl_compress.core.errors import InvalidInput
 from automl_compress.core.pruning_net import PruningNetConfig
 
-Repair = Literal["none", "reconstruction", "recalibration"]
+Repair = Literal["none", "reconstruction", "recalibration", "distillation"]
 Signal = Literal["accuracy", "cross_entropy", "kl"]
 Weights = Literal["inherited", "pruning_net"]
 Backend = Literal["auto", "torch", "openvino", "cuda"]
@@ -18,8 +18,9 @@ class Recipe:
     """How a candidate is scored.
 
     repair: what mends the cut network before it is scored: nothing, least-squares feature-map
-        reconstruction, or batch-norm recalibration, which sees the weights sparse and quantised
-        where they become so.
+        reconstruction, batch-norm recalibration, which sees the weights sparse and quantised
+        where they become so, or, behind that, a short distillation: one pass over the calibration
+        images, learning from the uncut network with weights and inputs as they become.
     signal: what the searcher sees: accuracy, minus the cross-entropy, or minus the
         Kullback-Leibler divergence from the uncut network's predictions. Higher is better.
     images: how many images of the search split score a candidate; None for all.
@@ -72,6 +73,15 @@ class Recipe:
             )
         if self.pruning_net is None:
             object.__setattr__(self, "pruning_net", PruningNetConfig())
+
+    @property
+    def repair_passes(self) -> int:
+        """Forward passes over the calibration images that every candidate costs.
+
+        Distilling is the teacher's pass, the candidate's, and a backward pass of twice its work,
+        behind the recalibration's. A reconstruction counts none: the uncut network alone is run.
+        """
+        return {"recalibration": 1, "distillation": 5}.get(self.repair, 0)
 
     def score(self, accuracy: float, cross_entropy: float | None, kl: float | None) -> float:
         """Return what the searcher sees of these; higher is better."""

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_compress.compress.input_grids import InputGrids
 from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.core import Measurement, Policy, Recipe
 from automl_compress.core.errors import InvalidInput, ModelInvalid
@@ -78,8 +77,6 @@ class PolicyEvaluator(Repairer):
         pairs = list(scored.batches(recipe.batch_size))
         self._images = [_channels_last(images) for images, _ in pairs]
         self._labels = torch.cat([labels for _, labels in pairs])
-        layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
-        self._grids = InputGrids(network.module, layers, self._calibration)
         self._in_torch = candidates_of(network, self._reconstruction, self._grids, program)
         backend, self._candidates = backend_candidates(
             recipe.backend, network, self._in_torch, self._images
@@ -150,7 +147,7 @@ class PolicyEvaluator(Repairer):
     def _forward_of(self, candidate: Candidate, part: slice) -> Forward:
         are_few = (part.stop - part.start) * FEW_PARTS < self._total
         way = self._on_few if are_few else self._candidates
-        if self._pruning_net is None and self.recipe.repair != "recalibration":
+        if self._pruning_net is None and not self.recipe.repair_passes:
             return way.of(candidate)
         return way.of_module(self._repaired(candidate), candidate.layers)
 
@@ -192,9 +189,8 @@ class PolicyEvaluator(Repairer):
 
     def _evaluations(self, images: int) -> float:
         """Count images forwarded for one candidate, in full proxy evaluations."""
-        if self.recipe.repair == "recalibration":
-            images += sum(len(labels) for _, labels in self._calibration)
-        return images / self._total
+        calibration = sum(len(labels) for _, labels in self._calibration)
+        return (images + self.recipe.repair_passes * calibration) / self._total
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def search_problem(
         return [each.tolist() for each in scores]
 
     recipe = study.recipe
-    recalibrated = min(recipe.calibration_images, len(data.split("train")))
+    calibration = min(recipe.calibration_images, len(data.split("train")))
     return SearchProblem(
         space,
         study.budget,
@@ -29,7 +29,7 @@ def search_problem(
         study.seed,
         importance,
         images=recipe.images or len(data.split("search")),
-        repair_images=recalibrated if recipe.repair == "recalibration" else 0,
+        repair_images=recipe.repair_passes * calibration,
         smaller_ratios=study.smaller_ratios,
         accuracy_floor=study.accuracy_floor,
         recipe=recipe,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from automl_compress.compress.candidate import cut_network
+from automl_compress.compress.input_grids import InputGrids
 from automl_compress.compress.pruning_net import PruningNet
 from automl_compress.compress.recalibration import recalibrate
 from automl_compress.compress.reconstruction import Reconstruction
@@ -14,6 +15,7 @@ from automl_compress.core import LayerChoice, Policy, Recipe
 from automl_compress.core.errors import InvalidInput
 from automl_compress.data.datasets import Split
 from automl_compress.evaluate.candidate import Candidate
+from automl_compress.evaluate.short_distillation import ShortDistillation
 from automl_compress.networks import devices
 from automl_compress.networks.trace import Network
 from automl_compress.train.pruning import prune
@@ -46,9 +48,15 @@ class Repairer:
         self._pruning_net = wanted_net(pruning_net, recipe)
         calibration = first_images(train, min(recipe.calibration_images, len(train)), "images")
         self._calibration = list(calibration.batches(recipe.batch_size))
+        layers = [layer.name for layer in network.graph.layers if layer.kind != "other"]
+        self._grids = InputGrids(network.module, layers, self._calibration)
         self._reconstruction = None
         if recipe.repair == "reconstruction":
             self._reconstruction = Reconstruction(network, self._calibration, recipe.seed)
+        self._distillation = None
+        if recipe.repair == "distillation":
+            parts = network, calibration, self._grids, recipe
+            self._distillation = ShortDistillation(*parts)
         self._selector = ChannelSelector(network, self._calibration, recipe.seed)
 
     @property
@@ -65,6 +73,7 @@ class Repairer:
 
         Where that is recalibration, weights that the policy removes are zero already, and the
         statistics are those of the network with its weights on their grids; inputs are not rounded.
+        Where it is distillation, training with weights and inputs on their grids comes behind that.
         """
         layers = policy.layer_choices(self.network.graph)
         return self._repaired(Candidate(self._selector.kept(policy), layers))
@@ -74,8 +83,10 @@ class Repairer:
             module = self._pruning_net.network(candidate.kept)
         else:
             module = cut_network(self.network, candidate.kept, self._reconstruction)
-        if self.recipe.repair == "recalibration":
+        if self.recipe.repair_passes:
             self._recalibrate(module.to(self._device), candidate.layers)
+        if self._distillation is not None:
+            self._distillation.train(module, candidate.layers, self._device)
         return module.to(devices.PROCESSOR)
 
     def _recalibrate(self, module: nn.Module, layers: Mapping[str, LayerChoice]) -> None:

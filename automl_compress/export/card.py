@@ -17,6 +17,7 @@ _REPAIRS = {
     "none": "The cut alone: the weights are those of the uncut network.",
     "reconstruction": "After the cut, each layer's weights were fitted to the outputs before it.",
     "recalibration": "After the cut, the batch norms' statistics were taken anew.",
+    "distillation": "After the cut, the network learned from the uncut one, for a moment.",
     "fine-tuned": "After the cut, the network was fine-tuned.",
 }
 _APPLY = """\
