@@ -1,6 +1,5 @@
 """The synchronous client of the service."""
 
-import codecs
 import math
 import os
 import uuid
@@ -8,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from automl_api.client_files import FileCalls
 from automl_api.client_job import TERMINAL_STATES, Job
 from automl_api.client_policies import PolicyCalls
 from automl_api.data_uploads import uploaded_source
-from automl_api.transfers import chunks_of, receive, sha256_of
 from automl_api.transport import (
     Event,
     Json,
@@ -20,8 +19,6 @@ from automl_api.transport import (
     TookTooLong,
     Transport,
 )
-from automl_compress.core.errors import InvalidInput, StorageFailed
-from automl_compress.whole_files import write_whole
 
 __all__ = [
     "TERMINAL_STATES",
@@ -36,7 +33,7 @@ __all__ = [
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-class Client(PolicyCalls):
+class Client(FileCalls, PolicyCalls):
     """Talks to one service.
 
     Only calls that can be repeated without harm are repeated when the connection fails; every
@@ -81,18 +78,6 @@ class Client(PolicyCalls):
         """Return what the service offers: searchers, architectures, data, limits, versions."""
         return self._transport.get("/v1/capabilities")
 
-    def upload(self, path: str | Path) -> Json:
-        """Upload a safetensors, pt2, npz, parquet or zip file; equal content: the same file."""
-        file = Path(path)
-        if not file.is_file():
-            raise InvalidInput(f"there is no file {file}; give the path of a file to upload")
-        digest = sha256_of(file)
-        return self._transport.send("/v1/files", chunks_of(file), digest, name=file.name)
-
-    def files(self, *, sha256: str | None = None) -> Iterator[Json]:
-        """Yield every uploaded file, the newest first; of this content alone."""
-        return self._transport.pages("/v1/files", sha256=sha256)
-
     def create_model(
         self,
         architecture: str | None = None,
@@ -110,7 +95,7 @@ class Client(PolicyCalls):
             program: instead of it a `.pt2` file of torch.export, which is uploaded.
             name: what lists call it; None takes the architecture's or the file's.
             config: of the architecture.
-            weights: a safetensors file, which is uploaded; None leaves those that there are.
+            weights: safetensors or a state dict, uploaded; None leaves those that there are.
             output: number of the one that accuracy is measured on; all are kept.
         """
         body: Json = {"name": name or architecture or Path(program or "").stem, "output": output}
@@ -211,52 +196,6 @@ class Client(PolicyCalls):
     def compare(self, job_ids: Sequence[str], *, metric: str | None = None) -> Json:
         """Return the joint front of jobs, their spread over seeds, and where they differ."""
         return self._transport.get("/v1/compare", job=list(job_ids), metric=metric)
-
-    def artifact(self, identity: str) -> Json:
-        """Return what is known of one artifact."""
-        return self._transport.get(f"/v1/artifacts/{identity}")
-
-    def download(self, artifact_id: str, path: str | Path) -> Path:
-        """Write an artifact's content to a file, whole or not at all.
-
-        Where the connection breaks, it goes on behind what has arrived.
-
-        Raises:
-            StorageFailed: the disk did not take it, or it arrived damaged.
-        """
-        target, told = Path(path), self.artifact(artifact_id)
-        place = f"/v1/artifacts/{artifact_id}/content"
-        try:
-            return receive(
-                target,
-                lambda start: self._transport.download(place, start, told["sha256"]),
-                told["size_bytes"],
-                told["sha256"],
-            )
-        except OSError as error:
-            raise StorageFailed(f"{target} cannot be written: {error}") from error
-
-    def save(self, path: str, file: str | Path) -> Path:
-        """Write what stands at any path of the service to a file, whole or not at all.
-
-        Raises:
-            StorageFailed: the disk did not take it, or the connection broke.
-        """
-        try:
-            write_whole(Path(file), self._transport.download(path, 0, ""))
-        except OSError as error:
-            raise StorageFailed(f"{file} cannot be written: {error}") from error
-        return Path(file)
-
-    def lines(self, path: str) -> Iterator[str]:
-        """Yield the lines of any text of the service."""
-        text = codecs.iterdecode(self._transport.download(path, 0, ""), "utf-8")
-        left = ""
-        for part in text:
-            *whole, left = (left + part).split("\n")
-            yield from whole
-        if left:
-            yield left
 
     def get(self, path: str, **parameters: Any) -> Json:
         """Fetch any JSON document of the service."""

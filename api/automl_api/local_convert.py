@@ -1,12 +1,45 @@
 """From a pickled state dict to safetensors, on the user's machine: the service reads no pickle."""
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from automl_compress.core.errors import ModelInvalid, StorageFailed
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put it
+
+
+@contextmanager
+def without_pickle(path: Path) -> Iterator[Path]:
+    """Give a file itself, or, of what `torch.save` wrote, safetensors that last until the exit.
+
+    Raises:
+        ModelInvalid: it is pickled, and holds more than tensors.
+        StorageFailed: the disk did not take the safetensors.
+    """
+    if not _is_pickled(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        converted = Path(folder, path.with_suffix(".safetensors").name)
+        convert(path, converted)
+        yield converted
+
+
+def _is_pickled(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[:1] == b"\x80" and head[8:] != b"{":  # bare, as torch.save once wrote; no safetensors
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return members >= {"data.pkl", "version"}
 
 
 def convert(source: Path, target: Path) -> int:

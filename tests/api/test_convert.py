@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 from typer.testing import CliRunner
 
 from automl_api.cli import app
-from automl_api.local_convert import convert
+from automl_api.local_convert import convert, without_pickle
 from automl_compress.core.errors import ModelInvalid
 
 
@@ -74,3 +74,30 @@ def test_a_pickle_that_is_given_as_weights_is_told_of_convert(
     told = refusal("models", "push", "resnet-20", "--weights", str(tmp_path / "w.pt"))
 
     assert "automl-compress convert" in told
+
+
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_the_client_sends_no_pickle(tmp_path: Path, is_archive: bool) -> None:
+    state = {"w": torch.arange(6.0).reshape(2, 3)}
+    torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=is_archive)
+
+    with without_pickle(tmp_path / "w.pt") as sent:
+        assert sent.name == "w.safetensors"
+        assert torch.equal(load_file(sent)["w"], state["w"])
+
+    assert not sent.exists()
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_safetensors_and_programs_are_sent_as_they_are(tmp_path: Path) -> None:
+    # Of 256 headers one has a length that begins like a pickle.
+    plain = tmp_path / "w.safetensors"
+    header = next(n for n in range(400) if len(save({"w" * n: torch.zeros(1)})) % 256 == 128 + 12)
+    plain.write_bytes(save({"w" * header: torch.zeros(1)}))
+    program = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), program)
+
+    assert plain.read_bytes()[:1] == b"\x80"
+    for path in (plain, program):
+        with without_pickle(path) as sent:
+            assert sent == path

@@ -33,6 +33,7 @@ RECIPES = {
     "plain": Recipe(repair="none", signal="accuracy", images=40),
     "reconstruction": Recipe(repair="reconstruction", signal="kl", batch_size=16),
     "recalibration": Recipe(repair="recalibration", signal="cross_entropy", batch_size=20),
+    "distillation": Recipe(repair="distillation", signal="kl", batch_size=4),
     "taylor": Recipe(repair="none", calibration_images=8),
     "openvino": Recipe(repair="reconstruction", signal="kl", batch_size=16, backend="openvino"),
 }
@@ -181,12 +182,46 @@ def test_recalibration_measures_the_weights_that_layers_get(
     assert measured.cross_entropy == pytest.approx(expected_loss, rel=1e-4)
 
 
+@pytest.mark.parametrize("activation_bits", [32, 4])
+def test_distillation_trains_what_layers_become(network: Network, activation_bits: int) -> None:
+    before = copy.deepcopy(network.module.state_dict())
+    evaluator = evaluator_of(network, RECIPES["distillation"])
+    policy = compressed(half_of(network), network.graph, 3)
+    rounded = [replace(each, activation_bits=activation_bits) for each in policy.layers]
+    policy = replace(policy, layers=tuple(rounded))
+
+    module = evaluator.repaired_network(policy)
+
+    recalibrated = replace(RECIPES["recalibration"], signal="kl")
+    untrained = evaluator_of(network, recalibrated).repaired_network(policy)
+    for name in policy.layer_choices(network.graph):
+        weight, old = (
+            each.get_submodule(name).get_parameter("weight") for each in (module, untrained)
+        )
+        assert torch.equal(weight == 0, old == 0)
+        assert not torch.equal(weight, old)
+    on_train = [
+        PolicyEvaluator(network, TRAIN, TRAIN, replace(recipe, calibration_images=40))
+        .evaluate(policy)
+        .kl
+        for recipe in (RECIPES["distillation"], recalibrated)
+    ]
+    assert on_train[0] is not None
+    assert on_train[1] is not None
+    assert on_train[0] < on_train[1]
+    assert all(
+        torch.equal(before[name], value) for name, value in network.module.state_dict().items()
+    )
+
+
 def test_forwarded_calibration_images_are_effort(network: Network) -> None:
     recalibrated = Recipe(repair="recalibration", calibration_images=30, images=20)
     reconstructed = replace(recalibrated, repair="reconstruction")
+    distilled = replace(recalibrated, repair="distillation")
     policy = half_of(network)
 
     assert evaluator_of(network, recalibrated).evaluate(policy).evaluations == 1 + 30 / 20
+    assert evaluator_of(network, distilled).evaluate(policy).evaluations == 1 + 5 * 30 / 20
     # Its matrices were gathered once, not for this candidate.
     assert evaluator_of(network, reconstructed).evaluate(policy).evaluations == 1
 

@@ -66,7 +66,7 @@ def test_operands_on_two_devices_are_refused() -> None:
         layer(torch.ones(1, 3))
 
 
-@pytest.mark.parametrize("repair", ["none", "reconstruction", "recalibration"])
+@pytest.mark.parametrize("repair", ["none", "reconstruction", "recalibration", "distillation"])
 def test_a_gpu_measures_what_the_processor_does(network: Network, repair: str) -> None:
     recipe = Recipe.from_json({"repair": repair, "signal": "kl", "batch_size": 16})
     first, second = (
