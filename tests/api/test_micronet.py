@@ -60,7 +60,7 @@ def test_a_search_begins_at_the_bits_of_the_hand_set_policy(
     assert study["space"]["weight_bits"] == bits
     assert study["space"]["activation_bits"] == [4, 5, 6, 7, 8, 32]
     assert study["space"]["edge_bits"] == 8
-    assert study["recipe"]["repair"] == "recalibration"
+    assert study["recipe"]["repair"] == "distillation"
 
 
 @pytest.mark.parametrize(

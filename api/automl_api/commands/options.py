@@ -173,7 +173,9 @@ class StudyOptions(ConfirmationOptions):
     seed: Seed = 0
     repair: Annotated[
         str | None,
-        typer.Option(help="none, reconstruction or recalibration; the searcher's own unless set."),
+        typer.Option(
+            help="none, reconstruction, recalibration or distillation; unless set, the searcher's."
+        ),
     ] = None
     signal: Annotated[
         str | None, typer.Option(help="accuracy, cross_entropy or kl; accuracy unless set.")

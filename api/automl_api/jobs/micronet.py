@@ -183,7 +183,7 @@ def _ratios(new: NewMicroNetBody, model: ModelRow, config: MicroNetConfig) -> li
 def _space(new: NewMicroNetBody, config: MicroNetConfig) -> SpaceBody:
     if new.is_by_hand:
         return _hand_set_space(config)
-    # Scored untrained, fewer bits and coarse images look cheap; the stages do not bring them back.
+    # With fewer bits the stages end behind the hand-set policy, whatever a search says of them.
     return SpaceBody.model_validate(
         {
             "schemes": ["element"],
@@ -201,7 +201,7 @@ def _bits_from(least: int) -> list[int]:
 def _recipe(new: NewMicroNetBody) -> RecipeBody:
     if new.is_by_hand:
         return RecipeBody(signal="kl")
-    return RecipeBody(signal="kl", repair="recalibration")
+    return RecipeBody(signal="kl", repair="distillation")
 
 
 def _hand_set_space(config: MicroNetConfig) -> SpaceBody:
