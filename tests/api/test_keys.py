@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from automl_api.cli import app
 from automl_api.client import Client
+from automl_api.jobs import events as job_events
 from automl_api.keys.caller import needed_scope
 from automl_compress.store import JobState, jobs, keys
 from tests.api.accounts import OPERATOR_KEY, Person, locked_settings
@@ -328,6 +330,24 @@ def test_the_client_makes_and_ends_keys(locked: RunningService) -> None:
         after = list(client.keys())
         (revoked,) = [each for each in after if each["id"] == made["id"]]
     assert revoked["revoked"] is not None
+
+
+def test_a_stream_ends_when_its_key_is_revoked(
+    locked: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_events, "KEEPALIVE_SECONDS", 0.3)
+    kim = Person(locked, "kim").furnish()
+    path = f"/v1/jobs/{kim.ids['job_id']}/events"
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {kim.secret}"}
+
+    with locked.http.stream("GET", path, headers=headers) as response:
+        lines = (line for line in response.iter_lines() if line == ": ping")
+        assert len(list(islice(lines, 3))) == 3
+        with Client(locked.url, OPERATOR_KEY) as client:
+            client.revoke_key(kim.key_id)
+        assert len(list(lines)) < 10
+
+    problem(locked.http.get(path, headers=headers), 401, "unauthorized")
 
 
 def test_an_administrator_makes_and_revokes_keys_on_their_page(

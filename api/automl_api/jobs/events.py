@@ -1,7 +1,9 @@
 """A job's events, as a page and as a stream."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Annotated, cast
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,6 +11,7 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.responses import StreamingResponse
 
 from automl_api.jobs.schemas import EventBody, event_body
+from automl_api.keys.doorkeeper import Doorkeeper
 from automl_api.pages import Limit, Listing, listing
 from automl_api.problem import Problem
 from automl_api.service import Service, ServiceDependency
@@ -37,14 +40,17 @@ async def list_events(
 ) -> Response | Listing[EventBody]:
     """List a job's events, or stream them with `Accept: text/event-stream`.
 
-    The stream begins behind `Last-Event-ID` and ends when the job has ended.
+    The stream begins behind `Last-Event-ID` and ends when the job has ended, or shortly after the
+    key was revoked.
     """
     if not _wants_stream(request):
         return await to_thread.run_sync(_page, service, job_id, after, limit)
     await to_thread.run_sync(_check_exists, service, job_id)  # no such job: a problem, no stream
     start = max(after, _sequence_number(last_event_id))
+    doorkeeper = cast("Doorkeeper", request.app.state.doorkeeper)
+    welcome = _Welcome(partial(doorkeeper.still_admits, request.state.caller))
     return StreamingResponse(
-        _stream(service, job_id, start),
+        _stream(service, job_id, start, welcome),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -62,10 +68,12 @@ def _check_exists(service: Service, job_id: str) -> None:
         job_rows.get(session, job_id)
 
 
-async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def _stream(
+    service: Service, job_id: str, after: int, welcome: "_Welcome"
+) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     async with service.feed.watching(job_id) as job:
-        while True:
+        while await welcome.lasts():
             head = job.head
             if head is not None and head.events > after:
                 page = await job.events_after(after)
@@ -78,6 +86,19 @@ async def _stream(service: Service, job_id: str, after: int) -> AsyncIterator[by
                 return
             elif not await job.changed(KEEPALIVE_SECONDS):
                 yield KEEPALIVE_COMMENT
+
+
+class _Welcome:
+    """Whether the caller of a long answer may still come in, asked now and then."""
+
+    def __init__(self, may_come_in: Callable[[], bool]) -> None:
+        self._may_come_in, self._asked = may_come_in, time.monotonic()
+
+    async def lasts(self) -> bool:
+        if time.monotonic() - self._asked < KEEPALIVE_SECONDS:
+            return True
+        self._asked = time.monotonic()
+        return await to_thread.run_sync(self._may_come_in)
 
 
 def _wants_stream(request: Request) -> bool:

@@ -89,6 +89,13 @@ class Doorkeeper:
         self._requests.take(keys.digest_of(cookie), "too many requests came in this session")
         return OPERATOR if key is None else _caller(key)
 
+    def still_admits(self, caller: Caller) -> bool:
+        """Say whether the key by which a caller came in is good still."""
+        if caller.key_id is None:
+            return True
+        with self._database.reading() as session:
+            return keys.get(session, caller.key_id).revoked_at is None
+
     def sign_in(self, caller: Caller) -> str:
         """Begin a browser's session; return the cookie, which is stored nowhere."""
         cookie = secrets.token_urlsafe(_SECRET_BYTES)
