@@ -69,7 +69,8 @@ class Recipe:
         if self.repair == "reconstruction":
             raise InvalidInput(
                 "recipe.repair is 'reconstruction' but recipe.weights is 'pruning_net', whose "
-                "weights do not stem from the uncut network; choose recalibration, or none"
+                "weights do not stem from the uncut network; "
+                "choose recalibration, distillation, or none"
             )
         if self.pruning_net is None:
             object.__setattr__(self, "pruning_net", PruningNetConfig())

@@ -145,7 +145,7 @@ class CompressionPipeline:
         trained = prepared_pruning_net(job, self._settings, *parts)
         workload = replace(workload, trained=trained)
         limit = self._settings.evaluation_processes or study.parallelism
-        limits = trial_limits(study.effort, job.row().baseline, self._settings)
+        limits = trial_limits(study, job.row().baseline, self._settings)
         executor = workload.executor(min(study.parallelism, limit), limits, self._settings)
         try:
             return CompressionDriver(job, workload, executor)

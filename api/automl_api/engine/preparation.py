@@ -10,7 +10,7 @@ from typing import Any
 
 from automl_api.engine.pipeline import OwnedJob
 from automl_api.settings import Settings
-from automl_compress.core import CompressionSpace, Effort, Recipe
+from automl_compress.core import CompressionSpace, Recipe, StudySpec
 from automl_compress.data.datasets import ImageData
 from automl_compress.evaluate.limits import TrialLimits, default_seconds
 from automl_compress.networks.trace import Network
@@ -84,15 +84,18 @@ def prepared_pruning_net(
 
 
 def trial_limits(
-    effort: Effort, baseline: Mapping[str, Any] | None, settings: Settings
+    study: StudySpec, baseline: Mapping[str, Any] | None, settings: Settings
 ) -> TrialLimits:
     """Return what one trial of a job may take: what the job asks for, the operator's limit at most.
 
-    Where neither says how long, the measured time of the uncut network does.
+    Where neither says how long, the measured time of the uncut network does, once for the images
+    that score a candidate and as often as its repair forwards others.
     """
+    effort, recipe = study.effort, study.recipe
     seconds = _lowest(effort.trial_seconds, settings.trial_seconds)
     if seconds is None and baseline is not None and "wall_seconds" in baseline:
-        seconds = default_seconds(baseline["wall_seconds"])
+        repaired = recipe.repair_passes * recipe.calibration_images / baseline["total"]
+        seconds = default_seconds((1.0 + repaired) * baseline["wall_seconds"])
     memory = _lowest(effort.trial_memory_bytes, settings.trial_memory_bytes)
     return TrialLimits(seconds, None if memory is None else int(memory))
 

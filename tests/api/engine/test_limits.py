@@ -4,7 +4,7 @@ import pytest
 
 from automl_api.engine.preparation import trial_limits
 from automl_api.settings import Settings
-from automl_compress.core import Effort, TrialState
+from automl_compress.core import Budget, Effort, Recipe, StudySpec, TrialState
 from automl_compress.evaluate.limits import TrialLimits
 from automl_compress.store import JobState
 from tests.api.engine.conftest import Service, on_sqlite
@@ -72,10 +72,20 @@ def test_a_job_whose_every_trial_fails_stops_early_and_says_why(service: Service
 def test_the_lower_of_the_job_s_and_the_operator_s_limit_holds(
     effort: Effort, settings: dict[str, float], expected: TrialLimits
 ) -> None:
-    baseline = {"accuracy": 0.9, "wall_seconds": 3.0}
+    study = StudySpec("random", Budget("macs", 0.5), effort)
+    baseline = {"accuracy": 0.9, "total": 1000, "wall_seconds": 3.0}
 
-    assert trial_limits(effort, baseline, Settings(**settings)) == expected
+    assert trial_limits(study, baseline, Settings(**settings)) == expected
+
+
+def test_a_repair_that_trains_may_take_as_much_longer() -> None:
+    recipe = Recipe(repair="distillation", calibration_images=2000)
+    study = StudySpec("random", Budget("macs", 0.5), Effort(1), recipe=recipe)
+    baseline = {"total": 1000, "wall_seconds": 3.0}
+
+    assert trial_limits(study, baseline, Settings()) == TrialLimits(seconds=30 * 3 * (1 + 5 * 2))
 
 
 def test_a_job_profiled_before_its_time_was_kept_has_no_time_limit() -> None:
-    assert trial_limits(Effort(1), {"accuracy": 0.9}, Settings()) == TrialLimits()
+    study = StudySpec("random", Budget("macs", 0.5), Effort(1))
+    assert trial_limits(study, {"accuracy": 0.9}, Settings()) == TrialLimits()

@@ -46,7 +46,7 @@ def test_fields_left_open_have_the_defaults_of_the_mode() -> None:
     ("recipe", "says"),
     [
         ({"weights": "borrowed"}, "choose one of: inherited, pruning_net"),
-        ({"weights": "pruning_net"}, "choose recalibration, or none"),
+        ({"weights": "pruning_net"}, "choose recalibration, distillation, or none"),
         ({"pruning_net": {}}, "set weights to 'pruning_net'"),
         ({**GENERATED, "pruning_net": {"depth": 3}}, "has no field depth; it has: mode, rank"),
         ({**GENERATED, "pruning_net": {"rank": 33}}, "from 0 to 32"),
