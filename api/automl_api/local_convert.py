@@ -1,7 +1,7 @@
 """From a pickled state dict to safetensors, on the user's machine: the service reads no pickle."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts
 
 
 @contextmanager
-def without_pickle(path: Path) -> Iterator[Path]:
+def without_pickle(path: Path) -> Generator[Path]:
     """Give a file itself, or, of what `torch.save` wrote, safetensors that last until the exit.
 
     Raises:
