@@ -4,8 +4,8 @@ The score's baseline is WideResNet-28-10, as of the challenge's CIFAR-100 track.
 uncut one as well, trains for two epochs behind each of three stages, distilled from the uncut
 network, in float32: not every processor multiplies bfloat16, and all of them train alike. By hand
 means the winners' published ratios and bits; the search gets 600 evaluations of 1,000 images, which
-are 98 policies distilled for 32 steps each, for one that scores at most 0.95 of that. Stages are
-measured on the search split, the end once on the test split.
+are some 98 policies distilled for 32 steps each, for one that scores at most 0.95 of that. Stages
+are measured on the search split, the end once on the test split.
 """
 
 import json

@@ -64,7 +64,7 @@ def section(cells: Cells) -> str | None:
         return None
     return (
         "## Stage by stage\n\nResNet-20 through the pipeline of the MicroNet Challenge's winners: "
-        "their ratios and bits set by hand, and such as `auto` found with 600 evaluations (98 "
+        "their ratios and bits set by hand, and such as `auto` found with 600 evaluations (some 98 "
         "policies, each distilled for 32 steps) for at most 0.95 of that score. The score refers "
         "to WideResNet-28-10 (CIFAR-100 track, products added up at 32 bits). Columns of stages "
         "have the accuracy on the search split behind each, `test` that of the end on the test "

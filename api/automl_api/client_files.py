@@ -20,6 +20,10 @@ class FileCalls:
         """Upload a safetensors, pt2, npz, parquet or zip file; equal content: the same file.
 
         A state dict that `torch.save` wrote goes as safetensors: no pickle leaves this machine.
+
+        Raises:
+            InvalidInput: there is no such file.
+            ModelInvalid: it is pickled, and holds more than tensors.
         """
         if not Path(path).is_file():
             raise InvalidInput(f"there is no file {path}; give the path of a file to upload")

@@ -37,8 +37,8 @@ def _is_pickled(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError):
-        return False
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False  # the service says what is wrong with it
     return members >= {"data.pkl", "version"}
 
 

@@ -23,8 +23,8 @@ DISTILLATION = Distillation(weight=1.0, direction="reverse")
 class ShortDistillation:
     """Lets cut networks learn from the uncut one, once through the calibration images.
 
-    Bits and zeros that a network recovers from cost it less than their first harm says: without
-    training, 4 bits look worse than half the weights, behind it they are nearly free.
+    What a network recovers from costs it less than the first harm says: searches that score
+    untrained networks pay for 8 bits with zeros, and those that score behind this take 4.
     """
 
     def __init__(

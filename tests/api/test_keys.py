@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from automl_api.cli import app
 from automl_api.client import Client
 from automl_api.jobs import events as job_events
-from automl_api.keys.caller import needed_scope
+from automl_api.keys.caller import Caller, needed_scope
+from automl_api.keys.doorkeeper import Doorkeeper
+from automl_compress.core.errors import StorageFailed
 from automl_compress.store import JobState, jobs, keys
 from tests.api.accounts import OPERATOR_KEY, Person, locked_settings
 from tests.api.conftest import RunningService, problem, running_service
@@ -345,9 +347,31 @@ def test_a_stream_ends_when_its_key_is_revoked(
         assert len(list(islice(lines, 3))) == 3
         with Client(locked.url, OPERATOR_KEY) as client:
             client.revoke_key(kim.key_id)
-        assert len(list(lines)) < 10
+        assert len(list(islice(lines, 50))) < 50
 
     problem(locked.http.get(path, headers=headers), 401, "unauthorized")
+
+
+def test_a_stream_outlasts_a_database_that_is_away(
+    locked: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_events, "KEEPALIVE_SECONDS", 0.3)
+    asked: list[Caller] = []
+
+    def away(_: Doorkeeper, caller: Caller) -> bool:
+        asked.append(caller)
+        raise StorageFailed("the database is gone")
+
+    monkeypatch.setattr(Doorkeeper, "still_admits", away)
+    lea = Person(locked, "lea").furnish()
+    path = f"/v1/jobs/{lea.ids['job_id']}/events"
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {lea.secret}"}
+
+    with locked.http.stream("GET", path, headers=headers) as response:
+        lines = (line for line in response.iter_lines() if line == ": ping")
+        assert len(list(islice(lines, 5))) == 5
+
+    assert asked
 
 
 def test_an_administrator_makes_and_revokes_keys_on_their_page(

@@ -15,6 +15,7 @@ from automl_api.keys.doorkeeper import Doorkeeper
 from automl_api.pages import Limit, Listing, listing
 from automl_api.problem import Problem
 from automl_api.service import Service, ServiceDependency
+from automl_compress.core.errors import StorageFailed
 from automl_compress.store import events as event_rows
 from automl_compress.store import jobs as job_rows
 
@@ -98,7 +99,10 @@ class _Welcome:
         if time.monotonic() - self._asked < KEEPALIVE_SECONDS:
             return True
         self._asked = time.monotonic()
-        return await to_thread.run_sync(self._may_come_in)
+        try:
+            return await to_thread.run_sync(self._may_come_in)
+        except StorageFailed:  # streams outlast a database that is away; it is asked again
+            return True
 
 
 def _wants_stream(request: Request) -> bool:
